@@ -1,0 +1,261 @@
+"""What a model folder says about itself: ``weights/NAME/model.json``.
+
+A pure value: architecture, grid, intensity statistics, labels, decoding defaults and the hash of
+the weights. Engines build the network from it; no configuration lives in code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from inference.errors import ModelError
+from inference.grid import Shape, Triple
+from inference.labels import NAMES
+
+FORMAT = 1
+Decode = Literal["nearest", "linear"]
+DECODES: tuple[str, ...] = get_args(Decode)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A plain convolutional U-Net (paper Table 1 and 2).
+
+    Attributes:
+        features: channels of each stage, from full resolution down.
+        strides: stride (z, y, x) with which each stage begins; ones for the first.
+        kernels: convolution kernel (z, y, x) of each stage.
+        convolutions: convolutions per stage, in the encoder and in the decoder.
+        inputs: input channels; 1 for a CT, more for the second network of a cascade.
+        outputs: sigmoid channels; channel c is label c + 1.
+    """
+
+    features: tuple[int, ...]
+    strides: tuple[Shape, ...]
+    kernels: tuple[Shape, ...]
+    convolutions: int = 2
+    inputs: int = 1
+    outputs: int = len(NAMES)
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.features) == len(self.strides) == len(self.kernels):
+            raise ValueError("features, strides and kernels need one entry for each of >= 2 stages")
+        if self.strides[0] != (1, 1, 1):
+            raise ValueError("the first stage must have stride 1")
+
+    @property
+    def divisor(self) -> Shape:
+        """What a window's shape (z, y, x) must be divisible by."""
+        z, y, x = (math.prod(stride[axis] for stride in self.strides) for axis in range(3))
+        return (z, y, x)
+
+    def stage_shapes(self, patch: Shape) -> list[Shape]:
+        """Shape (z, y, x) of each stage's feature maps for a window of shape ``patch``."""
+        shapes: list[Shape] = []
+        z, y, x = patch
+        for stride in self.strides:
+            z, y, x = z // stride[0], y // stride[1], x // stride[2]
+            shapes.append((z, y, x))
+        return shapes
+
+    def parameters(self) -> int:
+        """Trainable parameters, with one head at full resolution as at inference."""
+        convolutions, others = self._convolution_weights()
+        return sum(weights for weights, _ in convolutions) + others
+
+    def macs(self, patch: Shape) -> int:
+        """Multiply-accumulates of all convolutions for one window of shape ``patch``."""
+        voxels = [math.prod(shape) for shape in self.stage_shapes(patch)]
+        return sum(weights * voxels[stage] for weights, stage in self._convolution_weights()[0])
+
+    def _convolution_weights(self) -> tuple[list[tuple[int, int]], int]:
+        """(weights, stage whose voxels each weight visits) per convolution; biases and norms."""
+        weights: list[tuple[int, int]] = []
+        others = 0
+        before = self.inputs
+        last = len(self.features) - 1
+        for stage, (width, kernel) in enumerate(zip(self.features, self.kernels, strict=True)):
+            taps = math.prod(kernel)
+            for _ in range(self.convolutions):
+                weights.append((before * width * taps, stage))
+                others += 3 * width
+                before = width
+            if stage < last:
+                deeper = self.features[stage + 1]
+                # Each input voxel of a transposed convolution meets every tap once.
+                up = math.prod(self.strides[stage + 1])
+                weights.append((deeper * width * up, stage + 1))
+                weights.append((2 * width * width * taps, stage))
+                weights.extend([(width * width * taps, stage)] * (self.convolutions - 1))
+                others += width + 3 * width * self.convolutions
+        weights.append((self.features[0] * self.outputs, 0))
+        return weights, others + self.outputs
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """CT intensity normalisation (paper section 2.1): clip, subtract the mean, divide by the SD.
+
+    Attributes:
+        lower, upper: 0.5 and 99.5 percentile of foreground voxels, HU.
+        mean, std: of the clipped foreground voxels, HU.
+    """
+
+    lower: float
+    upper: float
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        values = (self.lower, self.upper, self.mean, self.std)
+        if not all(math.isfinite(v) for v in values) or self.std <= 0 or self.lower >= self.upper:
+            raise ValueError("intensity needs finite numbers, lower < upper and std > 0")
+
+    def normalised(self, hounsfield: float) -> float:
+        """The network's input value for a value in HU."""
+        return (min(max(hounsfield, self.lower), self.upper) - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """Everything that ``model.json`` says. See :meth:`load`.
+
+    Attributes:
+        name, version: of the model.
+        architecture: the network.
+        spacing: target spacing (z, y, x) in mm.
+        patch: window shape (z, y, x) in voxels.
+        intensity: normalisation.
+        decode: default decoding, ``nearest`` or ``linear``.
+        step: default window step, as a fraction of the patch.
+        sha256: of the weights file.
+        card: recipe, data, metrics, licence and whatever else the training wrote.
+    """
+
+    name: str
+    version: str
+    architecture: Architecture
+    spacing: Triple
+    patch: Shape
+    intensity: Intensity
+    decode: Decode
+    step: float
+    sha256: str
+    card: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if any(n % d for n, d in zip(self.patch, self.architecture.divisor, strict=True)):
+            raise ValueError(
+                f"patch {self.patch} is not divisible by the strides {self.architecture.divisor}"
+            )
+        if not all(math.isfinite(s) and s > 0 for s in self.spacing):
+            raise ValueError(f"spacing {self.spacing} must be positive")
+        if self.decode not in DECODES:
+            raise ValueError(f"decode must be one of {', '.join(DECODES)}")
+        if not 0 < self.step <= 1:
+            raise ValueError("step must lie in (0, 1]")
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelDescription:
+        """Read ``folder/model.json``.
+
+        Raises:
+            ModelError: the file is missing, is not JSON, or describes no valid model.
+        """
+        path = folder / "model.json"
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise ModelError(path, "there is no such file", "name a folder with a model") from error
+        except KeyError as error:
+            raise ModelError(path, f"has no entry {error}", "restore the model folder") from error
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(path, f"is no model description ({error})", "restore it") from error
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> ModelDescription:
+        """Build from the parsed JSON document. Raises KeyError, ValueError or TypeError."""
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']} instead of {FORMAT}")
+        if {int(k): v for k, v in document["labels"].items()} != NAMES:
+            raise ValueError("the labels are not the 14 of FLARE 2023")
+        net = document["architecture"]
+        architecture = Architecture(
+            features=tuple(int(n) for n in net["features"]),
+            strides=tuple(_shape(s) for s in net["strides"]),
+            kernels=tuple(_shape(k) for k in net["kernels"]),
+            convolutions=int(net["convolutions"]),
+            inputs=int(net["inputs"]),
+        )
+        known = {"format", "name", "version", "architecture", "spacing_mm", "patch", "intensity_hu"}
+        known |= {"decode", "step", "sha256", "labels"}
+        z, y, x = (float(s) for s in document["spacing_mm"])
+        return cls(
+            name=str(document["name"]),
+            version=str(document["version"]),
+            architecture=architecture,
+            spacing=(z, y, x),
+            patch=_shape(document["patch"]),
+            intensity=Intensity(**{k: float(v) for k, v in document["intensity_hu"].items()}),
+            decode=document["decode"],
+            step=float(document["step"]),
+            sha256=str(document["sha256"]),
+            card={key: value for key, value in document.items() if key not in known},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that :meth:`from_json` reads."""
+        net, hu = self.architecture, self.intensity
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "architecture": {
+                "features": list(net.features),
+                "strides": [list(s) for s in net.strides],
+                "kernels": [list(k) for k in net.kernels],
+                "convolutions": net.convolutions,
+                "inputs": net.inputs,
+            },
+            "spacing_mm": list(self.spacing),
+            "patch": list(self.patch),
+            "intensity_hu": {
+                "lower": hu.lower, "upper": hu.upper, "mean": hu.mean, "std": hu.std,
+            },
+            "decode": self.decode,
+            "step": self.step,
+            "sha256": self.sha256,
+            "labels": {str(value): name for value, name in NAMES.items()},
+            **self.card,
+        }
+
+
+def verified_weights(folder: Path, description: ModelDescription) -> bytes:
+    """The bytes of ``folder/model.safetensors``, after checking their SHA-256.
+
+    Raises:
+        ModelError: the file is missing, unreadable, or not the one that model.json names.
+    """
+    path = folder / "model.safetensors"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror})", "restore it") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != description.sha256:
+        raise ModelError(
+            path,
+            f"has SHA-256 {digest[:12]}… instead of {description.sha256[:12]}…",
+            "restore the file that belongs to this model.json",
+        )
+    return data
+
+
+def _shape(values: Any) -> Shape:
+    z, y, x = (int(n) for n in values)
+    return (z, y, x)

@@ -1,0 +1,144 @@
+"""Resampling between the scan's grid and the network's, in NumPy: the CPU route.
+
+Edge-aligned: both grids cover exactly the same field of view, so that output voxel ``i`` of ``n``
+samples the input at ``(i + 0.5) * n_in / n_out - 0.5``, held at the border. This is
+``F.interpolate(align_corners=False)`` and ``scipy.ndimage.zoom(grid_mode=True, mode="nearest")``.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.description import Intensity
+from inference.grid import Shape
+
+Image = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+
+class Taps(NamedTuple):
+    """Linear interpolation along one axis: out[i] = in[lower] + fraction * (in[upper] - in[lower]).
+
+    Attributes:
+        lower, upper: neighbouring input indices, int64, length n_out.
+        fraction: weight of ``upper`` in [0, 1), float32, length n_out.
+    """
+
+    lower: npt.NDArray[np.int64]
+    upper: npt.NDArray[np.int64]
+    fraction: npt.NDArray[np.float32]
+
+
+@cache
+def linear_taps(n_in: int, n_out: int) -> Taps:
+    """Taps that bring an axis of ``n_in`` samples to ``n_out``."""
+    position = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
+    position = np.clip(position, 0.0, n_in - 1.0)
+    lower = np.floor(position).astype(np.int64)
+    upper = np.minimum(lower + 1, n_in - 1)
+    return Taps(lower, upper, (position - lower).astype(np.float32))
+
+
+@cache
+def nearest_taps(n_in: int, n_out: int) -> npt.NDArray[np.int64]:
+    """Input index nearest to each of ``n_out`` samples (``nearest-exact``; ties go up)."""
+    return (2 * np.arange(n_out) + 1) * n_in // (2 * n_out)
+
+
+def worker_count() -> int:
+    """Processors that this process may run on."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.NDArray[np.float32]:
+    """Clip, normalise and resample a scan trilinearly to the network's grid.
+
+    Clipping comes before interpolation, as in nnU-Net, and no float copy of the whole scan is made.
+
+    Args:
+        image_ZYX: HU, int16 or float32, any strides.
+        intensity: clip limits, mean and SD in HU.
+        shape: network grid (z, y, x).
+
+    Returns:
+        float32 array of shape ``shape``, in the network's input units.
+    """
+    z_taps = linear_taps(image_ZYX.shape[0], shape[0])
+    y_taps = linear_taps(image_ZYX.shape[1], shape[1])
+    x_taps = linear_taps(image_ZYX.shape[2], shape[2])
+    out = np.empty(shape, np.float32)
+    scale = np.float32(1.0 / intensity.std)
+    shift = np.float32(intensity.mean)
+
+    def in_plane(z: int) -> npt.NDArray[np.float32]:
+        plane_YX = image_ZYX[z]
+        rows = _blend_clipped(plane_YX[y_taps.lower], plane_YX[y_taps.upper],
+                              y_taps.fraction[:, None], intensity)
+        left = rows.take(x_taps.lower, axis=1)
+        right = rows.take(x_taps.upper, axis=1)
+        right -= left
+        right *= x_taps.fraction
+        left += right
+        return left
+
+    def planes(first: int, last: int) -> None:
+        held: dict[int, npt.NDArray[np.float32]] = {}
+        for z in range(first, last):
+            lower, upper = int(z_taps.lower[z]), int(z_taps.upper[z])
+            held = {s: held[s] if s in held else in_plane(s) for s in (lower, upper)}
+            np.subtract(held[upper], held[lower], out=out[z])
+            out[z] *= z_taps.fraction[z]
+            out[z] += held[lower]
+            out[z] -= shift
+            out[z] *= scale
+
+    _in_chunks(planes, shape[0])
+    return out
+
+
+def resample_labels(labels_ZYX: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
+    """Labels brought to another grid by nearest neighbour (``nearest-exact``)."""
+    z, y, x = (nearest_taps(n, m) for n, m in zip(labels_ZYX.shape, shape, strict=True))
+    out = np.empty(shape, np.uint8)
+
+    def planes(first: int, last: int) -> None:
+        source, plane = -1, out[first]
+        for k in range(first, last):
+            if z[k] != source:
+                source = int(z[k])
+                labels_ZYX[source].take(y, axis=0).take(x, axis=1, out=out[k])
+                plane = out[k]
+            else:
+                out[k] = plane
+
+    _in_chunks(planes, shape[0])
+    return out
+
+
+def _blend_clipped(
+    a: npt.NDArray[np.generic], b: npt.NDArray[np.generic],
+    fraction: npt.NDArray[np.float32], intensity: Intensity,
+) -> npt.NDArray[np.float32]:
+    lower, upper = np.float32(intensity.lower), np.float32(intensity.upper)
+    first = a.astype(np.float32)
+    np.clip(first, lower, upper, out=first)
+    second = b.astype(np.float32)
+    np.clip(second, lower, upper, out=second)
+    second -= first
+    second *= fraction
+    first += second
+    return first
+
+
+def _in_chunks(work: Callable[[int, int], None], count: int) -> None:
+    """Call ``work(first, last)`` over ``range(count)`` in one contiguous chunk per processor."""
+    workers = min(worker_count(), count)
+    edges = [count * i // workers for i in range(workers + 1)]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, edges[:-1], edges[1:]))
