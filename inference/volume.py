@@ -1,14 +1,31 @@
-"""A scan in memory: its voxels, its grid, and how to read it from a file."""
+"""Scans and label maps on disk: what is read is checked, what is written appears whole."""
 
 from __future__ import annotations
 
+import math
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
+from isal import igzip, isal_zlib
 
+from inference.errors import OutputError, ScanError
 from inference.grid import Grid, Orientation
+from inference.nifti import HeaderError, NiftiHeader, check_size, check_spacing
 from inference.resample import Image
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+OTHER_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+SUFFIXES = NIFTI_SUFFIXES + OTHER_SUFFIXES
+# Voxels behind the announced ones are read past to reach the checksum, but only so many.
+_MAX_TRAILING_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 24
+# ISA-L's level 1 is the quickest and, on label maps, smaller than its level 3 (RESULTS.md).
+_COMPRESSION_LEVEL = 1
 
 
 @dataclass(frozen=True)
@@ -18,10 +35,31 @@ class Volume:
     Attributes:
         voxels_ZYX: HU, int16 or float32.
         grid: where they lie.
+        header: the NIfTI header that the labels will carry.
+        warnings: oddities of the file that were accepted, in words.
     """
 
     voxels_ZYX: Image
     grid: Grid
+    header: NiftiHeader
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of_array(cls, voxels_ZYX: npt.NDArray[Any], grid: Grid) -> Volume:
+        """A scan that is in memory already: HU of any numeric type on ``grid``.
+
+        Raises:
+            ScanError: the same contents that :func:`read_volume` refuses.
+        """
+        try:
+            if voxels_ZYX.shape != grid.shape:
+                raise HeaderError(f"has shape {voxels_ZYX.shape} on a grid of {grid.shape}")
+            check_size(grid.shape)
+            check_spacing(np.array(grid.spacing[::-1]))
+            voxels = _hounsfield(voxels_ZYX, 1.0, 0.0)
+            return cls(voxels, grid, NiftiHeader.of_grid(grid), tuple(_contents(voxels)))
+        except HeaderError as error:
+            raise ScanError("the array", str(error), error.remedy) from error
 
     def canonical(self) -> tuple[Image, Grid]:
         """The voxels in canonical LPS order (a view) and their grid."""
@@ -30,11 +68,212 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a volume through SimpleITK."""
+    """Read one scan: NIfTI by our own reader, anything else by SimpleITK.
+
+    Raises:
+        ScanError: unreadable, truncated, corrupt, not one 3D volume, or with contents that are no
+            CT (NaN, constant).
+    """
+    try:
+        if path.name.lower().endswith(NIFTI_SUFFIXES):
+            return _read_nifti(path)
+        return _read_other(path)
+    except HeaderError as error:
+        raise ScanError(path, str(error), error.remedy) from error
+    except (igzip.BadGzipFile, isal_zlib.error) as error:
+        raise ScanError(path, f"the compressed data are corrupt ({error})",
+                        "copy the file again from its source") from error
+    except EOFError as error:
+        raise ScanError(path, "ends before its data do: it is truncated",
+                        "copy the file again from its source") from error
+    except MemoryError as error:
+        raise ScanError(path, "does not fit into memory", "give more memory, or crop") from error
+    except OSError as error:
+        raise ScanError(path, f"cannot be read ({error.strerror or error})",
+                        "check that it exists and may be read") from error
+
+
+def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
+    """Read a label map of values 0..255 in its own axis order. Raises ScanError."""
+    try:
+        header, stored = _stored_nifti(path) if path.name.endswith(NIFTI_SUFFIXES) else (None, None)
+        if header is None or stored is None:
+            stored, grid = _stored_other(path)
+        else:
+            grid = header.grid
+        labels = stored.astype(np.uint8)
+        if not np.array_equal(labels, stored):
+            raise HeaderError("holds values that are no labels 0..255", "give a label map")
+        return labels, grid
+    except (HeaderError, OSError, EOFError, isal_zlib.error) as error:
+        raise ScanError(path, str(error) or "is truncated", "give a sound label map") from error
+
+
+def write_labels(path: Path, labels_ZYX: npt.NDArray[np.uint8], header: NiftiHeader) -> None:
+    """Write a label map as .nii.gz: beside its place, to disk, then renamed. Never half a file.
+
+    Args:
+        path: ends in .nii.gz.
+        labels_ZYX: uint8, in the scan's own axis order.
+        header: the scan's; its geometry is copied bit for bit.
+
+    Raises:
+        OutputError: the folder is missing, read-only or full.
+    """
+    compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
+    voxels = memoryview(np.ascontiguousarray(labels_ZYX).reshape(-1))
+    data = [compressor.compress(header.for_labels())]
+    data += [compressor.compress(voxels[i : i + _CHUNK_BYTES])
+             for i in range(0, len(voxels), _CHUNK_BYTES)]
+    data.append(compressor.flush())
+    write_atomically(path, b"".join(data))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, sync it to disk, rename it into place. Raises OutputError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})",
+                          "check the folder's space and permissions") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _read_nifti(path: Path) -> Volume:
+    header, stored = _stored_nifti(path)
+    voxels = _hounsfield(stored, *header.scale)
+    return Volume(voxels, header.grid, header, (*header.warnings, *_contents(voxels)))
+
+
+def _stored_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[Any]]:
+    with _open(path) as file:
+        start = _read_up_to(file, 540)
+        if not start:
+            raise HeaderError("is empty", "copy the file again from its source")
+        header = NiftiHeader.parse(start)
+        wanted = math.prod(header.grid.shape) * header.voxel_type.itemsize
+        lead = start[header.data_offset :]
+        gap = header.data_offset - len(start)
+        if gap > 0 and len(_read_up_to(file, gap)) < gap:
+            raise EOFError
+        data = np.empty(wanted, np.uint8)
+        head = min(len(lead), wanted)
+        data[:head] = np.frombuffer(lead, np.uint8, head)
+        view = memoryview(data)[head:]
+        while view:
+            count = file.readinto(view[:_CHUNK_BYTES])  # type: ignore[attr-defined]
+            if not count:
+                have = wanted - len(view)
+                raise HeaderError(f"holds {have} of the {wanted} bytes that its header announces",
+                                  "copy the file again from its source")
+            view = view[count:]
+        trailing = 0
+        while chunk := file.read(1 << 20):
+            trailing += len(chunk)
+            if trailing > _MAX_TRAILING_BYTES:
+                raise HeaderError("goes on far beyond the volume that its header announces")
+    return header, data.view(header.voxel_type).reshape(header.grid.shape)
+
+
+def _open(path: Path) -> IO[bytes]:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return igzip.open(path, "rb") if zipped else open(path, "rb")  # type: ignore[return-value]
+
+
+def _read_up_to(file: IO[bytes], count: int) -> bytes:
+    parts: list[bytes] = []
+    while count > 0 and (part := file.read(count)):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _read_other(path: Path) -> Volume:
+    stored, grid = _stored_other(path)
+    voxels = _hounsfield(stored, 1.0, 0.0)
+    return Volume(voxels, grid, NiftiHeader.of_grid(grid), tuple(_contents(voxels)))
+
+
+def _stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
     import SimpleITK as sitk
 
-    image = sitk.ReadImage(str(path))
-    spacing, origin = image.GetSpacing(), image.GetOrigin()
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file")
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        if len(size) < 3 or any(n != 1 for n in size[3:]) or reader.GetNumberOfComponents() != 1:
+            raise HeaderError("is not one volume of grey values", "give one 3D volume per file")
+        check_size((size[2], size[1], size[0]))
+        check_spacing(np.array(reader.GetSpacing()[:3]))
+        image = reader.Execute()
+    except RuntimeError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise HeaderError(f"cannot be read by SimpleITK ({cause})") from error
+    return _array(image)
+
+
+def _array(image: Any) -> tuple[npt.NDArray[Any], Grid]:
+    """Voxels (z, y, x) and grid of a three-dimensional SimpleITK image."""
+    import SimpleITK as sitk
+
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
     voxels = sitk.GetArrayFromImage(image)
-    grid = Grid(voxels.shape, spacing[::-1], origin, image.GetDirection())
-    return Volume(np.ascontiguousarray(voxels), grid)
+    z, y, x = voxels.shape
+    spacing = tuple(float(s) for s in image.GetSpacing()[::-1])
+    grid = Grid((z, y, x), spacing, image.GetOrigin(), image.GetDirection())  # type: ignore[arg-type]
+    return voxels, grid
+
+
+def of_simpleitk(image: Any) -> Volume:
+    """A scan that is a SimpleITK image already. Raises ScanError."""
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
+        raise ScanError("the image", "is not one 3D volume of grey values", "give one")
+    return Volume.of_array(*_array(image))
+
+
+def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float) -> Image:
+    """Stored values as HU: int16 where that is exact, else float32."""
+    if stored.dtype.kind in "iu":
+        if slope == 1 and intercept == 0 and stored.dtype == np.int16:
+            return stored  # native byte order: '<i2' == int16 on every machine that torch runs on
+        low = float(stored.min()) * slope + intercept
+        high = float(stored.max()) * slope + intercept
+        whole = slope == int(slope) and intercept == int(intercept)
+        if whole and -32768 <= min(low, high) and max(low, high) <= 32767:
+            return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
+    elif stored.dtype.kind != "f":
+        raise HeaderError(f"has voxels of type {stored.dtype}", "store HU as int16")
+    voxels = stored.astype(np.float32)
+    if (slope, intercept) != (1.0, 0.0):
+        voxels *= np.float32(slope)
+        voxels += np.float32(intercept)
+    return voxels
+
+
+def _contents(voxels: Image) -> list[str]:
+    """Oddities of the values, in words. Raises HeaderError for what is no scan at all."""
+    lowest, highest = float(voxels.min()), float(voxels.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise HeaderError("holds NaN or infinite voxels", "replace them by air (-1024 HU)")
+    if lowest == highest:
+        raise HeaderError(f"holds nothing but the value {lowest:g}", "give a scan")
+    if lowest >= 0 and highest > 300:
+        return ["no value lies below 0: HU may be stored with an offset of 1024"]
+    return []
