@@ -1,0 +1,60 @@
+"""Write phantom scans and their labels as NIfTI files: ``python -m examples.phantom --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from examples.phantom import PHASES, make_phantom
+from inference.grid import Grid
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write ``phantom_SEED_0000.nii.gz`` and ``labels/phantom_SEED.nii.gz`` for every seed."""
+    parser = argparse.ArgumentParser(prog="python -m examples.phantom", description=main.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    zyx = ("Z", "Y", "X")
+    parser.add_argument("--shape", type=int, nargs=3, metavar=zyx, default=(120, 256, 256))
+    parser.add_argument(
+        "--spacing", type=float, nargs=3, metavar=zyx, default=(2.5, 1.6, 1.6), help="millimetres"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first phantom")
+    parser.add_argument("--count", type=int, default=1, help="number of phantoms, seeds in a row")
+    parser.add_argument("--phase", choices=PHASES, default="portal", help="contrast phase")
+    parser.add_argument("--no-tumor", action="store_true", help="healthy patients")
+    options = parser.parse_args(arguments)
+
+    (options.out / "labels").mkdir(parents=True, exist_ok=True)
+    for seed in range(options.seed, options.seed + options.count):
+        phantom = make_phantom(
+            tuple(options.shape),
+            tuple(options.spacing),
+            seed,
+            tumor=not options.no_tumor,
+            phase=options.phase,
+        )
+        image_path = options.out / f"phantom_{seed}_0000.nii.gz"
+        write_nifti(image_path, phantom.image_ZYX, phantom.grid)
+        write_nifti(
+            options.out / "labels" / f"phantom_{seed}.nii.gz", phantom.labels_ZYX, phantom.grid
+        )
+        print(image_path, file=sys.stderr)
+    return 0
+
+
+def write_nifti(path: Path, array_ZYX: np.ndarray, grid: Grid) -> None:
+    """Write one volume with its grid."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(array_ZYX)
+    image.SetSpacing(grid.spacing[::-1])
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
