@@ -1,0 +1,137 @@
+"""Pseudo-label fusion on hand-made label maps."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dataset_files import blocks, flare_dataset, load, save
+
+from training.agreement import Choice, Settings, dice_per_class, judge
+from training.fusion import main, merge, select
+from training.index import Case, DatasetError, build_index
+from training.overrides import read_overrides
+
+PAPER = Settings(per_class=False, teachers=("aladdin5", "blackbean"))
+PER_CLASS = Settings(per_class=True, teachers=("aladdin5", "blackbean"))
+
+
+def test_dice_per_class_by_hand() -> None:
+    a = np.array([1, 1, 2, 0], np.uint8)
+    b = np.array([1, 2, 2, 0], np.uint8)
+    dice = dice_per_class(a, b)
+    assert dice[1] == pytest.approx(2 / 3)
+    assert dice[2] == pytest.approx(2 / 3)
+    assert dice[0] == 1
+    assert np.isnan(dice[3:]).all()
+
+
+def test_agreement_is_the_mean_over_shared_classes_that_are_shown(tmp_path: Path) -> None:
+    cases = build_index([flare_dataset(tmp_path)]).cases
+    agreements = [judge(case, PAPER).agreement for case in cases]
+    assert agreements == [1, 1, 0, 1]
+
+
+def test_selection_sorts_by_id_and_takes_the_first_of_each_kind(tmp_path: Path) -> None:
+    cases = build_index([flare_dataset(tmp_path)]).cases
+    judgements = [judge(case, PAPER) for case in reversed(cases)]
+    names = [j.case.name for j in select(judgements, 0.85, 1, 5)]
+    assert names == ["FLARE23_0001", "FLARE23_0004"]
+    assert judgements[-1].partial and not judgements[0].partial
+
+
+def test_ground_truth_and_tumour_win_over_the_filler(tmp_path: Path) -> None:
+    case = build_index([flare_dataset(tmp_path)]).cases[0]
+    judgement = judge(case, PAPER)
+    assert judgement.annotated == tuple(range(1, 15))
+    labels = merge_array(case, judgement.choices)
+    # Truth: liver slices 0-5 with a tumour in 2-3; the filler's spleen is left beyond them.
+    assert labels[:, 5, 5].tolist() == [1, 1, 14, 14, 1, 1, 3, 3, 3, 3, 3, 0]
+
+
+def test_the_tumour_stays_unannotated_without_ground_truth(tmp_path: Path) -> None:
+    case = build_index([flare_dataset(tmp_path)]).cases[3]
+    assert 14 not in judge(case, PAPER).annotated
+
+
+def test_paper_mode_needs_both_sets(tmp_path: Path) -> None:
+    root = flare_dataset(tmp_path)
+    (root / "pseudo_labels" / "blackbean" / "FLARE23_0003.nii.gz").unlink()
+    case = build_index([root]).cases[2]
+    with pytest.raises(DatasetError, match="FLARE23_0003"):
+        judge(case, PAPER)
+
+
+def test_per_class_mode_keeps_only_what_teachers_agree_on(tmp_path: Path) -> None:
+    cases = build_index([flare_dataset(tmp_path)]).cases
+    choices = judge(cases[2], PER_CLASS).choices
+    assert choices[1].source is None and choices[1].rule == "teachers disagree"
+    assert choices[2].source == "aladdin5" and choices[2].rule == "teachers agree: absent"
+    assert judge(cases[3], PER_CLASS).choices[1].source == "aladdin5"
+
+
+def test_overrides_drop_declare_absent_and_trust(tmp_path: Path) -> None:
+    table = tmp_path / "overrides.csv"
+    table.write_text(
+        "name,class,decision,source,reason\n"
+        "FLARE23_0004,1,drop,,half of it is fluid\n"
+        "FLARE23_0004,9,absent,,removed\n"
+        "FLARE23_0003,1,trust,blackbean,looked at\n"
+        "FLARE23_0002,,validation,,held out\n"
+    )
+    overrides = read_overrides(table)
+    cases = overrides.apply_split(build_index([flare_dataset(tmp_path)]).cases)
+    assert [case.split for case in cases].index("validation") == 1
+    fourth = judge(cases[3], PER_CLASS, overrides)
+    assert 1 not in fourth.annotated and 9 in fourth.annotated
+    third = judge(cases[2], PER_CLASS, overrides)
+    assert merge_array(cases[2], third.choices)[:, 5, 5].tolist() == [0] * 6 + [1] * 5 + [0]
+
+
+def test_a_senseless_override_names_its_line(tmp_path: Path) -> None:
+    table = tmp_path / "overrides.csv"
+    table.write_text("name,class,decision,source,reason\nx,99,drop,,\n")
+    with pytest.raises(DatasetError, match="line 2"):
+        read_overrides(table)
+
+
+def test_specks_of_pseudo_labels_are_dropped_on_request(tmp_path: Path) -> None:
+    labels = blocks(c1=(0, 8))
+    labels[11, 0, 0] = 1
+    image = save(tmp_path / "x_0000.nii.gz", np.zeros(labels.shape, np.int16))
+    path = save(tmp_path / "aladdin5.nii.gz", labels)
+    case = Case("x", "x", "train", image, {"aladdin5": path}, {"aladdin5": (1,)})
+    choices = {1: Choice("aladdin5", "plausible"), 14: Choice(None, "no source")}
+    assert merge_array(case, choices, drop_specks=True)[11, 0, 0] == 0
+    assert merge_array(case, choices)[11, 0, 0] == 1
+
+
+def test_command_writes_labels_tables_and_report(tmp_path: Path) -> None:
+    root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
+    damaged = root / "imagesTr2200" / "FLARE23_0002_0000.nii.gz"
+    noise = np.random.default_rng(0).integers(-1000, 1000, (12, 12, 12)).astype(np.int16)
+    save(damaged, noise)
+    damaged.write_bytes(damaged.read_bytes()[:-1000])  # its header stays readable
+    status = main(["--data", str(root), "--out", str(out), "--teachers", "aladdin5", "blackbean",
+                   "--workers", "1"])
+    assert status == 0
+    with (out / "cases.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["name"] for row in rows] == ["FLARE23_0001", "FLARE23_0004"]
+    assert rows[0]["annotated"] == " ".join(str(v) for v in range(1, 15))
+    assert rows[1]["annotated"] == " ".join(str(v) for v in range(1, 14))
+    assert load(Path(rows[1]["label"])).dtype == np.uint8
+    assert "FLARE23_0002" in (out / "report.md").read_text()
+    assert (out / "agreement.png").stat().st_size > 0
+    with (out / "agreement.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == 4 * 14
+
+
+def merge_array(
+    case: Case, choices: Mapping[int, Choice], drop_specks: bool = False
+) -> np.ndarray:
+    return sitk.GetArrayFromImage(merge(case, choices, drop_specks))
