@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
-from inference.grid import Orientation, Triple
+from inference.grid import Grid, Orientation, Triple
 from inference.labels import NAMES, ORGANS, TUMOR
+from inference.volume import read_labels
 from training.index import DRAWN, Case, Classes, DatasetError
 from training.overrides import NO_OVERRIDES, Override, Overrides
 from training.plausibility import doubts
@@ -80,18 +80,16 @@ class Judgement:
         return any(choice.rule == GROUND_TRUTH for choice in self.choices.values())
 
 
-def read_labels(path: Path) -> tuple[Labels, sitk.Image]:
-    """A label map (z, y, x) as uint8 in the file's axis order, and the image that it came from.
+def read_flare_labels(path: Path) -> tuple[Labels, Grid]:
+    """A label map (z, y, x) in the file's axis order, and its grid.
 
     Raises:
-        RuntimeError: the file cannot be read.
-        DatasetError: it holds values beyond FLARE's.
+        AbdoboxError: the file cannot be read or holds values beyond FLARE's.
     """
-    image = sitk.ReadImage(str(path))
-    labels = sitk.GetArrayFromImage(image)
-    if labels.min() < 0 or labels.max() > TUMOR:
+    labels, grid = read_labels(path)
+    if labels.max() > TUMOR:
         raise DatasetError(path, f"holds the value {labels.max()}", "map it to FLARE's 0..14")
-    return labels.astype(np.uint8), image
+    return labels, grid
 
 
 def dice_per_class(a: Labels, b: Labels) -> npt.NDArray[np.float64]:
@@ -108,15 +106,14 @@ def judge(case: Case, settings: Settings, overrides: Overrides = NO_OVERRIDES) -
     """Decide where each class of a case comes from. Reads the teachers' label maps.
 
     Raises:
-        RuntimeError: a label map cannot be read.
-        DatasetError: a teacher that the mode needs is missing.
+        AbdoboxError: a label map cannot be read, or a teacher that the mode needs is missing.
     """
     teachers = [source for source in settings.teachers if source in case.labels]
     needed = 1 if settings.per_class else 2
     if len(teachers) < needed:
         raise DatasetError(case.name, f"has {len(teachers)} pseudo-label sets", f"give {needed}")
-    files = {source: read_labels(case.labels[source]) for source in teachers}
-    filler, like = files[teachers[0]]
+    files = {source: read_flare_labels(case.labels[source]) for source in teachers}
+    filler, grid = files[teachers[0]]
     dice = {source: dice_per_class(filler, files[source][0]) for source in teachers[1:]}
     choices = {value: Choice(None, "no source") for value in NAMES}
     for value in ORGANS:
@@ -124,8 +121,8 @@ def judge(case: Case, settings: Settings, overrides: Overrides = NO_OVERRIDES) -
             compared = [dice[s][value] for s in teachers[1:] if value in case.annotated[s]]
             choices[value] = Choice(teachers[0], "pseudo-label", _highest(compared))
     if settings.per_class:
-        orientation = Orientation.of(like.GetDirection())
-        spacing = tuple(like.GetSpacing()[::-1][axis] for axis in orientation.axes)
+        orientation = Orientation.of(grid.direction)
+        spacing = orientation.canonical(grid).spacing
         confirmed = {v for v in ORGANS if any(v in case.annotated[s] for s in teachers[1:])}
         choices = _per_class(choices, orientation.apply(filler), spacing, confirmed, settings)
     for source in (s for s in case.labels if s in DRAWN):

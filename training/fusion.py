@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import numpy.typing as npt
 
 from inference.errors import AbdoboxError
 from inference.labels import TUMOR
-from training.agreement import GROUND_TRUTH, Choice, Judgement, Settings, judge, read_labels
+from inference.volume import read_volume, write_labels
+from training.agreement import GROUND_TRUTH, Choice, Judgement, Settings, judge, read_flare_labels
 from training.fusion_report import write_report
 from training.index import (
     DRAWN,
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         judgements, settings.threshold, arguments.partial, arguments.unlabelled)
     (arguments.out / "labels").mkdir(parents=True, exist_ok=True)
     write_annotated_table(arguments.out / "annotated_classes.csv", cases)
-    written, unreadable = write_labels(chosen, arguments.out / "labels", settings.per_class)
+    written, unreadable = write_merged(chosen, arguments.out / "labels", settings.per_class)
     write_cases(arguments.out / "cases.csv", written, arguments.out / "labels")
     rejected |= index.rejected | unreadable
     write_report(arguments.out, settings, judgements, written, rejected)
@@ -100,8 +101,8 @@ def select(
     return chosen
 
 
-def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> sitk.Image:
-    """One uint8 label map on the image's grid.
+def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> npt.NDArray[np.uint8]:
+    """One label map on the image's grid, in the file's axis order.
 
     Pseudo-labels are laid down first, then ground-truth organs, then the tumour, so that what
     people drew wins. Voxels of unannotated classes are 0, which means nothing for those classes.
@@ -110,25 +111,23 @@ def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> sitk.
         choices: for each label value the source; sources that the case lacks add nothing.
         drop_specks: keep only the main pieces of pseudo-labelled organs.
     """
-    files = {source: read_labels(path) for source, path in case.labels.items()}
+    files = {source: read_flare_labels(path)[0] for source, path in case.labels.items()}
     filled = [v for v, c in choices.items() if c.rule != GROUND_TRUTH]
     drawn = [v for v, c in choices.items() if c.rule == GROUND_TRUTH and v != TUMOR]
     maps = {
         source: clean(labels, tuple(v for v in filled if choices[v].source == source))
         if drop_specks and source not in DRAWN else labels
-        for source, (labels, _) in files.items()
+        for source, labels in files.items()
     }
     out = np.zeros_like(next(iter(maps.values())))
     for value in (*filled, *drawn, TUMOR):
         source = choices[value].source
         if source in maps:
             out[maps[source] == value] = value
-    image = sitk.GetImageFromArray(out)
-    image.CopyInformation(next(iter(files.values()))[1])
-    return image
+    return out
 
 
-def write_labels(
+def write_merged(
     judgements: Iterable[Judgement], folder: Path, drop_specks: bool
 ) -> tuple[list[Judgement], dict[str, str]]:
     """Write ``NAME.nii.gz`` per case; the second value names those whose files are damaged."""
@@ -137,13 +136,13 @@ def write_labels(
     for judgement in judgements:
         case = judgement.case
         try:
-            # The image is read for its own sake: a truncated file has a sound header.
-            sitk.ReadImage(str(case.image))
+            # Also a check of the voxels: a truncated file has a sound header.
+            header = read_volume(case.image).header
             merged = merge(case, judgement.choices, drop_specks)
-        except (RuntimeError, AbdoboxError) as error:
-            rejected[case.name] = _last_line(error)
+        except AbdoboxError as error:
+            rejected[case.name] = str(error)
             continue
-        sitk.WriteImage(merged, str(folder / f"{case.name}{SUFFIX}"), useCompression=True)
+        write_labels(folder / f"{case.name}{SUFFIX}", merged, header)
         written.append(judgement)
     return written, rejected
 
@@ -165,13 +164,8 @@ def write_cases(path: Path, judgements: Iterable[Judgement], labels: Path) -> No
 def _judge_or_reason(case: Case, settings: Settings, overrides: Overrides) -> Judgement | str:
     try:
         return judge(case, settings, overrides)
-    except (RuntimeError, AbdoboxError) as error:
-        return _last_line(error)
-
-
-def _last_line(error: Exception) -> str:
-    """SimpleITK wraps its messages; the cause stands in the last line."""
-    return str(error).strip().splitlines()[-1]
+    except AbdoboxError as error:
+        return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, ORGANS, TUMOR
+from inference.volume import read_labels
 
 TRUTH = "truth"
 # Sources drawn by people; every other source is a pseudo-label network.
@@ -136,7 +137,7 @@ def present_classes(path: Path) -> Classes:
     for and is absent (a scan without a tumour) is thereby treated as unknown, which loses some
     negatives and never supervises with a wrong label.
     """
-    values = np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    values = np.unique(read_labels(path)[0])
     unknown = [int(v) for v in values if v not in (0, *NAMES)]
     if unknown:
         raise DatasetError(path, f"holds the values {unknown}", "map its labels to FLARE's 1..14")
@@ -232,8 +233,8 @@ def _flare_cases(folder: Path, index: Index) -> list[Case]:
                     annotated[TRUTH] = (
                         present_classes(labels[TRUTH]) if listed is None else listed
                     )
-            except (RuntimeError, DatasetError) as error:
-                index.rejected[name] = str(error).strip().splitlines()[-1]
+            except AbdoboxError as error:
+                index.rejected[name] = str(error)
                 continue
             cases.append(Case(name, name, "train", image, labels, annotated))
     return cases

@@ -24,6 +24,11 @@ def load(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
+def noise() -> np.ndarray:
+    """A 12^3 int16 image that compresses badly and passes for a CT."""
+    return np.random.default_rng(0).integers(-1000, 1000, (12, 12, 12)).astype(np.int16)
+
+
 def blocks(**bounds: tuple[int, int]) -> np.ndarray:
     """A 12^3 uint8 label map with one slab over z per argument: ``c3=(2, 5)`` is class 3."""
     labels = np.zeros((12, 12, 12), np.uint8)
@@ -43,7 +48,7 @@ def flare_dataset(root: Path) -> Path:
     for number in "1234":
         name = f"FLARE23_000{number}"
         kind = "imagesTr2200" if number in truths else "unlabeledTr1800"
-        save(root / kind / f"{name}_0000.nii.gz", np.zeros((12, 12, 12), np.int16))
+        save(root / kind / f"{name}_0000.nii.gz", noise())
         save(root / "pseudo_labels" / "aladdin5" / f"{name}.nii.gz", first)
         save(root / "pseudo_labels" / "blackbean" / f"{name}.nii.gz", second.get(number, first))
         if number in truths:

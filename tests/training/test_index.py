@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import SHARED, blocks, flare_dataset, save
+from dataset_files import SHARED, blocks, flare_dataset, noise, save
 
 from inference.labels import ORGANS
 from training.index import (
@@ -71,7 +71,7 @@ def listed_dataset(root: Path) -> Path:
             "a_1,a,1 14,1 2,validation", "a_2,a,,1 2,train", "b,b,,1 2,train"]
     (root / "index.csv").write_text("\n".join(rows) + "\n")
     for name in ("a_1", "a_2", "b"):
-        save(root / "images" / f"{name}_0000.nii.gz", np.zeros((12, 12, 12), np.int16))
+        save(root / "images" / f"{name}_0000.nii.gz", noise())
         save(root / "hk" / f"{name}.nii.gz", blocks(c1=(0, 5)))
     save(root / "expert" / "a_1.nii.gz", blocks(c1=(0, 5), c14=(1, 2)))
     return root
