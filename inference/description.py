@@ -225,7 +225,10 @@ class ModelDescription:
             "spacing_mm": list(self.spacing),
             "patch": list(self.patch),
             "intensity_hu": {
-                "lower": hu.lower, "upper": hu.upper, "mean": hu.mean, "std": hu.std,
+                "lower": hu.lower,
+                "upper": hu.upper,
+                "mean": hu.mean,
+                "std": hu.std,
             },
             "decode": self.decode,
             "step": self.step,

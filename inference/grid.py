@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
 Shape = tuple[int, int, int]
 Triple = tuple[float, float, float]
@@ -18,7 +19,7 @@ Direction = tuple[float, float, float, float, float, float, float, float, float]
 
 IDENTITY: Direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
-ArrayT = TypeVar("ArrayT", bound=np.ndarray)
+ArrayT = TypeVar("ArrayT", bound=np.ndarray[Any, Any])
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,12 @@ class Grid:
         z, y, x = (n * s for n, s in zip(self.shape, self.spacing, strict=True))
         return (z, y, x)
 
-    def physical(self, index_ZYX: Triple) -> np.ndarray:
+    def physical(self, index_ZYX: Triple) -> npt.NDArray[np.float64]:
         """Physical (x, y, z) in millimetres of a (fractional) voxel index (z, y, x)."""
         matrix = np.array(self.direction).reshape(3, 3)
         steps = np.array(index_ZYX[::-1]) * np.array(self.spacing[::-1])
-        return np.array(self.origin) + matrix @ steps
+        point: npt.NDArray[np.float64] = np.array(self.origin) + matrix @ steps
+        return point
 
     def resampled_shape(self, spacing: Triple) -> Shape:
         """Shape of the grid of about ``spacing`` (z, y, x) that covers the same field of view.
@@ -96,7 +98,7 @@ class Orientation:
             return float(sum(abs(cosines_XYZ[row, column]) for row, column in enumerate(columns)))
 
         best = max(itertools.permutations(range(3)), key=lambda c: round(closeness(c), 6))
-        # Physical row r (x, y, z) is canonical array axis 2 - r; matrix column c is array axis 2 - c.
+        # Physical row r is canonical array axis 2 - r; matrix column c is array axis 2 - c.
         axes = (2 - best[2], 2 - best[1], 2 - best[0])
         flips = (
             bool(cosines_XYZ[2, best[2]] < 0),
@@ -112,12 +114,12 @@ class Orientation:
 
     def apply(self, array: ArrayT) -> ArrayT:
         """The array in canonical order, as a view: nothing is copied."""
-        return array.transpose(self.axes)[self._flipped]  # type: ignore[return-value]
+        return cast(ArrayT, array.transpose(self.axes)[self._flipped])
 
     def invert(self, canonical: ArrayT) -> ArrayT:
         """The exact inverse of :meth:`apply`, as a view."""
         back = (self.axes.index(0), self.axes.index(1), self.axes.index(2))
-        return canonical[self._flipped].transpose(back)  # type: ignore[return-value]
+        return cast(ArrayT, canonical[self._flipped].transpose(back))
 
     def canonical(self, grid: Grid) -> Grid:
         """The grid of the canonical array: same voxels, same places in the patient."""

@@ -60,8 +60,9 @@ class UNet(nn.Module):
             for s in finer
         )
         self.decoder = nn.ModuleList(
-            _stage(2 * net.features[s], net.features[s], net.kernels[s], (1, 1, 1),
-                   net.convolutions)
+            _stage(
+                2 * net.features[s], net.features[s], net.kernels[s], (1, 1, 1), net.convolutions
+            )
             for s in finer
         )
         self.heads = nn.ModuleList(

@@ -47,7 +47,7 @@ _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, 
 MAX_AXIS = 8192
 MAX_VOXELS = 2**30
 MIN_SPACING_MM, MAX_SPACING_MM = 0.01, 50.0
-# Cosines between axes up to this are rounding or a slight gantry tilt; the nearest rotation is used.
+# Cosines between axes up to this are rounding or slight tilt: the nearest rotation is used.
 MAX_SHEAR = 0.02
 
 
@@ -208,8 +208,9 @@ def check_spacing(spacing: npt.NDArray[np.float64]) -> None:
 def _voxel_type(fields: npt.NDArray[Any], swapped: bool) -> np.dtype[Any]:
     code = int(fields["datatype"])
     if code not in VOXEL_TYPES:
-        raise HeaderError(f"has voxels of NIfTI type {code} (colour, complex or unknown)",
-                          "store HU as int16")
+        raise HeaderError(
+            f"has voxels of NIfTI type {code} (colour, complex or unknown)", "store HU as int16"
+        )
     voxel_type = np.dtype((">" if swapped else "<") + VOXEL_TYPES[code])
     if int(fields["bitpix"]) != 8 * voxel_type.itemsize:
         raise HeaderError(f"says {int(fields['bitpix'])} bits per voxel for NIfTI type {code}")
@@ -287,23 +288,27 @@ def _rotation(fields: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
         a, b, c, d = 0.0, b / norm, c / norm, d / norm
     else:
         a = math.sqrt(rest)
-    matrix = np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
-    ])
+    matrix = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+        ]
+    )
     return matrix * (1, 1, -1 if fields["pixdim"][0] < 0 else 1)
 
 
 def _quaternion(rotation: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """(b, c, d) of a proper rotation, with a >= 0: the eigenvector of Bar-Itzhack's matrix."""
     r = rotation
-    k = np.array([
-        [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-        [0, r[0, 0] - r[1, 1] - r[2, 2], r[1, 0] + r[0, 1], r[2, 0] + r[0, 2]],
-        [0, 0, r[1, 1] - r[0, 0] - r[2, 2], r[2, 1] + r[1, 2]],
-        [0, 0, 0, r[2, 2] - r[0, 0] - r[1, 1]],
-    ])
+    k = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [0, r[0, 0] - r[1, 1] - r[2, 2], r[1, 0] + r[0, 1], r[2, 0] + r[0, 2]],
+            [0, 0, r[1, 1] - r[0, 0] - r[2, 2], r[2, 1] + r[1, 2]],
+            [0, 0, 0, r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
     a, b, c, d = np.linalg.eigh(k, UPLO="U")[1][:, -1]
     sign = -1.0 if a < 0 else 1.0
     return (sign * float(b), sign * float(c), sign * float(d))

@@ -8,8 +8,8 @@ samples the input at ``(i + 0.5) * n_in / n_out - 0.5``, held at the border. Thi
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
 
@@ -78,8 +78,9 @@ def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.
 
     def in_plane(z: int) -> npt.NDArray[np.float32]:
         plane_YX = image_ZYX[z]
-        rows = _blend_clipped(plane_YX[y_taps.lower], plane_YX[y_taps.upper],
-                              y_taps.fraction[:, None], intensity)
+        rows = _blend_clipped(
+            plane_YX[y_taps.lower], plane_YX[y_taps.upper], y_taps.fraction[:, None], intensity
+        )
         left = rows.take(x_taps.lower, axis=1)
         right = rows.take(x_taps.upper, axis=1)
         right -= left
@@ -122,8 +123,10 @@ def resample_labels(labels_ZYX: npt.NDArray[np.uint8], shape: Shape) -> npt.NDAr
 
 
 def _blend_clipped(
-    a: npt.NDArray[np.generic], b: npt.NDArray[np.generic],
-    fraction: npt.NDArray[np.float32], intensity: Intensity,
+    a: npt.NDArray[np.generic],
+    b: npt.NDArray[np.generic],
+    fraction: npt.NDArray[np.float32],
+    intensity: Intensity,
 ) -> npt.NDArray[np.float32]:
     lower, upper = np.float32(intensity.lower), np.float32(intensity.upper)
     first = a.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 from contextlib import suppress
@@ -26,6 +27,7 @@ _MAX_TRAILING_BYTES = 1 << 24
 _CHUNK_BYTES = 1 << 24
 # ISA-L's level 1 is the quickest and, on label maps, smaller than its level 3 (RESULTS.md).
 _COMPRESSION_LEVEL = 1
+_INFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,24 @@ def read_volume(path: Path) -> Volume:
         return _read_other(path)
     except HeaderError as error:
         raise ScanError(path, str(error), error.remedy) from error
-    except (igzip.BadGzipFile, isal_zlib.error) as error:
-        raise ScanError(path, f"the compressed data are corrupt ({error})",
-                        "copy the file again from its source") from error
+    except (gzip.BadGzipFile, _INFLATE_ERROR) as error:
+        raise ScanError(
+            path,
+            f"the compressed data are corrupt ({error})",
+            "copy the file again from its source",
+        ) from error
     except EOFError as error:
-        raise ScanError(path, "ends before its data do: it is truncated",
-                        "copy the file again from its source") from error
+        raise ScanError(
+            path, "ends before its data do: it is truncated", "copy the file again from its source"
+        ) from error
     except MemoryError as error:
         raise ScanError(path, "does not fit into memory", "give more memory, or crop") from error
     except OSError as error:
-        raise ScanError(path, f"cannot be read ({error.strerror or error})",
-                        "check that it exists and may be read") from error
+        raise ScanError(
+            path,
+            f"cannot be read ({error.strerror or error})",
+            "check that it exists and may be read",
+        ) from error
 
 
 def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
@@ -105,7 +114,7 @@ def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
         if not np.array_equal(labels, stored):
             raise HeaderError("holds values that are no labels 0..255", "give a label map")
         return labels, grid
-    except (HeaderError, OSError, EOFError, isal_zlib.error) as error:
+    except (HeaderError, OSError, EOFError, _INFLATE_ERROR) as error:
         raise ScanError(path, str(error) or "is truncated", "give a sound label map") from error
 
 
@@ -123,8 +132,10 @@ def write_labels(path: Path, labels_ZYX: npt.NDArray[np.uint8], header: NiftiHea
     compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
     voxels = memoryview(np.ascontiguousarray(labels_ZYX).reshape(-1))
     data = [compressor.compress(header.for_labels())]
-    data += [compressor.compress(voxels[i : i + _CHUNK_BYTES])
-             for i in range(0, len(voxels), _CHUNK_BYTES)]
+    data += [
+        compressor.compress(voxels[i : i + _CHUNK_BYTES])
+        for i in range(0, len(voxels), _CHUNK_BYTES)
+    ]
     data.append(compressor.flush())
     write_atomically(path, b"".join(data))
 
@@ -144,8 +155,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise OutputError(path, f"cannot be written ({error.strerror})",
-                          "check the folder's space and permissions") from error
+        raise OutputError(
+            path,
+            f"cannot be written ({error.strerror})",
+            "check the folder's space and permissions",
+        ) from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -173,11 +187,13 @@ def _stored_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[Any]]:
         data[:head] = np.frombuffer(lead, np.uint8, head)
         view = memoryview(data)[head:]
         while view:
-            count = file.readinto(view[:_CHUNK_BYTES])  # type: ignore[attr-defined]
+            count = file.readinto(view[:_CHUNK_BYTES])
             if not count:
                 have = wanted - len(view)
-                raise HeaderError(f"holds {have} of the {wanted} bytes that its header announces",
-                                  "copy the file again from its source")
+                raise HeaderError(
+                    f"holds {have} of the {wanted} bytes that its header announces",
+                    "copy the file again from its source",
+                )
             view = view[count:]
         trailing = 0
         while chunk := file.read(1 << 20):
@@ -256,7 +272,7 @@ def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float) -> Ima
         low = float(stored.min()) * slope + intercept
         high = float(stored.max()) * slope + intercept
         whole = slope == int(slope) and intercept == int(intercept)
-        if whole and -32768 <= min(low, high) and max(low, high) <= 32767:
+        if whole and min(low, high) >= -32768 and max(low, high) <= 32767:
             return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
     elif stored.dtype.kind != "f":
         raise HeaderError(f"has voxels of type {stored.dtype}", "store HU as int16")

@@ -1,0 +1,164 @@
+"""Many scans with one loaded model: the next is read and the last written while one computes."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.cases import Case
+from inference.description import Decode
+from inference.errors import AbdoboxError, OutputError
+from inference.progress import Progress
+from inference.report import CaseReport, RunReport
+from inference.segmenter import Segmentation, Segmenter
+from inference.volume import Volume, read_volume
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How to segment: ``decode`` and ``step`` default to the model's.
+
+    ``skip_existing`` leaves out cases whose labels are there; ``debug`` prints tracebacks.
+    """
+
+    decode: Decode | None = None
+    step: float | None = None
+    skip_existing: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class _Written:
+    case: Case
+    report: CaseReport
+    index: int
+    future: Future[float]
+
+
+class Batch:
+    """Segments cases one after another; a case that fails is reported and the others go on.
+
+    Args:
+        segmenter: the loaded model.
+        options: see :class:`BatchOptions`.
+        progress: what to tell a person.
+        report: filled as cases end.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, options: BatchOptions, progress: Progress, report: RunReport
+    ) -> None:
+        self._segmenter, self._options = segmenter, options
+        self._progress, self._report = progress, report
+        self._count = 0
+
+    def run(self, cases: list[Case]) -> None:
+        """Segment ``cases`` in order. Failures end up in the report, not in an exception."""
+        todo = [case for case in cases if not self._skipped(case)]
+        self._count = len(todo)
+        with ThreadPoolExecutor(1) as writer:
+            pending: _Written | None = None
+            for index, (case, read) in enumerate(_ahead(todo), 1):
+                done = self._segment(case, read, index)
+                # The last labels must be on disk before more are handed over: one at a time.
+                self._settle(pending)
+                pending = None
+                if done is not None:
+                    result, report = done
+                    future = writer.submit(_write, result, case.target)
+                    pending = _Written(case, report, index, future)
+            self._settle(pending)
+
+    def _skipped(self, case: Case) -> bool:
+        if not (self._options.skip_existing and case.target.exists()):
+            return False
+        self._report.cases.append(CaseReport(case.name, str(case.source), "skipped"))
+        return True
+
+    def _segment(
+        self, case: Case, read: Future[tuple[Volume, float]], index: int
+    ) -> tuple[Segmentation, CaseReport] | None:
+        self._progress.status(index, self._count, case.name, "reading", 0.0)
+        start = time.perf_counter()
+        try:
+            volume, seconds = read.result()
+            self._progress.status(index, self._count, case.name, "segmenting", seconds)
+            result = self._segmenter.segment(
+                volume, decode=self._options.decode, step=self._options.step
+            )
+        except Exception as error:
+            self._failed(case, error)
+            return None
+        for warning in result.warnings:
+            self._progress.warning(f"{case.source}: {warning}")
+        report = CaseReport(
+            case.name,
+            str(case.source),
+            "done",
+            {**result.timings, "read": seconds, "total": time.perf_counter() - start},
+            result.grid.shape,
+            result.grid.spacing,
+            result.windows,
+            result.warnings,
+        )
+        return result, report
+
+    def _settle(self, written: _Written | None) -> None:
+        """Wait for a case's labels to be on disk and report it."""
+        if written is None:
+            return
+        try:
+            written.report.seconds["write"] = written.future.result()
+        except Exception as error:
+            self._failed(written.case, error)
+            return
+        self._report.cases.append(written.report)
+        total = written.report.seconds["total"]
+        self._progress.done(written.index, self._count, written.case.name, total)
+
+    def _failed(self, case: Case, error: Exception) -> None:
+        if isinstance(error, AbdoboxError):
+            line = str(error)
+        else:
+            kind = type(error).__name__
+            line = (
+                f"{case.source}: internal error ({kind}: {error}); please report it, with --debug"
+            )
+        if self._options.debug:
+            traceback.print_exception(error)
+        self._progress.error(line)
+        self._report.cases.append(CaseReport(case.name, str(case.source), "failed", error=line))
+
+
+def _ahead(cases: list[Case]) -> Iterator[tuple[Case, Future[tuple[Volume, float]]]]:
+    """Each case with its volume on the way: while one is worked on, the next is being read."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(_read, case.source) for case in cases[:1]]
+        for case, following in zip(cases, [*cases[1:], None], strict=True):
+            current = coming.pop()
+            current.exception()  # waits, so that two volumes at most are in memory
+            if following is not None:
+                coming.append(reader.submit(_read, following.source))
+            yield case, current
+
+
+def _read(path: Path) -> tuple[Volume, float]:
+    start = time.perf_counter()
+    volume = read_volume(path)
+    return volume, time.perf_counter() - start
+
+
+def _write(result: Segmentation, path: Path) -> float:
+    start = time.perf_counter()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            path.parent, f"cannot be made ({error.strerror})", "check the path and its permissions"
+        ) from error
+    result.write(path)
+    return time.perf_counter() - start

@@ -1,0 +1,100 @@
+"""Which files of a folder are scans, and where their labels go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.errors import AbdoboxError, OutputError, ScanError
+
+# As in inference.volume, which this module does not import: it would bring NumPy.
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+CHANNEL = "_0000"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan and the place of its labels."""
+
+    source: Path
+    target: Path
+
+    @property
+    def name(self) -> str:
+        """The stem that scan and labels share."""
+        return self.target.name.removesuffix(".nii.gz")
+
+
+def case_name(path: Path) -> str | None:
+    """``X`` for ``X_0000.nii.gz`` or ``X.nii.gz``; None for files that are no scans."""
+    if path.name.startswith("."):
+        return None
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            stem = path.name[: -len(suffix)]
+            return stem.removesuffix(CHANNEL) or None
+    return None
+
+
+def find_cases(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxError]]:
+    """The cases of a file or folder, by name, and what is wrong with the others.
+
+    Args:
+        source: a scan, or a folder of scans (not searched deeper).
+        target: the output folder; for a single scan also a name that ends in .nii.gz.
+    """
+    if source.is_dir():
+        return _in_folder(source, target)
+    name = case_name(source)
+    if name is None:
+        cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}"
+        return [], [ScanError(source, cause, "convert it to .nii.gz")]
+    file = target if target.name.endswith(".nii.gz") else target / f"{name}.nii.gz"
+    case = Case(source, file)
+    problem = _problem(case, None)
+    return ([], [problem]) if problem else ([case], [])
+
+
+def _in_folder(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxError]]:
+    by_name: dict[str, list[Path]] = {}
+    for path in sorted(source.iterdir()):
+        name = case_name(path)
+        if name is not None and not path.is_dir():
+            by_name.setdefault(name, []).append(path)
+    cases: list[Case] = []
+    problems: list[AbdoboxError] = []
+    for name, paths in by_name.items():
+        case = Case(paths[0], target / f"{name}.nii.gz")
+        if len(paths) > 1:
+            others = " and ".join(p.name for p in paths)
+            problems.append(
+                ScanError(
+                    source / others,
+                    f"would all be written to {case.target.name}",
+                    "rename or move all but one",
+                )
+            )
+        elif problem := _problem(case, source):
+            problems.append(problem)
+        else:
+            cases.append(case)
+    if not by_name:
+        problems.append(
+            ScanError(source, "holds no scan", f"put {', '.join(SUFFIXES)} files there")
+        )
+    return cases, problems
+
+
+def _problem(case: Case, folder: Path | None) -> AbdoboxError | None:
+    real = case.source.resolve()
+    if folder is not None and not real.is_relative_to(folder.resolve()):
+        return ScanError(
+            case.source,
+            "is a link that leads out of the input folder",
+            "copy the scan into the folder, or name the scan itself as input",
+        )
+    if case.target.resolve() == real:
+        return OutputError(
+            case.target, "is the scan itself and would be overwritten", "name another output folder"
+        )
+    return None

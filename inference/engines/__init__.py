@@ -1,0 +1,135 @@
+"""What runs the network: one small interface, two engines, and the choice between them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.decode import Decoder
+from inference.description import Decode, Intensity, ModelDescription
+from inference.errors import DeviceError
+from inference.grid import Shape
+from inference.resample import Image
+
+Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
+
+
+class Engine(Protocol):
+    """A network that is ready to run, and the array operations of the device it runs on.
+
+    Attributes:
+        name: of the engine and its device, for reports.
+        batch: windows that :meth:`forward` takes at once.
+    """
+
+    name: str
+    batch: int
+
+    def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
+        """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
+
+    def forward(self, windows: list[Array]) -> list[Array]:
+        """Logits (labels, z, y, x), float32, of each image window (z, y, x)."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """A float32 array of zeros on the engine's device."""
+
+    def array(self, values: npt.NDArray[np.float32]) -> Array:
+        """A NumPy array brought to the engine's device."""
+
+    def numpy(self, array: Array) -> npt.NDArray[np.float32]:
+        """An array brought back from the engine's device."""
+
+    def take(self, array: Array, index: npt.NDArray[np.int64], axis: int) -> Array:
+        """``array`` gathered at ``index`` along one axis."""
+
+    def decoder(self, mode: Decode, network: Shape, scan: Shape) -> Decoder:
+        """A decoder for logits on the engine's device."""
+
+    def peak_memory(self) -> int | None:
+        """Peak bytes of device memory since loading; None on the CPU."""
+
+    def fallback(self, error: Exception) -> Engine | None:
+        """An engine that needs less of the memory whose lack ``error`` reports; else None."""
+
+
+def choose_device(device: str) -> str:
+    """Turn ``auto`` into ``cuda``, ``openvino`` or ``cpu`` (torch), whichever is there, in order.
+
+    Args:
+        device: ``auto``, ``cpu`` (OpenVINO, else torch), ``torch-cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        DeviceError: an unknown name, or one that cannot be used here.
+    """
+    if not re.fullmatch(r"auto|cpu|torch-cpu|cuda(:\d+)?", device):
+        raise DeviceError(f"--device {device}", "is unknown", "use auto, cpu, cuda or cuda:N")
+    if device.startswith("cuda") or (device == "auto" and _driver_present()):
+        if _cuda_usable(device):
+            return "cuda" if device == "auto" else device
+        if device != "auto":
+            raise DeviceError(
+                f"--device {device}",
+                "no such CUDA device can be used here",
+                "use --device cpu, or give the container a GPU (--gpus)",
+            )
+    if device != "torch-cpu" and importlib.util.find_spec("openvino"):
+        return "openvino"
+    if importlib.util.find_spec("torch"):
+        return "torch-cpu"
+    raise DeviceError(
+        f"--device {device}",
+        "neither OpenVINO nor torch is installed",
+        "pip install -r requirements-cpu.txt",
+    )
+
+
+def load_engine(
+    description: ModelDescription, weights: bytes, device: str, resampler: str = "torch"
+) -> Engine:
+    """Build the network of ``description`` on the device that :func:`choose_device` named.
+
+    Args:
+        description: the model.
+        weights: contents of its safetensors file.
+        device: ``openvino``, ``torch-cpu``, ``cuda`` or ``cuda:N``.
+        resampler: ``torch`` or ``cupy``, for the CUDA route.
+
+    Raises:
+        DeviceError: the resampler does not fit the device or is not installed.
+    """
+    if resampler == "cupy":
+        if not device.startswith("cuda"):
+            raise DeviceError("--resampler cupy", "works on a CUDA device only", "leave it out")
+        if not importlib.util.find_spec("cupy"):
+            raise DeviceError(
+                "--resampler cupy",
+                "CuPy is not installed",
+                "pip install cupy-cuda13x, or leave it out",
+            )
+    if device == "openvino":
+        from inference.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(description, weights)
+    from inference.engines.torch_engine import TorchEngine
+
+    return TorchEngine(description, weights, device.removeprefix("torch-"), resampler)
+
+
+def _driver_present() -> bool:
+    """Whether an NVIDIA driver shows itself; asked before the slow import of torch."""
+    return any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia"))
+
+
+def _cuda_usable(device: str) -> bool:
+    if not importlib.util.find_spec("torch"):
+        return False
+    import torch
+
+    index = int(device.partition(":")[2] or 0)
+    return torch.cuda.is_available() and index < torch.cuda.device_count()

@@ -1,0 +1,39 @@
+"""The array half of an engine whose arrays are NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.decode import Decoder, numpy_decoder
+from inference.description import Decode, Intensity
+from inference.grid import Shape
+from inference.resample import Image, resample_image
+
+
+class NumpyArrays:
+    """See :class:`inference.engines.Engine` for what each method is for."""
+
+    batch = 1
+
+    def network_image(
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape
+    ) -> npt.NDArray[np.float32]:
+        return resample_image(image_ZYX, intensity, shape)
+
+    def zeros(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+        return np.zeros(shape, np.float32)
+
+    def array(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return values
+
+    def numpy(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return array
+
+    def take(
+        self, array: npt.NDArray[np.float32], index: npt.NDArray[np.int64], axis: int
+    ) -> npt.NDArray[np.float32]:
+        return array.take(index, axis)
+
+    def decoder(self, mode: Decode, network: Shape, scan: Shape) -> Decoder:
+        return numpy_decoder(mode, network, scan)

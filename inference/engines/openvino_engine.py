@@ -1,0 +1,107 @@
+"""The network on the CPU by OpenVINO, built from the safetensors weights without torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+from openvino import opset13 as ops
+from safetensors.numpy import load as load_safetensors
+
+from inference.description import Architecture, ModelDescription
+from inference.engines.numpy_arrays import NumpyArrays
+from inference.grid import Shape
+
+Node = Any  # openvino.Output, which has no type information
+NORM_EPSILON = 1e-5
+NEGATIVE_SLOPE = 0.01
+
+
+class OpenVinoEngine(NumpyArrays):
+    """Runs one window after another on all processors. See :class:`inference.engines.Engine`."""
+
+    def __init__(self, description: ModelDescription, weights: bytes) -> None:
+        graph = build_graph(description.architecture, load_safetensors(weights), description.patch)
+        core = ov.Core()
+        core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+        if cache := cache_folder():
+            core.set_property({"CACHE_DIR": str(cache)})
+        self._request = core.compile_model(graph, "CPU").create_infer_request()
+        self.name = "OpenVINO on CPU"
+
+    def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        out = []
+        for window_ZYX in windows:
+            image = np.ascontiguousarray(window_ZYX)[None, None]
+            self._request.infer([image], share_inputs=True)
+            # The request's own output buffer: valid, and free to be overwritten, until the next.
+            out.append(self._request.get_output_tensor(0).data[0])
+        return out
+
+    def peak_memory(self) -> int | None:
+        return None
+
+    def fallback(self, error: Exception) -> None:
+        return None
+
+
+def cache_folder() -> Path | None:
+    """Where compiled models are kept: $ABDOBOX_CACHE, if it is set and can be written to."""
+    folder = os.environ.get("ABDOBOX_CACHE")
+    if not folder:
+        return None
+    path = Path(folder)
+    return path if path.is_dir() and os.access(path, os.R_OK) else None
+
+
+def build_graph(
+    net: Architecture, weights: dict[str, npt.NDArray[np.generic]], patch: Shape
+) -> ov.Model:
+    """The U-Net as an OpenVINO graph, with torch's parameter names.
+
+    Args:
+        net: the architecture.
+        weights: name to array, as in the state dict of :class:`inference.network.UNet`.
+        patch: window shape (z, y, x).
+    """
+    image = ops.parameter([1, net.inputs, *patch], np.float32, name="image")
+
+    def constant(name: str, shape: tuple[int, ...] | None = None) -> Node:
+        values = weights[name].astype(np.float32)
+        return ops.constant(values if shape is None else values.reshape(shape)).output(0)
+
+    def per_channel(name: str) -> Node:
+        return constant(name, (1, -1, 1, 1, 1))
+
+    def convolve(x: Node, name: str, kernel: Shape, stride: Shape) -> Node:
+        pad = [k // 2 for k in kernel]
+        y = ops.convolution(x, constant(f"{name}.weight"), list(stride), pad, pad, [1, 1, 1])
+        return ops.add(y, per_channel(f"{name}.bias")).output(0)
+
+    def block(x: Node, name: str, kernel: Shape, stride: Shape) -> Node:
+        x = convolve(x, f"{name}.conv", kernel, stride)
+        x = ops.mvn(x, np.array([2, 3, 4]), True, NORM_EPSILON, "inside_sqrt").output(0)
+        x = ops.multiply(x, per_channel(f"{name}.norm.weight")).output(0)
+        x = ops.add(x, per_channel(f"{name}.norm.bias")).output(0)
+        return ops.prelu(x, ops.constant(np.array([NEGATIVE_SLOPE], np.float32))).output(0)
+
+    one = (1, 1, 1)
+    skips: list[Node] = []
+    x: Node = image.output(0)
+    for stage, (kernel, stride) in enumerate(zip(net.kernels, net.strides, strict=True)):
+        for i in range(net.convolutions):
+            x = block(x, f"encoder.{stage}.{i}", kernel, stride if i == 0 else one)
+        skips.append(x)
+    for stage in reversed(range(len(net.features) - 1)):
+        up = ops.convolution_backprop_data(
+            x, constant(f"up.{stage}.weight"), list(net.strides[stage + 1])
+        )
+        up = ops.add(up, per_channel(f"up.{stage}.bias"))
+        x = ops.concat([up.output(0), skips[stage]], axis=1).output(0)
+        for i in range(net.convolutions):
+            x = block(x, f"decoder.{stage}.{i}", net.kernels[stage], one)
+    return ov.Model([convolve(x, "heads.0", one, one)], [image], "abdobox")

@@ -1,0 +1,54 @@
+"""What a person sees while scans are segmented. On standard error, and never in the way."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+
+class Progress:
+    """One status line, rewritten in place on a terminal; elsewhere only lasting lines.
+
+    Args:
+        quiet: no status, no warnings, no summary; errors remain.
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._live = not quiet and self._stream.isatty()
+        self._width = 0
+
+    def status(self, index: int, count: int, name: str, stage: str, seconds: float) -> None:
+        """Show "[index/count] name: stage, seconds" until the next call."""
+        if self._live:
+            text = f"[{index}/{count}] {name}: {stage}, {seconds:.0f} s"
+            self._stream.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+            self._stream.flush()
+
+    def done(self, index: int, count: int, name: str, seconds: float) -> None:
+        """A lasting line for a finished case, on a terminal."""
+        if self._live:
+            self._line(f"[{index}/{count}] {name}: {seconds:.1f} s")
+
+    def warning(self, text: str) -> None:
+        """A lasting line about an oddity."""
+        if not self._quiet:
+            self._line(f"warning: {text}")
+
+    def error(self, text: str) -> None:
+        """A lasting line about a failure; shown even when quiet."""
+        self._line(f"error: {text}")
+
+    def summary(self, text: str) -> None:
+        """The closing line."""
+        if not self._quiet:
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        clear = "\r" + " " * self._width + "\r" if self._width else ""
+        self._stream.write(f"{clear}{text}\n")
+        self._stream.flush()
+        self._width = 0

@@ -1,0 +1,89 @@
+"""The run report: what ran, on what, how long each stage took, what failed and why."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from inference import __version__
+from inference.segmenter import Segmenter
+from inference.volume import write_atomically
+
+_PACKAGES = ("numpy", "SimpleITK", "openvino", "torch", "cupy-cuda13x", "safetensors", "isal")
+
+
+@dataclass
+class CaseReport:
+    """One case: ``done``, ``failed`` or ``skipped``; seconds per stage; oddities; the cause."""
+
+    name: str
+    source: str
+    state: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    windows: int = 0
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass
+class RunReport:
+    """All cases of a run. Axes are (z, y, x)."""
+
+    cases: list[CaseReport] = field(default_factory=list)
+    started: float = field(default_factory=time.time)
+
+    def count(self, state: str) -> int:
+        """How many cases are ``done``, ``failed`` or ``skipped``."""
+        return sum(case.state == state for case in self.cases)
+
+    def document(self, segmenter: Segmenter | None) -> dict[str, Any]:
+        """The report as JSON values."""
+        model = None
+        device_bytes = None
+        if segmenter is not None:
+            description = segmenter.description
+            model = {
+                "name": description.name,
+                "version": description.version,
+                "sha256": description.sha256,
+            }
+            device_bytes = segmenter.engine.peak_memory()
+        return {
+            "abdobox": __version__,
+            "python": platform.python_version(),
+            "packages": _versions(),
+            "machine": platform.machine(),
+            "model": model,
+            "engine": segmenter.engine.name if segmenter else None,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "seconds": round(time.time() - self.started, 3),
+            "peak_ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_device_bytes": device_bytes,
+            "done": self.count("done"),
+            "failed": self.count("failed"),
+            "skipped": self.count("skipped"),
+            "cases": [asdict(case) for case in self.cases],
+        }
+
+    def write(self, path: Path, segmenter: Segmenter | None) -> None:
+        """Write the report as JSON, whole or not at all. Raises OutputError."""
+        text = json.dumps(self.document(segmenter), indent=1)
+        write_atomically(path, text.encode() + b"\n")
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
