@@ -11,8 +11,9 @@ from pathlib import Path
 from evaluation.cases import CaseResult, find_cases, read_annotated, score_cases, stem
 from evaluation.reading import CaseError
 from evaluation.rules import MODES
-from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown, write_text
+from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
 from inference.errors import AbdoboxError, OutputError
+from inference.volume import write_atomically
 
 MOST_DEFAULT_JOBS = 8
 
@@ -36,10 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results.sort(key=lambda result: result.name)
     rows = summarise(results, MODES[options.mode].decimals)
     table = summary_markdown(rows, options.mode, results)
+    files = {
+        options.out: cases_csv(results),
+        options.out.with_name(f"{options.out.stem}_summary.csv"): summary_csv(rows),
+        options.out.with_name(f"{options.out.stem}_summary.md"): table,
+    }
     try:
-        write_text(options.out, cases_csv(results))
-        write_text(options.out.with_name(f"{options.out.stem}_summary.csv"), summary_csv(rows))
-        write_text(options.out.with_name(f"{options.out.stem}_summary.md"), table)
+        for path, text in files.items():
+            write_atomically(path, text.encode())
     except OutputError as error:
         print(error, file=sys.stderr)
         return 1

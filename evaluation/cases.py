@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.reading import CaseError, check_grids, read_labels
+from evaluation.reading import CaseError, check_grids, read_case_labels
 from evaluation.rules import MODES
 from evaluation.scoring import Score, evaluate_case
 from inference.errors import AbdoboxError
@@ -124,8 +124,8 @@ def score_case(case: Case, mode: str) -> CaseResult:
     try:
         if case.prediction is None:
             raise CaseError(case.name, "has no prediction", "segment it, or remove its reference")
-        ref, grid = read_labels(case.reference)
-        pred, grid_pred = read_labels(case.prediction)
+        ref, grid = read_case_labels(case.reference)
+        pred, grid_pred = read_case_labels(case.prediction)
         check_grids(case.prediction, grid_pred, grid)
         if MODES[mode].canonical_axes:
             orientation = Orientation.of(grid.direction)

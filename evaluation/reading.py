@@ -10,36 +10,25 @@ from numpy.typing import NDArray
 from inference.errors import AbdoboxError
 from inference.grid import Grid
 from inference.labels import NAMES
+from inference.volume import read_labels
 
 
 class CaseError(AbdoboxError):
     """A case that cannot be scored, or a folder or file of classes that cannot be used."""
 
 
-def read_labels(path: Path) -> tuple[NDArray[np.uint8], Grid]:
+def read_case_labels(path: Path) -> tuple[NDArray[np.uint8], Grid]:
     """A label map (z, y, x) in the file's own axis order, and its grid.
 
     Raises:
-        CaseError: the file is no readable 3D volume, or a value is no label in 0..14.
+        ScanError: the file is unreadable, truncated, corrupt or not one 3D volume.
+        CaseError: a value is no label in 0..14.
     """
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        image = sitk.ReadImage(str(path))
-        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-            raise CaseError(path, "is not a 3D label map", "give one label per voxel of a volume")
-        array = sitk.GetArrayViewFromImage(image)
-    except RuntimeError as error:
-        remedy = "check that it is a complete NIfTI file and may be read"
-        raise CaseError(path, "cannot be read as an image", remedy) from error
-    labels: NDArray[np.uint8] = np.zeros(array.shape, np.uint8)
-    with np.errstate(invalid="ignore"):
-        np.copyto(labels, array, casting="unsafe")
-    _check_labels(path, array, labels)
-    z, y, x = array.shape
-    spacing, origin = image.GetSpacing(), image.GetOrigin()
-    grid = Grid((z, y, x), spacing[::-1], origin, image.GetDirection())
+    labels, grid = read_labels(path)
+    if labels.max() > max(NAMES):
+        wrong = ", ".join(str(value) for value in np.unique(labels[labels > max(NAMES)])[:5])
+        cause = f"holds values that are no label ({wrong})"
+        raise CaseError(path, cause, f"use whole numbers 0..{max(NAMES)}")
     return labels, grid
 
 
@@ -64,15 +53,6 @@ def check_grids(path: Path, pred: Grid, ref: Grid) -> None:
         ]
         cause = f"lies up to {shift:.3g} mm off its reference ({', '.join(differing)})"
         raise CaseError(path, cause, remedy)
-
-
-def _check_labels(path: Path, values: NDArray[np.generic], labels: NDArray[np.uint8]) -> None:
-    """Raise CaseError unless ``values`` (any numbers) equal ``labels`` and are labels."""
-    wrong = (labels != values) | (labels > max(NAMES))
-    if wrong.any():
-        some = ", ".join(f"{value:g}" for value in np.unique(values[wrong])[:5].tolist())
-        cause = f"holds values that are no label ({some})"
-        raise CaseError(path, cause, f"use whole numbers 0..{max(NAMES)}")
 
 
 def _numbers(values: tuple[float, ...]) -> str:

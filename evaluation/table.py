@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from evaluation.cases import CaseResult
 from evaluation.scoring import rounded
-from inference.errors import OutputError
 from inference.labels import COLUMNS, NAMES, TUMOR
 
 
@@ -104,30 +100,6 @@ def summary_markdown(rows: Iterable[SummaryRow], mode: str, results: Sequence[Ca
     if failed:
         lines += [f"Not scored: {', '.join(failed)}."]
     return "\n".join(lines) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader finds either the old one or all of the new one.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        cause = f"cannot be written ({error.strerror})"
-        raise OutputError(path, cause, "choose a writable folder with room") from error
 
 
 def _mean_sd(values: Sequence[float], decimals: int | None) -> tuple[float, float]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -203,13 +204,13 @@ def _stored_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[Any]]:
     return header, data.view(header.voxel_type).reshape(header.grid.shape)
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> io.BufferedIOBase:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return igzip.open(path, "rb") if zipped else open(path, "rb")  # type: ignore[return-value]
+    return igzip.open(path, "rb") if zipped else open(path, "rb")
 
 
-def _read_up_to(file: IO[bytes], count: int) -> bytes:
+def _read_up_to(file: io.BufferedIOBase, count: int) -> bytes:
     parts: list[bytes] = []
     while count > 0 and (part := file.read(count)):
         parts.append(part)

@@ -16,7 +16,16 @@ from examples.phantom.appearance import PHASES, Phase
 from examples.phantom.sampling import sample
 from inference.grid import IDENTITY, Direction, Grid, Shape, Triple
 
-__all__ = ["PHASES", "Anatomy", "Phantom", "Phase", "grid_at", "make_anatomy", "make_phantom", "sample"]
+__all__ = [
+    "PHASES",
+    "Anatomy",
+    "Phantom",
+    "Phase",
+    "grid_at",
+    "make_anatomy",
+    "make_phantom",
+    "sample",
+]
 
 # Centre of the usual field of view, (x, y, z): the upper abdomen, head end in the lung bases.
 CENTER_MM: Triple = (0.0, -45.0, -5.0)
@@ -52,7 +61,9 @@ def grid_at(
     middle = tuple((n - 1) / 2 for n in shape_ZYX)
     centered = Grid(shape_ZYX, spacing_ZYX, direction=direction).physical(middle)
     origin = np.array(center_mm) - centered
-    return Grid(shape_ZYX, spacing_ZYX, (float(origin[0]), float(origin[1]), float(origin[2])), direction)
+    return Grid(
+        shape_ZYX, spacing_ZYX, (float(origin[0]), float(origin[1]), float(origin[2])), direction
+    )
 
 
 def make_phantom(

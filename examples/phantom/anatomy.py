@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.phantom import body, organs
+from examples.phantom import bowel, skeleton, trunk
 from examples.phantom.appearance import Waves, tissue_texture
+from examples.phantom.organs import Organs, build_organs
+from examples.phantom.reference import Jitter
 from examples.phantom.solids import Grown, HalfSpace, Solid, Union
+from examples.phantom.tumor import place_tumor
 from inference.labels import BACKGROUND, TUMOR
 
 
@@ -51,15 +54,15 @@ class Anatomy:
 def make_anatomy(seed: int, *, tumor: bool = True) -> Anatomy:
     """The patient of a seed. Without ``tumor`` it is the same patient before the disease."""
     rng = [np.random.default_rng([seed, part]) for part in range(5)]
-    jitter = organs.Jitter(rng[0])
-    scale = np.array([jitter.factor(0.03), jitter.factor(0.04), jitter.factor(0.03)])
+    jitter = Jitter(rng[0])
+    scale = np.array([jitter.factor(0.025), jitter.factor(0.03), jitter.factor(0.025)])
     fatness, gain = jitter.rng.uniform(0, 1), jitter.factor(0.07)
-    trunk = body.build_trunk(jitter, fatness)
-    viscera = organs.build_organs(rng[1], trunk.cavity, trunk.under_diaphragm)
+    walls = trunk.build_trunk(jitter, fatness)
+    viscera = build_organs(rng[1], walls.cavity, walls.under_diaphragm)
     structures = [
-        *_surroundings(trunk, scale),
+        *_surroundings(walls, scale),
         *_skeleton(),
-        *_bowel(organs.Jitter(rng[2])),
+        *_bowel(Jitter(rng[2])),
         *_organ_structures(viscera),
     ]
     if tumor:
@@ -76,39 +79,44 @@ def make_anatomy(seed: int, *, tumor: bool = True) -> Anatomy:
     )
 
 
-def _surroundings(trunk: body.Trunk, scale: np.ndarray) -> list[Structure]:
+def _surroundings(walls: trunk.Trunk, scale: np.ndarray) -> list[Structure]:
     """Couch, trunk wall, chest."""
-    back = float(trunk.skin.bounds[1, 1] * scale[1]) + 2
+    heart = trunk.heart()
+    back = float(walls.skin.bounds[1, 1] * scale[1]) + 2
     return [
-        Structure(body.Table(back, 24), "couch shell"),
-        Structure(body.Table(back, 20), "couch foam"),
-        Structure(trunk.skin, "skin"),
-        Structure(trunk.fat, "fat"),
-        Structure(trunk.muscle, "muscle"),
-        Structure(trunk.cavity, "visceral fat"),
-        Structure(Grown(trunk.lungs, 2.5) & trunk.cavity, "diaphragm"),
-        Structure(body.heart(), "heart"),
-        Structure(trunk.lungs - Grown(body.heart(), 3.0), "lung"),
+        Structure(trunk.Table(back, 24), "couch shell"),
+        Structure(trunk.Table(back, 20), "couch foam"),
+        Structure(walls.skin, "skin"),
+        Structure(walls.fat, "fat"),
+        Structure(walls.muscle, "muscle"),
+        Structure(walls.cavity, "visceral fat"),
+        Structure(Grown(walls.lungs, 2.5) & walls.cavity, "diaphragm"),
+        Structure(heart, "heart"),
+        Structure(walls.lungs - Grown(heart, 3.0), "lung"),
     ]
 
 
 def _skeleton() -> list[Structure]:
     """Muscles along the spine, bones, discs, spinal canal."""
-    bone, marrow, discs, canal = body.vertebrae()
-    ribs, cartilage = body.ribs()
-    hip, hip_marrow = body.pelvis()
+    bone, marrow, discs, canal = skeleton.vertebrae()
+    ribs, cartilage = skeleton.ribs()
+    hip, hip_marrow = skeleton.pelvis()
+    sternum = skeleton.sternum()
     return [
-        Structure(body.muscles(), "muscle"),
+        Structure(trunk.muscles(), "muscle"),
         Structure(cartilage, "cartilage"),
-        Structure(Union([bone, ribs, hip, body.sternum()]), "cortical bone"),
-        Structure(Union([marrow, hip_marrow, Grown(ribs, -2.0), Grown(body.sternum(), -2.0)]), "spongy bone"),
+        Structure(Union([bone, ribs, hip, sternum]), "cortical bone"),
+        Structure(
+            Union([marrow, hip_marrow, Grown(ribs, -2.0), Grown(sternum, -2.0)]),
+            "spongy bone",
+        ),
         Structure(discs, "disc"),
         Structure(canal, "spinal canal"),
     ]
 
 
-def _bowel(jitter: organs.Jitter) -> list[Structure]:
-    small, large = body.small_bowel(jitter), body.colon(jitter)
+def _bowel(jitter: Jitter) -> list[Structure]:
+    small, large = bowel.small_bowel(jitter), bowel.colon(jitter)
     return [
         Structure(Grown(small.wall, 1.5), "visceral fat"),
         Structure(small.wall, "bowel wall"),
@@ -121,7 +129,7 @@ def _bowel(jitter: organs.Jitter) -> list[Structure]:
     ]
 
 
-def _organ_structures(viscera: organs.Organs) -> list[Structure]:
+def _organ_structures(viscera: Organs) -> list[Structure]:
     """The organs over a layer of fat, each followed by what lies inside it."""
     right, left = viscera.right_kidney, viscera.left_kidney
     pieces = [
@@ -162,7 +170,7 @@ def _organ_structures(viscera: organs.Organs) -> list[Structure]:
     return structures
 
 
-def _disease(rng: np.random.Generator, viscera: organs.Organs) -> list[Structure]:
+def _disease(rng: np.random.Generator, viscera: Organs) -> list[Structure]:
     hosts = [
         viscera.liver,
         viscera.liver,
@@ -171,5 +179,5 @@ def _disease(rng: np.random.Generator, viscera: organs.Organs) -> list[Structure
         viscera.left_kidney.parenchyma,
         viscera.spleen,
     ]
-    mass, core = organs.place_tumor(rng, hosts)
+    mass, core = place_tumor(rng, hosts)
     return [Structure(mass, "tumor", TUMOR), Structure(core & mass, "necrosis", None)]

@@ -44,7 +44,7 @@ TISSUES: dict[str, Tissue] = {
     "couch foam": _unenhanced(-930, 0),
     "skin": _unenhanced(30, 8),
     "fat": _unenhanced(-108, 7, 45),
-    "visceral fat": _unenhanced(-102, 8, 150),
+    "visceral fat": _unenhanced(-104, 8, 110),
     "muscle": Tissue(50, 55, 60, 9),
     "diaphragm": Tissue(45, 55, 60, 3),
     "lung": _unenhanced(-865, 18, 700),
@@ -110,46 +110,58 @@ class GridWaves:
 
     def __init__(self, waves: Waves, grid: Grid) -> None:
         steps = np.array(grid.direction).reshape(3, 3) * np.array(grid.spacing[::-1])
-        self.per_index = waves.vectors @ steps  # radians per (x, y, z) index
+        self.rates = waves.vectors @ steps  # radians per (x, y, z) index
         self.at_origin = waves.offsets + waves.vectors @ np.array(grid.origin)
         self.amplitudes = waves.amplitudes
+        self._plane_at: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self._planes: list[np.ndarray] = []
 
     def block(self, starts: tuple[int, int, int], stops: tuple[int, int, int]) -> np.ndarray:
         """Values (fields, z, y, x), float32, of voxels ``starts`` up to but without ``stops``."""
-        z, y, x = (np.arange(a, b) for a, b in zip(starts, stops, strict=True))
-        out = np.empty((len(self.amplitudes), len(z), len(y), len(x)), np.float32)
-        for field, (amplitude, rate, offset) in enumerate(
-            zip(self.amplitudes, self.per_index, self.at_origin, strict=True)
-        ):
-            z_phase = rate[:, 2, None] * z + offset[:, None]
-            wave_z = amplitude[:, None] * np.concatenate([np.cos(z_phase), -np.sin(z_phase)]).reshape(
-                2, len(amplitude), -1
-            )
-            along_y, along_x = (np.exp(1j * np.outer(rate[:, a], i)) for a, i in ((1, y), (0, x)))
-            plane = along_y.astype(np.complex64)[:, :, None] * along_x.astype(np.complex64)[:, None]
-            wave_yx = np.concatenate([plane.real, plane.imag]).reshape(2 * len(amplitude), -1)
-            wave_z = wave_z.reshape(2 * len(amplitude), -1).astype(np.float32)
-            out[field] = (wave_z.T @ wave_yx).reshape(out.shape[1:])
+        if self._plane_at != (starts[1:], stops[1:]):
+            self._plane_at = (starts[1:], stops[1:])
+            self._planes = [self._plane(field, starts, stops) for field in range(len(self.rates))]
+        z = np.arange(starts[0], stops[0])
+        shape = tuple(b - a for a, b in zip(starts, stops, strict=True))
+        out = np.empty((len(self.rates), *shape), np.float32)
+        for field, plane in enumerate(self._planes):
+            phase = np.outer(z, self.rates[field, :, 2]) + self.at_origin[field]
+            waves = np.exp(1j * phase) * self.amplitudes[field]
+            along_z = np.concatenate([waves.real, -waves.imag], axis=1).astype(np.float32)
+            np.matmul(along_z, plane, out=out[field].reshape(len(z), -1))
         return out
+
+    def _plane(self, field: int, starts: tuple[int, ...], stops: tuple[int, ...]) -> np.ndarray:
+        """Real and imaginary part of every wave over (y, x): (2 waves, voxels)."""
+        along_y, along_x = (
+            np.exp(1j * np.outer(self.rates[field, :, column], np.arange(starts[a], stops[a])))
+            for a, column in ((1, 1), (2, 0))
+        )
+        plane = along_y[:, :, None].astype(np.complex64) * along_x[:, None].astype(np.complex64)
+        return np.concatenate([plane.real, plane.imag]).reshape(2 * len(plane), -1)
 
 
 def tissue_texture(rng: np.random.Generator) -> Waves:
     """A field of unit standard deviation with irregularities of 5 to 40 mm."""
-    lengths = np.geomspace(5, 40, 40)
-    return Waves(rng, lengths, np.full((1, 40), np.sqrt(2 / 40)))
+    lengths = np.geomspace(5, 40, 32)
+    return Waves(rng, lengths, np.full((1, 32), np.sqrt(2 / 32)))
+
+
+def noise_filter(shape: tuple[int, int], spacing: tuple[float, float]) -> np.ndarray:
+    """Factor by which a slice's (y, x) real FFT turns white noise into noise of the same variance.
+
+    Filtered back projection leaves noise whose power rises with frequency like the ramp filter and
+    falls again towards the kernel's cut-off: f * exp(-(f / 0.45)^2), f in cycles per mm.
+    """
+    f_y, f_x = (np.fft.fftfreq(n, s) for n, s in zip(shape, spacing, strict=True))
+    f = np.hypot(f_y[:, None], f_x) + 0.02
+    power = f * np.exp(-((f / 0.45) ** 2))
+    return np.sqrt(power / power.mean())[:, : shape[1] // 2 + 1].astype(np.float32)
 
 
 def noise_slice(
-    shape: tuple[int, int], spacing: tuple[float, float], rng: np.random.Generator
+    filter_YX: np.ndarray, shape: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise of one reconstructed slice (y, x), unit standard deviation, float32.
-
-    Filtered back projection leaves noise whose power rises with frequency like the ramp filter and
-    falls again towards the kernel's cut-off; here f * exp(-(f / 0.45)^2) with f in cycles per mm.
-    """
+    """Noise of one reconstructed slice (y, x), expected standard deviation 1, float32."""
     white = rng.standard_normal(shape, dtype=np.float32)
-    f_y = np.fft.fftfreq(shape[0], spacing[0])[:, None]
-    f_x = np.fft.rfftfreq(shape[1], spacing[1])[None]
-    f = np.hypot(f_y, f_x).astype(np.float32) + np.float32(0.02)
-    shaped = np.fft.irfft2(np.fft.rfft2(white) * (np.sqrt(f) * np.exp(-0.5 * (f / 0.45) ** 2)), shape)
-    return (shaped / shaped.std()).astype(np.float32)
+    return np.fft.irfft2(np.fft.rfft2(white) * filter_YX, shape).astype(np.float32)

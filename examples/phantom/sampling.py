@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 
 import numpy as np
 
 from examples.phantom.anatomy import Anatomy
-from examples.phantom.appearance import TISSUES, GridWaves, Phase, noise_slice
+from examples.phantom.appearance import TISSUES, GridWaves, Phase, noise_filter, noise_slice
 from examples.phantom.solids import Points
 from inference.grid import Grid
 
@@ -35,28 +35,29 @@ def sample(
         (image int16 HU, labels uint8), both (z, y, x).
     """
     image = np.empty(grid.shape, np.int16)
-    labels = np.zeros(grid.shape, np.uint8)
+    labels = np.empty(grid.shape, np.uint8)
     painter = _Painter(anatomy, grid, phase)
     edges = [min(64, max(10, round(BLOCK_MM / s))) for s in grid.spacing]
-    for z_start, z_stop in _ranges(grid.shape[0], edges[0]):
-        slab = np.empty((z_stop - z_start, *grid.shape[1:]), np.float32)
-        for y_start, y_stop in _ranges(grid.shape[1], edges[1]):
-            for x_start, x_stop in _ranges(grid.shape[2], edges[2]):
-                where = (slice(y_start, y_stop), slice(x_start, x_stop))
-                hu, values = painter.block((z_start, y_start, x_start), (z_stop, y_stop, x_stop))
-                slab[:, *where] = hu
-                labels[z_start:z_stop, *where] = values
-        for offset, z in enumerate(range(z_start, z_stop)):
-            rng = np.random.default_rng([anatomy.seed, NOISE_STREAM, z])
-            noise = noise_slice(grid.shape[1:], grid.spacing[1:], rng)
-            noisy = slab[offset] + np.float32(noise_hu) * noise
-            image[z] = np.rint(np.clip(noisy, -1024, 3071))
+    axes = [
+        [(start, min(start + edge, length)) for start in range(0, length, edge)]
+        for length, edge in zip(grid.shape, edges, strict=True)
+    ]
+    for (y_start, y_stop), (x_start, x_stop), (z_start, z_stop) in itertools.product(
+        axes[1], axes[2], axes[0]
+    ):
+        where = np.s_[z_start:z_stop, y_start:y_stop, x_start:x_stop]
+        image[where], labels[where] = painter.block(
+            (z_start, y_start, x_start), (z_stop, y_stop, x_stop)
+        )
+    filter_YX = noise_filter(grid.shape[1:], grid.spacing[1:])
+    for z, slice_YX in enumerate(image):
+        rng = np.random.default_rng([anatomy.seed, NOISE_STREAM, z])
+        noise = noise_slice(filter_YX, grid.shape[1:], rng)
+        noise *= np.float32(noise_hu)
+        noise += slice_YX
+        np.rint(np.clip(noise, -1024, 3071, out=noise), out=noise)
+        image[z] = noise
     return image, labels
-
-
-def _ranges(length: int, edge: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, length, edge):
-        yield start, min(start + edge, length)
 
 
 class _Painter:
@@ -69,29 +70,39 @@ class _Painter:
         self.hu = {name: tissue.hu(phase, anatomy.gain) for name, tissue in TISSUES.items()}
 
     def block(self, starts: Index, stops: Index) -> tuple[np.ndarray, np.ndarray]:
-        """(HU float32, labels uint8) of a block of voxels."""
+        """(HU without noise, labels uint8) of a block of voxels.
+
+        Structures are taken from the last painted to the first, each seen through what the later
+        ones leave of the voxel, until nothing is left.
+        """
         points = self._points(starts, stops)
         texture = self.texture.block(starts, stops)[0]
         specks = np.clip(2.5 * (texture - 1.75), 0, 1)
-        hu = np.full(texture.shape, self.hu["air"], np.float32)
+        hu = np.zeros(texture.shape, np.float32)
         labels = np.zeros(texture.shape, np.uint8)
-        for structure in self.anatomy.structures:
+        unlabelled = np.ones(texture.shape, bool)
+        left = np.ones(texture.shape, np.float32)
+        for structure in reversed(self.anatomy.structures):
             distance = points.distance(structure.solid)
-            if np.ndim(distance) == 0:
-                continue
-            share = _share(distance)
+            share = _share(distance) if np.ndim(distance) else None
             if share is None:
                 continue
+            if structure.label is not None:
+                inside = unlabelled & (distance[1:-1, 1:-1, 1:-1] <= 0)
+                labels[inside] = structure.label
+                unlabelled &= ~inside
+            share *= left
+            left -= share
             tissue = TISSUES[structure.tissue]
             own = self.hu[structure.tissue] + np.float32(tissue.texture) * texture
             if tissue.speck:
                 own += np.float32(tissue.speck) * specks
-            own -= hu
             own *= share
             hu += own
-            if structure.label is not None:
-                labels[distance[1:-1, 1:-1, 1:-1] <= 0] = structure.label
-        return hu, labels
+            if left.max() < 1e-4:
+                break
+        hu += left * np.float32(self.hu["air"])
+        return np.rint(hu), labels
 
     def _points(self, starts: Index, stops: Index) -> Points:
         """The block's voxel centres and one more voxel all round."""

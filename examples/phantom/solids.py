@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MARGIN_MM = 14.0
+MARGIN_MM = 12.0
 FAR = np.float32(1e3)
 EVERYWHERE = np.array([[-np.inf] * 3, [np.inf] * 3])
 
@@ -30,14 +30,18 @@ class Points:
         self.x, self.y, self.z = reference
         self.room = room
         self.box = np.array([[c.min() for c in reference], [c.max() for c in reference]])
-        self._known: dict[int, np.ndarray] = {}
+        self._low, self._high = self.box.tolist()
+        self._known: dict[tuple[int, float], np.ndarray] = {}
 
-    def distance(self, solid: Solid) -> np.ndarray:
-        """Distance to ``solid`` in mm; the scalar FAR where the whole block is out of reach."""
-        key = id(solid)
+    def distance(self, solid: Solid, reach_mm: float = MARGIN_MM) -> np.ndarray:
+        """Distance to ``solid`` in mm; the scalar FAR if no point is within ``reach_mm`` of it."""
+        key = (id(solid), reach_mm)
         if key not in self._known:
-            reach = solid.bounds + np.array([[-MARGIN_MM], [MARGIN_MM]])
-            apart = (self.box[0] > reach[1]).any() or (self.box[1] < reach[0]).any()
+            low, high = solid.bounds.tolist()
+            apart = any(
+                self._low[axis] > high[axis] + reach_mm or self._high[axis] < low[axis] - reach_mm
+                for axis in range(3)
+            )
             self._known[key] = FAR if apart else solid.evaluate(self)
         return self._known[key]
 
@@ -59,132 +63,6 @@ class Solid:
 
     def __sub__(self, other: Solid) -> Solid:
         return Intersection(self, Outside(other))
-
-
-class Ellipsoid(Solid):
-    """A superellipsoid: |x/a|^n + |y/b|^n + |z/c|^n <= 1 in its own turned frame.
-
-    Args:
-        center: (x, y, z) in mm.
-        semi_axes: a, b, c in mm.
-        turn_deg: rotations about x, then y, then z.
-        exponent: n; 2 is an ellipsoid, larger is boxier.
-    """
-
-    def __init__(
-        self, center: Vector, semi_axes: Vector, turn_deg: Vector = (0, 0, 0), exponent: float = 2
-    ) -> None:
-        self.center = np.asarray(center, float)
-        self.semi_axes = np.asarray(semi_axes, float)
-        self.exponent = exponent
-        self.to_own = _rotation(turn_deg).T
-        half = np.abs(self.to_own.T) @ self.semi_axes
-        if exponent == 2:
-            half = np.sqrt((self.to_own.T**2) @ self.semi_axes**2)
-        self.bounds = np.stack([self.center - half, self.center + half])
-
-    def evaluate(self, points: Points) -> np.ndarray:
-        offsets = [
-            c - np.float32(m) for c, m in zip((points.x, points.y, points.z), self.center, strict=True)
-        ]
-        level = steepness = np.float32(0)
-        for row, semi_axis in zip(self.to_own, self.semi_axes, strict=True):
-            own = np.float32(0)
-            for weight, offset in zip(row, offsets, strict=True):
-                if abs(weight) > 1e-9:
-                    own = own + np.float32(weight / semi_axis) * offset
-            level, steepness = _accumulate(level, steepness, own, semi_axis, self.exponent)
-        return _first_order(level, steepness, self.exponent)
-
-
-class Column(Solid):
-    """A vertical body whose cross-section is a superellipse that changes with z.
-
-    Args:
-        profile: rows (z, half width, half depth, y of the centre) in mm, z increasing; x of the
-            centre is 0. Beyond the first and last row the section stays the same.
-        exponent: of the superellipse.
-    """
-
-    def __init__(self, profile: np.ndarray, exponent: float) -> None:
-        self.z, self.width, self.depth, self.middle = np.asarray(profile, float).T
-        self.exponent = exponent
-        self.bounds = np.array(
-            [
-                [-self.width.max(), (self.middle - self.depth).min(), -np.inf],
-                [self.width.max(), (self.middle + self.depth).max(), np.inf],
-            ]
-        )
-
-    def evaluate(self, points: Points) -> np.ndarray:
-        width, depth, middle = (
-            np.interp(points.z, self.z, column).astype(np.float32)
-            for column in (self.width, self.depth, self.middle)
-        )
-        level = steepness = np.float32(0)
-        level, steepness = _accumulate(level, steepness, points.x / width, width, self.exponent)
-        own_y = (points.y - middle) / depth
-        level, steepness = _accumulate(level, steepness, own_y, depth, self.exponent)
-        return _first_order(level, steepness, self.exponent)
-
-
-class Tube(Solid):
-    """A tube with rounded ends along a smooth curve.
-
-    Args:
-        knots: points (x, y, z) that a Catmull-Rom spline passes through, mm.
-        radii: radius at every knot, mm, or one for all.
-        stretch: the tube is round after dividing by this along (x, y, z); for flat or tall organs.
-        step_mm: length of the straight pieces.
-    """
-
-    def __init__(
-        self,
-        knots: np.ndarray | Sequence[Vector],
-        radii: float | Sequence[float] | np.ndarray,
-        stretch: Vector = (1, 1, 1),
-        step_mm: float = 6.0,
-    ) -> None:
-        knots = np.asarray(knots, float)
-        radii = np.broadcast_to(np.asarray(radii, float), len(knots))
-        curve = catmull_rom(np.column_stack([knots, radii]), step_mm)
-        self.path, self.radii = curve[:, :3], np.maximum(curve[:, 3], 0.3)
-        self.stretch = np.asarray(stretch, float)
-        own = np.column_stack([self.path / self.stretch, self.radii])
-        self.start, self.end = own[:-1].astype(np.float32), own[1:].astype(np.float32)
-        reach = self.radii[:, None] * self.stretch
-        low, high = self.path - reach, self.path + reach
-        self.low, self.high = np.minimum(low[:-1], low[1:]), np.maximum(high[:-1], high[1:])
-        self.bounds = np.stack([self.low.min(axis=0), self.high.max(axis=0)])
-
-    def evaluate(self, points: Points) -> np.ndarray:
-        near = (self.low - MARGIN_MM <= points.box[1]) & (self.high + MARGIN_MM >= points.box[0])
-        pieces = np.flatnonzero(near.all(axis=1))
-        if not len(pieces):
-            return FAR
-        sx, sy, sz = (np.float32(s) for s in self.stretch)
-        x, y, z = points.x / sx, points.y / sy, points.z / sz
-        nearest = np.full(points.x.shape, FAR)
-        for piece in pieces:
-            ax, ay, az, radius = self.start[piece]
-            ux, uy, uz, growth = self.end[piece] - self.start[piece]
-            length = max(ux * ux + uy * uy + uz * uz, np.float32(1e-6))
-            dx, dy, dz = x - ax, y - ay, z - az
-            along = dx * (ux / length)
-            along += dy * (uy / length)
-            along += dz * (uz / length)
-            np.clip(along, 0, 1, out=along)
-            dx -= along * ux
-            dy -= along * uy
-            dz -= along * uz
-            dx *= dx
-            dx += dy * dy
-            dx += dz * dz
-            np.sqrt(dx, out=dx)
-            dx -= along * growth
-            dx -= radius
-            np.minimum(nearest, dx, out=nearest)
-        return nearest
 
 
 class HalfSpace(Solid):
@@ -228,7 +106,8 @@ class Union(Solid):
     def evaluate(self, points: Points) -> np.ndarray:
         nearest: np.ndarray = FAR
         for part in self.parts:
-            nearest = _smooth_minimum(nearest, points.distance(part), self.blend_mm)
+            distance = points.distance(part, MARGIN_MM + self.blend_mm)
+            nearest = _smooth_minimum(nearest, distance, self.blend_mm)
         return nearest
 
 
@@ -267,62 +146,6 @@ class Bumpy(Solid):
         bumps *= np.sin(k * points.y + np.float32(1.7) * np.sin(k * points.x * np.float32(0.8)))
         bumps *= np.sin(k * points.z * np.float32(1.1) + np.float32(0.6))
         return points.distance(self.solid) + self.height_mm * bumps
-
-
-def catmull_rom(knots: np.ndarray, step_mm: float) -> np.ndarray:
-    """Points every ``step_mm`` or so along the spline through ``knots`` (N, 3 or more columns).
-
-    The first three columns are (x, y, z) in mm; further ones are interpolated along.
-    """
-    padded = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
-    curve = []
-    for before, start, end, after in zip(
-        padded[:-3], padded[1:-2], padded[2:-1], padded[3:], strict=True
-    ):
-        pieces = max(1, int(np.ceil(np.linalg.norm((end - start)[:3]) / step_mm)))
-        t = np.arange(pieces)[:, None] / pieces
-        curve.append(
-            start
-            + 0.5 * t * (end - before)
-            + t**2 * (before - 2.5 * start + 2 * end - 0.5 * after)
-            + t**3 * (1.5 * (start - end) + 0.5 * (after - before))
-        )
-    return np.vstack([*curve, knots[-1:]])
-
-
-def _rotation(turn_deg: Vector) -> np.ndarray:
-    """Matrix that turns about x, then y, then z."""
-    matrix = np.eye(3)
-    for axis, angle in enumerate(np.radians(np.asarray(turn_deg, float))):
-        c, s = np.cos(angle), np.sin(angle)
-        i, j = ((1, 2), (2, 0), (0, 1))[axis]
-        turn = np.eye(3)
-        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
-        matrix = turn @ matrix
-    return matrix
-
-
-def _accumulate(
-    level: np.ndarray, steepness: np.ndarray, own: np.ndarray, semi_axis: float, exponent: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add one axis to sum |u|^n and to sum (|u|^(n-1) / a)^2."""
-    if exponent == 2:
-        square = own * own
-        return level + square, steepness + square * np.float32(1 / semi_axis**2)
-    own = np.abs(own)
-    power = own ** np.float32(exponent - 1)
-    return level + power * own, steepness + np.square(power / np.float32(semi_axis))
-
-
-def _first_order(level: np.ndarray, steepness: np.ndarray, exponent: float) -> np.ndarray:
-    """Distance (rho - 1) / |grad rho| of the degree-one function rho = (sum |u|^n)^(1/n)."""
-    tiny = np.float32(1e-12)  # the centre, where both sums vanish
-    level = level + np.float32(1e-8)
-    if exponent == 2:
-        rho = np.sqrt(level)
-        return (rho - 1) * rho / np.sqrt(steepness + tiny)
-    rho = level ** np.float32(1 / exponent)
-    return (rho - 1) * rho ** np.float32(exponent - 1) / np.sqrt(steepness + tiny)
 
 
 def _smooth_minimum(first: np.ndarray, second: np.ndarray, blend_mm: float) -> np.ndarray:
