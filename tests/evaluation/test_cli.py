@@ -1,0 +1,205 @@
+"""``python -m evaluation`` on small files, good and bad."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.__main__ import main
+from tests.evaluation.conftest import WriteLabels
+
+ROOT = Path(__file__).parents[2]
+
+
+def _labels() -> np.ndarray:
+    labels = np.zeros((8, 10, 12), np.uint8)
+    labels[2:6, 2:7, 2:8] = 1
+    labels[1:7, 7:9, 8:11] = 5
+    return labels
+
+
+class Folders:
+    """Predictions and references under one folder, and the command on them."""
+
+    def __init__(self, root: Path, write: WriteLabels) -> None:
+        self.pred, self.ref, self.out = root / "pred", root / "ref", root / "scores.csv"
+        self.write = write
+        self.pred.mkdir()
+        self.ref.mkdir()
+
+    def pair(self, name: str, pred: np.ndarray | None = None, **geometry: object) -> None:
+        self.write(self.ref / name, _labels())
+        self.write(self.pred / name, _labels() if pred is None else pred, **geometry)
+
+    def run(self, *more: str) -> int:
+        arguments = ["--pred", self.pred, "--ref", self.ref, "--out", self.out, "--jobs", "1"]
+        return main([*map(str, arguments), *more])
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        with self.out.open(encoding="utf-8") as file:
+            return {row["Name"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def folders(tmp_path: Path, write_labels: WriteLabels) -> Folders:
+    return Folders(tmp_path, write_labels)
+
+
+@pytest.mark.parametrize("mode", ["default", "flare23"])
+def test_perfect_predictions(
+    folders: Folders, mode: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("b.nii.gz")
+    folders.pair("a.nii.gz")
+    assert folders.run("--mode", mode) == 0
+    assert list(folders.rows()) == ["a.nii.gz", "b.nii.gz"]
+    assert {float(v) for k, v in folders.rows()["a.nii.gz"].items() if k != "Name"} == {1.0}
+    printed = capsys.readouterr()
+    assert "| Liver | 2 | 100.00 ± 0.00 | 100.00 ± 0.00 |" in printed.out
+    assert printed.err == ""
+    assert folders.out.with_name("scores_summary.md").read_text("utf-8") == printed.out
+    assert folders.out.with_name("scores_summary.csv").read_text("utf-8").count("\n") == 17
+
+
+def test_every_kind_of_bad_case_is_one_line_and_the_others_are_scored(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong_label = _labels()
+    wrong_label[0, 0, 0] = 15
+    half_label = _labels().astype(np.float32)
+    half_label[0, 0, 0] = 0.5
+    folders.pair("good.nii.gz")
+    folders.write(folders.ref / "missing.nii.gz", _labels())
+    folders.pair("shape.nii.gz", _labels()[1:])
+    folders.pair("label.nii.gz", wrong_label)
+    folders.pair("half.nii.gz", half_label)
+    folders.pair("spacing.nii.gz", spacing_ZYX=(2.5, 1.0, 1.0))
+    folders.pair("origin.nii.gz", origin=(0.0, 30.0, 0.0))
+    folders.pair("flipped.nii.gz", direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    folders.pair("fourth.nii.gz", np.zeros((2, 8, 10, 12), np.uint8), spacing_ZYX=(1.0,) * 4,
+                 origin=(0.0,) * 4, direction=tuple(np.eye(4).ravel()))  # fmt: skip
+    folders.pair("text.nii.gz")
+    (folders.pred / "text.nii.gz").write_text("no image")
+    folders.pair("cut.nii.gz", np.random.default_rng(0).integers(0, 15, (8, 10, 12), np.uint8))
+    cut = (folders.pred / "cut.nii.gz").read_bytes()
+    (folders.pred / "cut.nii.gz").write_bytes(cut[: len(cut) // 2])
+    assert folders.run() == 1
+    lines = capsys.readouterr().err.splitlines()
+    for name, cause in {
+        "missing": "has no prediction; segment it",
+        "shape": "has the shape (12, 10, 7), its reference (12, 10, 8)",
+        "label": "holds values that are no label (15)",
+        "half": "holds values that are no labels",
+        "spacing": "spacing (1, 1, 2.5) instead of (1, 1, 2)",
+        "origin": "lies up to 30 mm off its reference (origin (0, 30, 0) instead of (0, 0, 0))",
+        "flipped": "direction (-1, 0, 0, 0, -1, 0, 0, 0, 1) instead of",
+        "fourth": "is not one volume",
+        "text": "is no NIfTI file",
+        "cut": "give a sound label map",
+    }.items():
+        assert [cause in line for line in lines if f"{name}.nii.gz: " in line] == [True], name
+    assert len(lines) == 10 and all("; " in line for line in lines)
+    rows = folders.rows()
+    assert len(rows) == 11
+    assert [name for name, row in rows.items() if row["Liver_DSC"]] == ["good.nii.gz"]
+    assert "1 of 11 cases scored" in folders.out.with_name("scores_summary.md").read_text("utf-8")
+
+
+def test_classes_that_a_reference_does_not_annotate_are_left_out(
+    folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz")
+    folders.pair("b.nii.gz")
+    classes = tmp_path / "classes.json"
+    classes.write_text(json.dumps({"a": [1, 5], "other.nii.gz": [14]}))
+    assert folders.run("--classes", str(classes)) == 0
+    scored = {k for k, v in folders.rows()["a.nii.gz"].items() if v}
+    assert scored == {"Name", "Liver_DSC", "Liver_NSD", "Aorta_DSC", "Aorta_NSD"}
+    assert "" not in folders.rows()["b.nii.gz"].values()
+    assert "other has no reference; left out" in capsys.readouterr().err
+
+
+def test_slices_are_the_patient_s_by_default_and_the_file_s_in_flare23(folders: Folders) -> None:
+    # The array's first axis, which the file stores last, runs to the patient's left: the aorta is
+    # cut to the reference's range along the body in one mode, and along left-right in the other.
+    ref, pred = np.zeros((2, 8, 10, 12), np.uint8)
+    ref[2:6, 4:6, 3:6] = 5
+    pred[2:6, 4:6, :] = 5
+    sideways = {"spacing_ZYX": (1.0, 1.0, 1.0), "direction": (0, 0, 1, 0, 1, 0, 1, 0, 0)}
+    folders.write(folders.ref / "a.nii.gz", ref, **sideways)
+    folders.write(folders.pred / "a.nii.gz", pred, **sideways)
+    assert folders.run() == 0
+    assert folders.rows()["a.nii.gz"]["Aorta_DSC"] == "1.0"
+    assert folders.run("--mode", "flare23") == 0
+    assert folders.rows()["a.nii.gz"]["Aorta_DSC"] == "0.4"  # 2 * 3 / (3 + 12)
+
+
+def test_uncompressed_files_match_compressed_ones(folders: Folders) -> None:
+    folders.write(folders.ref / "a.nii", _labels().astype(np.int16))
+    folders.write(folders.pred / "a.nii.gz", _labels().astype(np.float64))
+    (folders.pred / "._a.nii.gz").write_text("what macOS leaves behind")
+    assert folders.run() == 0
+    assert folders.rows()["a.nii"]["Liver_DSC"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"a": 1}', '{"a": [15]}', '{"a": [true]}', None],
+)
+def test_bad_classes_file(
+    folders: Folders, tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz")
+    classes = tmp_path / "classes.json"
+    if content is not None:
+        classes.write_text(content)
+    assert folders.run("--classes", str(classes)) == 2
+    assert capsys.readouterr().err.startswith(f"{classes}: ")
+    assert not folders.out.exists()
+
+
+def test_wrong_arguments(folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
+    assert folders.run() == 2  # no reference at all
+    folders.pair("a.nii.gz")
+    assert folders.run("--ref", str(folders.ref / "none")) == 2
+    assert folders.run("--out", str(folders.pred)) == 2
+    assert folders.run("--out", str(folders.pred / "none" / "scores.csv")) == 2
+    folders.write(folders.pred / "a.nii", _labels())
+    assert folders.run() == 2
+    assert len(capsys.readouterr().err.splitlines()) == 5
+    for wrong in (["--mode", "flare22"], ["--jobs", "0"], ["--jobs", "many"]):
+        with pytest.raises(SystemExit, match="2"):
+            folders.run(*wrong)
+
+
+def test_a_table_that_cannot_be_written(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz")
+    folders.out.with_name("scores_summary.md").mkdir()
+    assert folders.run() == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_processes_give_the_same_table_as_one(folders: Folders) -> None:
+    for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz"):
+        folders.pair(name, np.roll(_labels(), 1, axis=2))
+    (folders.pred / "b.nii.gz").unlink()
+    assert folders.run() == 1
+    alone = folders.out.read_text("utf-8")
+    command = [sys.executable, "-m", "evaluation", "--jobs", "2", "--out", str(folders.out)]
+    done = subprocess.run(
+        [*command, "--pred", str(folders.pred), "--ref", str(folders.ref)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "b.nii.gz: has no prediction; segment it, or remove its reference\n"
+    assert folders.out.read_text("utf-8") == alone
