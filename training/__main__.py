@@ -1,0 +1,37 @@
+"""``python -m training VERB``: from scans to a model folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+# Verb -> (module whose main(argv) does it, what it does).
+VERBS = {
+    "fingerprint": ("training.fingerprint", "spacing and intensity statistics of a data set"),
+    "fuse": ("training.fusion", "merge label sets and choose cases"),
+    "preprocess": ("training.preprocess", "orient, normalise and resample every scan once"),
+    "train": ("training.train", "train a network as a recipe says"),
+    "evaluate": ("training.evaluate", "DSC and NSD of a run or a model on the validation cases"),
+    "export": ("training.export", "write a model folder for inference"),
+    "ablation": ("training.ablation", "the paper's Table 7 from finished runs"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run a verb. Returns the exit status."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: python -m training VERB [OPTIONS]\n")
+        for verb, (_, purpose) in VERBS.items():
+            print(f"  {verb:<12} {purpose}")
+        print("\npython -m training VERB --help says more.")
+        return 0 if arguments else 2
+    if arguments[0] not in VERBS:
+        print(f"{arguments[0]}: no such verb; take one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(VERBS[arguments[0]][0])
+    status: int = module.main(arguments[1:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

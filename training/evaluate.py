@@ -1,0 +1,112 @@
+"""``python -m training evaluate``: DSC and NSD of a run on its validation cases.
+
+Runs what a user runs: the model is exported into the run's folder, loaded by the
+:class:`inference.segmenter.Segmenter`, and its labels are compared on each scan's own grid. A
+cascade's second network, which needs the first one's labels, goes over whole scans instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.cases import CaseResult
+from evaluation.scoring import evaluate_case
+from evaluation.table import cases_csv, summarise, summary_markdown, write_text
+from inference.description import DECODES
+from inference.errors import AbdoboxError
+from inference.grid import Orientation
+from inference.labels import NAMES
+from inference.segmenter import Segmenter
+from inference.volume import read_labels
+from training import checkpoint
+from training.cascade import CascadePredictor
+from training.export import export
+from training.recipe import from_dict
+from training.store import Store, StoredCase
+
+Labels = npt.NDArray[np.uint8]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        store = Store(arguments.data)
+        predict, decode = predictor(arguments)
+        results = [
+            score(case, predict(case), arguments.mode) for case in store.split(arguments.split)
+        ]
+        write_metrics(arguments.run, arguments.checkpoint, decode, arguments.mode, results)
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(summary_markdown(summarise(results, None), arguments.mode, results))
+    return 0
+
+
+def predictor(arguments: argparse.Namespace) -> tuple[Callable[[StoredCase], Labels], str]:
+    """What labels a stored case's original scan, in its own axis order; and the decoding used."""
+    state = checkpoint.load(arguments.run / arguments.checkpoint)
+    recipe = from_dict(state["recipe"])
+    decode = arguments.decode or recipe.decode
+    if recipe.network.previous:
+        return CascadePredictor(state, Store(arguments.data), decode), decode
+    folder = arguments.run / "model"
+    export(arguments.run, folder, recipe.name, which=arguments.checkpoint, store=arguments.data)
+    segmenter = Segmenter.load(folder, arguments.device)
+    return lambda case: segmenter.segment(Path(case.image), decode=decode).labels, decode
+
+
+def score(case: StoredCase, predicted: Labels, mode: str) -> CaseResult:
+    """Compare with the labels that the case was preprocessed from."""
+    reference, grid = read_labels(Path(case.label))
+    orientation = Orientation.of(grid.direction)
+    scores = evaluate_case(
+        orientation.apply(predicted), orientation.apply(reference),
+        orientation.canonical(grid).spacing, case.annotated, mode,
+    )
+    return CaseResult(case.name, scores)
+
+
+def write_metrics(
+    run: Path, which: str, decode: str, mode: str, results: Sequence[CaseResult]
+) -> None:
+    """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in the run's folder."""
+    rows = summarise(results, None)
+    step = checkpoint.load(run / which)["position"]["step"]
+    document: dict[str, Any] = {
+        "against": "the labels of the data set, pseudo-labels where no person drew any",
+        "step": step, "decode": decode, "mode": mode,
+        "mean": {row.target: {"cases": row.cases, "dsc": _number(row.dsc[0]),
+                              "nsd": _number(row.nsd[0])} for row in rows},
+        "dsc": {r.name: {NAMES[v]: _number(s[0]) for v, s in r.scores.items()} for r in results},
+        "nsd": {r.name: {NAMES[v]: _number(s[1]) for v, s in r.scores.items()} for r in results},
+    }
+    write_text(run / "metrics.json", json.dumps(document, indent=1))
+    write_text(run / "metrics.csv", cases_csv(results))
+    write_text(run / "metrics.md", summary_markdown(rows, mode, results))
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training evaluate", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
+    parser.add_argument("--split", default="validation", choices=("validation", "train"))
+    parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
+    parser.add_argument("--decode", choices=DECODES, help="by default the recipe's")
+    parser.add_argument("--mode", default="default", choices=("default", "flare23"))
+    parser.add_argument("--device", default="auto")
+    return parser

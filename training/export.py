@@ -1,0 +1,122 @@
+"""``python -m training export``: from a run to a model folder that ``inference`` reads.
+
+Weights are stored as float16, which halves the file; the network's input and arithmetic stay what
+the engine chooses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as safetensors
+
+from inference.description import Intensity, ModelDescription
+from inference.errors import AbdoboxError
+from inference.volume import write_atomically
+from training import checkpoint
+from training.recipe import Recipe, from_dict
+from training.store import Store
+from training.trainer import inference_weights
+
+LICENCE = (
+    "Research only: the pseudo-labels come from networks that were trained on FLARE data "
+    "(CC BY-NC-SA style terms). See weights/MODEL_CARD.md."
+)
+STEP = 0.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        folder = arguments.out / arguments.name
+        description = export(
+            arguments.run, folder, arguments.name, version=arguments.version,
+            which=arguments.checkpoint, store=arguments.data,
+        )
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{folder}: {description.card['training']['steps']} steps, sha256 "
+          f"{description.sha256[:12]}", file=sys.stderr)
+    return 0
+
+
+def export(
+    run: Path, folder: Path, name: str, *, version: str = "0.1.0",
+    which: str = checkpoint.LAST, store: Path | None = None,
+) -> ModelDescription:
+    """Write ``folder/model.safetensors`` and ``folder/model.json``.
+
+    The moving average of the weights is taken where the training kept one; of deep supervision's
+    heads only the one at full resolution.
+
+    Args:
+        run: folder of the training.
+        folder: of the model; made where it is missing.
+        name, version: of the model.
+        which: checkpoint in ``run``.
+        store: the preprocessed scans, to list the cases that were trained on.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        OutputError: the model cannot be written.
+    """
+    state = checkpoint.load(run / which)
+    recipe = from_dict(state["recipe"])
+    weights = {k: w.to(torch.float16).contiguous() for k, w in inference_weights(state).items()}
+    data = safetensors(weights)
+    description = ModelDescription(
+        name=name, version=version,
+        architecture=recipe.network.architecture(),
+        spacing=recipe.sampling.spacing, patch=recipe.sampling.patch,
+        intensity=Intensity(**state["intensity_hu"]),
+        decode=recipe.decode, step=STEP, sha256=hashlib.sha256(data).hexdigest(),
+        card=_card(state, recipe, run, store),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(description.to_json(), indent=1) + "\n"
+    # The weights come first: a model.json always finds the weights whose hash it names, or an
+    # error that says so.
+    write_atomically(folder / "model.safetensors", data)
+    write_atomically(folder / "model.json", text.encode())
+    return description
+
+
+def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) -> dict[str, Any]:
+    """What else model.json says: how the model came about."""
+    position = state["position"]
+    card: dict[str, Any] = {
+        "licence": LICENCE,
+        "recipe": recipe.to_dict(),
+        "training": {
+            "steps": position["step"], "minutes": round(position["seconds"] / 60, 1),
+            "averaged_weights": state["average"] is not None,
+        },
+    }
+    if store is not None:
+        cases = Store(store).cases
+        card["data"] = {split: sorted(c.name for c in cases if c.split == split)
+                        for split in ("train", "validation")}
+    metrics = run / "metrics.json"
+    if metrics.is_file():
+        card["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))
+    return card
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training export", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--out", type=Path, default=Path("weights"), help="folder of models")
+    parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
+    parser.add_argument("--data", type=Path, help="store, to list the cases in the model's card")
+    return parser

@@ -1,0 +1,133 @@
+"""``python -m training preprocess``: from a table of cases to a :mod:`training.store`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from inference.description import Intensity
+from inference.errors import AbdoboxError
+from inference.grid import Orientation
+from inference.resample import resample_image
+from inference.volume import read_labels, read_volume
+from training.recipe import Recipe, load_recipe
+from training.store import (
+    StoredCase,
+    StoreError,
+    code_labels,
+    resample_coded,
+    write_case,
+    write_index,
+)
+
+# Label sets drawn by people; see training.index.
+DRAWN = ("truth", "expert")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m training preprocess``. Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        recipe = load_recipe(arguments.recipe)
+        intensity = read_intensity(arguments.fingerprint)
+        rows = read_cases(arguments.data)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        preprocess_all(rows, recipe, intensity, arguments.out, arguments.workers)
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{len(rows)} cases preprocessed into {arguments.out}", file=sys.stderr)
+    return 0
+
+
+def preprocess_all(
+    rows: Sequence[dict[str, str]], recipe: Recipe, intensity: Intensity, out: Path, workers: int
+) -> None:
+    """Write the store; a case that is there already is kept if its files are complete."""
+    work = partial(preprocess_case, recipe=recipe, intensity=intensity, out=out)
+    with ProcessPoolExecutor(workers) as pool:
+        for row, _ in zip(rows, pool.map(work, rows), strict=True):
+            print(f"preprocessed {row['name']}", file=sys.stderr)
+    write_index(out, intensity, [row["name"] for row in rows])
+
+
+def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, out: Path) -> None:
+    """Read, orient, normalise and (unless the recipe keeps the native grid) resample one case.
+
+    Raises:
+        StoreError: image and labels differ in shape.
+    """
+    hounsfield_ZYX, grid = read_volume(Path(row["image"])).canonical()
+    labels_ZYX, labels_grid = read_labels(Path(row["label"]))
+    labels_ZYX = Orientation.of(labels_grid.direction).apply(labels_ZYX)
+    if labels_ZYX.shape != hounsfield_ZYX.shape:
+        raise StoreError(row["label"], f"has shape {labels_ZYX.shape}, the image has "
+                         f"{hounsfield_ZYX.shape}", "give labels on the image's grid")
+    coded_ZYX = code_labels(np.ascontiguousarray(labels_ZYX))
+    native = recipe.sampling.native
+    shape = grid.shape if native else grid.resampled_shape(recipe.sampling.spacing)
+    z, y, x = (e / n for e, n in zip(grid.extent_mm, shape, strict=True))
+    case = StoredCase(
+        name=row["name"], patient=row["patient"], split=row["split"],
+        annotated=tuple(int(v) for v in row["annotated"].split()),
+        unlabelled=row.get("unlabelled") == "1",
+        shape=shape, spacing=(z, y, x), image=row["image"], label=row["label"],
+    )
+    image = resample_image(hounsfield_ZYX, intensity, shape)
+    write_case(out, case, image, coded_ZYX if native else resample_coded(coded_ZYX, shape))
+
+
+def read_cases(folder: Path) -> list[dict[str, str]]:
+    """Rows of ``cases.csv`` (written by ``fuse``), with a column ``unlabelled`` added.
+
+    A case is unlabelled if ``annotated_classes.csv`` beside it names no label set drawn by people.
+
+    Raises:
+        StoreError: there is no such table.
+    """
+    path = folder / "cases.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError as error:
+        raise StoreError(path, "cannot be read", "run python -m training fuse first") from error
+    sources = folder / "annotated_classes.csv"
+    if sources.is_file():
+        with sources.open(newline="", encoding="utf-8") as stream:
+            drawn = {r["name"] for r in csv.DictReader(stream)
+                     if r["source"] in DRAWN and r["classes"]}
+        for row in rows:
+            row["unlabelled"] = str(int(row["name"] not in drawn))
+    return rows
+
+
+def read_intensity(path: Path) -> Intensity:
+    """The normalisation from a fingerprint (``python -m training fingerprint``).
+
+    Raises:
+        StoreError: the file is missing or holds none.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["intensity_hu"]
+        return Intensity(*(float(values[k]) for k in ("lower", "upper", "mean", "std")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(path, f"holds no intensity statistics ({error})",
+                         "run python -m training fingerprint") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training preprocess", description=__doc__)
+    parser.add_argument("--recipe", required=True, help="name or TOML file")
+    parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv")
+    parser.add_argument("--fingerprint", type=Path, required=True, metavar="JSON")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the store")
+    parser.add_argument("--workers", type=int, default=2)
+    return parser

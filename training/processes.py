@@ -1,0 +1,69 @@
+"""The processes of a run: one, or several that torchrun started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among its equals.
+
+    Attributes:
+        device: that it computes on.
+        rank, world: its number, and how many there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def join(cls, device: str = "auto") -> Processes:
+        """Join the group that torchrun announces in the environment, if it does."""
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
+        if not cuda:
+            place = torch.device("cpu")
+        elif ":" in device:
+            place = torch.device(device)
+        else:
+            place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if cuda:
+            torch.cuda.set_device(place)
+        if world > 1:
+            dist.init_process_group("nccl" if cuda else "gloo")
+        return cls(place, rank, world)
+
+    def leave(self) -> None:
+        """Leave the group."""
+        if self.world > 1:
+            dist.destroy_process_group()
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum of a tensor over all processes."""
+        if self.world > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process."""
+        if self.world == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def accumulate(
+        self, network: nn.Module, last: bool
+    ) -> contextlib.AbstractContextManager[None]:
+        """Around the passes of one part of a batch: gradients are exchanged with the last part."""
+        if isinstance(network, DistributedDataParallel) and not last:
+            return network.no_sync()
+        return contextlib.nullcontext()

@@ -1,0 +1,59 @@
+"""``python -m training train``: train a network as a recipe says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inference.errors import AbdoboxError
+from training import checkpoint
+from training.processes import Processes
+from training.recipe import load_recipe
+from training.store import Store
+from training.trainer import Limits, Trainer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    processes = Processes.join(arguments.device)
+    try:
+        recipe = load_recipe(arguments.recipe)
+        store = Store(arguments.data)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        if not arguments.resume and (arguments.out / checkpoint.LAST).exists():
+            raise checkpoint.CheckpointError(
+                arguments.out, "holds a training already", "add --resume or take another folder")
+        trainer = Trainer(recipe, store, arguments.out, processes)
+        if arguments.resume:
+            trainer.restore(checkpoint.load(arguments.out / checkpoint.LAST, processes.device))
+        if processes.rank == 0:
+            text = json.dumps(recipe.to_dict(), indent=1)
+            (arguments.out / "recipe.json").write_text(text, encoding="utf-8")
+        complete = trainer.train(Limits(arguments.max_minutes, arguments.schedule_minutes))
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        processes.leave()
+    state = "complete" if complete else "stopped; go on with --resume"
+    print(f"training {state} at step {trainer.position.step}", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training train", description=__doc__)
+    parser.add_argument("--recipe", required=True, help="name or TOML file")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--max-minutes", type=float, default=math.inf, metavar="M",
+                        help="stop cleanly after so long, with a checkpoint")
+    parser.add_argument("--schedule-minutes", type=float, metavar="M",
+                        help="let the learning rate follow the time trained out of so long")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N]")
+    return parser

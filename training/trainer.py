@@ -1,0 +1,297 @@
+"""The training loop (paper section 3.2 and Table 4)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from inference.description import Intensity
+from inference.labels import NAMES
+from inference.network import NEGATIVE_SLOPE, UNet
+from training import checkpoint
+from training.average import Average
+from training.journal import Journal
+from training.loader import Batch, Loader, one_hot
+from training.loss import counted_pairs, pair_loss_sum, supervision_weights
+from training.precision import autocast, training_dtype
+from training.processes import Processes
+from training.recipe import Network, Recipe
+from training.schedule import rate_factor
+from training.store import Store
+from training.validate import mean_dice, quick_dice
+
+# Steps over which the journal averages, and seconds between two checkpoints.
+JOURNAL_STEPS = 20
+CHECKPOINT_SECONDS = 180.0
+
+
+@dataclass
+class Position:
+    """How far a training has come; ``seconds`` counts over all its sittings."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -math.inf
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop, and what the learning rate follows.
+
+    Attributes:
+        minutes: stop after so long in this sitting.
+        schedule_minutes: length of the whole training in minutes, which the learning rate follows
+            instead of the number of steps; for machines whose speed is not known beforehand.
+        steps: stop at this step, short of the recipe's end (for tests).
+    """
+
+    minutes: float = math.inf
+    schedule_minutes: float | None = None
+    steps: int | None = None
+
+
+@dataclass
+class _Sums:
+    """Losses since the last line of the journal."""
+
+    loss: float = 0.0
+    steps: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+
+class Trainer:
+    """Trains one network from a store into a folder.
+
+    Args:
+        recipe, store: what to train, on what.
+        out: folder for checkpoints and the journal.
+        processes: this process among those of the run.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store, out: Path, processes: Processes) -> None:
+        self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
+        self.device = processes.device
+        self.dtype = training_dtype(recipe.optimisation.amp, self.device)
+        torch.manual_seed(recipe.seed)
+        self.network = build_network(recipe.network).to(
+            self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.wrapped: nn.Module = self.network
+        if processes.world > 1:
+            self.wrapped = DistributedDataParallel(self.network)
+        self.weights = supervision_weights(len(self.network.heads))
+        self.optimizer = build_optimizer(self.network, recipe)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        ema = recipe.optimisation.ema
+        self.average = Average(self.network, ema) if ema else None
+        self.position = Position()
+        self.journal = Journal(out, quiet=processes.rank > 0)
+        self.loader = Loader(store, store.split("train", recipe.unlabelled), recipe, self.device,
+                             rank=processes.rank, world=processes.world)
+
+    def train(self, limits: Limits) -> bool:
+        """Train until the recipe's end or a limit. Returns whether the training is complete."""
+        begun, before = time.monotonic(), self.position.seconds
+        saved, sums = begun, _Sums()
+        for batch in self.loader.batches(self.position.step):
+            progress = self.progress(limits)
+            elapsed = time.monotonic() - begun
+            stop = progress >= 1 or elapsed >= 60 * limits.minutes
+            stop = stop or self.position.step == limits.steps
+            # All processes must agree, or those that go on wait for the others for ever.
+            if self.processes.any(stop):
+                break
+            sums.loss += self.step(batch, progress)
+            sums.steps += 1
+            self.position.step += 1
+            self.position.seconds = before + time.monotonic() - begun
+            if sums.steps == JOURNAL_STEPS:
+                self._report(sums, progress)
+                sums = _Sums()
+            if self.position.step % self._validation_steps == 0:
+                self.validate()
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self.save(checkpoint.LAST)
+                saved = time.monotonic()
+        self.save(checkpoint.LAST)
+        return self.progress(limits) >= 1
+
+    def progress(self, limits: Limits) -> float:
+        """Share of the training that is done, 0 to 1."""
+        if limits.schedule_minutes is not None:
+            return min(self.position.seconds / (60 * limits.schedule_minutes), 1.0)
+        return min(self.position.step / self.recipe.steps, 1.0)
+
+    def step(self, batch: Batch, progress: float) -> float:
+        """One optimiser step on this process's share of a batch.
+
+        Returns:
+            The loss (equation 2) of the whole batch over all processes.
+        """
+        settings = self.recipe.optimisation
+        self.wrapped.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.rate * rate_factor(settings, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        total = self._backward(batch)
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.network)
+        return total
+
+    def _backward(self, batch: Batch) -> float:
+        """Gradients of equation 2 over all processes; returns the loss."""
+        counted = counted_pairs(batch.annotated_NC, self.recipe.loss.selected)
+        pairs = self.processes.sum(counted.sum().float()).clamp_min(1)
+        # On a CPU images go one by one: instance normalisation of a batch in channels-last order
+        # copies everything twice, which costs more than the batch saves.
+        size = 1 if self.device.type == "cpu" else len(counted)
+        total = torch.zeros((), device=self.device)
+        for first in range(0, len(counted), size):
+            part = slice(first, first + size)
+            with self.processes.accumulate(self.wrapped, first + size >= len(counted)):
+                with autocast(self.dtype, self.device):
+                    image = batch.image_NCZYX[part]
+                    heads = self.wrapped(image.contiguous(memory_format=torch.channels_last_3d))
+                cost = self._supervised(heads, batch.labels_NZYX[part], counted[part]) / pairs
+                # DistributedDataParallel takes the mean over processes where the sum is meant.
+                self.scaler.scale(cost * self.processes.world).backward()
+            total += cost.detach()
+        return float(self.processes.sum(total))
+
+    def _supervised(self, heads: list[Tensor], labels_NZYX: Tensor, counted_NC: Tensor) -> Tensor:
+        """Numerator of equation 2, weighted over the decoder's stages."""
+        total = heads[0].new_zeros((), dtype=torch.float32)
+        for weight, logits in zip(self.weights, heads, strict=True):
+            if weight == 0:
+                # Nothing is learnt there, but every parameter must have a gradient for DDP.
+                total = total + 0 * logits.float().mean()
+                continue
+            shape = logits.shape[2:]
+            labels = functional.interpolate(labels_NZYX[:, None], shape, mode="nearest-exact")[:, 0]
+            total = total + weight * pair_loss_sum(logits, one_hot(labels), counted_NC)
+        return total
+
+    def validate(self) -> None:
+        """Quick DSC of the averaged network on the validation cases; keeps the best weights."""
+        scores: dict[str, dict[int, float]] = {}
+        if self.processes.rank == 0:
+            network = self.averaged()
+            for case in self.store.split("validation"):
+                scores[case.name] = quick_dice(network, self.loader, case, self.dtype)
+        mean = mean_dice(list(scores.values()))
+        if scores:
+            rounded = {name: {NAMES[v]: round(d, 4) for v, d in score.items()}
+                       for name, score in scores.items()}
+            self.journal.write("validation", self.position.step, mean_dice=mean, cases=rounded)
+        if mean > self.position.best:
+            self.position.best = mean
+            self.save(checkpoint.BEST)
+
+    def averaged(self) -> UNet:
+        """A copy of the network without deep supervision, with averaged weights if kept."""
+        network = UNet(self.recipe.network.architecture()).to(
+            self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        network.load_state_dict(inference_weights(self.state()))
+        return network.eval()
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint, from the first process."""
+        if self.processes.rank == 0:
+            checkpoint.save(self.out / name, self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs; also what ``export`` reads."""
+        hu = self.store.intensity
+        return {
+            "recipe": self.recipe.to_dict(),
+            "intensity_hu": {"lower": hu.lower, "upper": hu.upper, "mean": hu.mean, "std": hu.std},
+            "network": self.network.state_dict(),
+            "average": self.average.state() if self.average is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "position": vars(self.position).copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises:
+            CheckpointError: it belongs to another network or normalisation.
+        """
+        if Intensity(**state["intensity_hu"]) != self.store.intensity:
+            raise checkpoint.CheckpointError(
+                self.out, "was trained with other intensity statistics", "take the same store")
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise checkpoint.CheckpointError(
+                self.out, "holds another network", "resume with the recipe it was trained with"
+            ) from error
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None and state["average"] is not None:
+            self.average.restore(state["average"])
+        self.position = Position(**state["position"])
+
+    @property
+    def _validation_steps(self) -> int:
+        return self.recipe.validate_every * self.recipe.optimisation.steps_per_epoch
+
+    def _report(self, sums: _Sums, progress: float) -> None:
+        pace = (time.monotonic() - sums.since) / sums.steps
+        self.journal.write(
+            "training", self.position.step, loss=round(sums.loss / sums.steps, 5),
+            rate=self.optimizer.param_groups[0]["lr"], seconds=round(self.position.seconds, 1),
+            step_seconds=round(pace, 3), progress=round(progress, 4),
+        )
+        self.journal.progress(
+            f"step {self.position.step}  loss {sums.loss / sums.steps:.3f}  "
+            f"{pace:.2f} s/step  {100 * progress:.1f} %"
+        )
+
+
+def build_network(settings: Network) -> UNet:
+    """The U-Net with deep supervision and He-normal convolutions (paper Table 4)."""
+    network = UNet(settings.architecture(), deep_supervision=True)
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+            nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    if settings.head_prior:
+        for head in network.heads:
+            assert isinstance(head, nn.Conv3d) and head.bias is not None
+            nn.init.constant_(head.bias, math.log(settings.head_prior / (1 - settings.head_prior)))
+            head.weight.data.mul_(0.1)
+    return network
+
+
+def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum (paper Table 4), or AdamW."""
+    settings = recipe.optimisation
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), settings.rate,
+                                 weight_decay=settings.weight_decay)
+    return torch.optim.SGD(network.parameters(), settings.rate, settings.momentum,
+                           weight_decay=settings.weight_decay, nesterov=True)
+
+
+def inference_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights of :class:`UNet` without deep supervision from a checkpoint, averaged if kept."""
+    average = state["average"]
+    weights: dict[str, Tensor] = average["weights"] if average else state["network"]
+    return {
+        name: weight for name, weight in weights.items()
+        if not name.startswith("heads.") or name.startswith("heads.0.")
+    }
