@@ -161,10 +161,10 @@ def _kidney(jitter: Jitter, side: int) -> Kidney:
 
 def _spleen(jitter: Jitter) -> Solid:
     """A crescent along the left posterolateral wall, hollowed towards the hilum."""
-    center = np.array([103, -2, 34]) + jitter.shift(4)
+    center = np.array([101, -1, 32]) + jitter.shift(3)
     s = jitter.factor(0.06)
-    outer = Ellipsoid(center, (35 * s, 66 * s, 60 * s), (-25, 0, -24))
-    hollow = Ellipsoid(center + (-40, -20, -4), (34, 40, 46))
+    outer = Ellipsoid(center, (39 * s, 69 * s, 66 * s), (-25, 0, -24))
+    hollow = Ellipsoid(center + (-42, -22, -4), (34, 40, 46))
     return Intersection(outer, Outside(hollow), 8.0)
 
 

@@ -11,7 +11,7 @@ from examples.phantom.appearance import TISSUES, GridWaves, Phase, noise_filter,
 from examples.phantom.solids import Points
 from inference.grid import Grid
 
-BLOCK_MM = 56.0
+BLOCK_MM = 48.0
 PSF_MM = 0.7  # blur of a sharp edge by the scanner, besides that by the voxel's size
 NOISE_STREAM = 99
 Index = tuple[int, int, int]
@@ -37,7 +37,7 @@ def sample(
     image = np.empty(grid.shape, np.int16)
     labels = np.empty(grid.shape, np.uint8)
     painter = _Painter(anatomy, grid, phase)
-    edges = [min(64, max(10, round(BLOCK_MM / s))) for s in grid.spacing]
+    edges = [min(64, max(16, round(BLOCK_MM / s))) for s in grid.spacing]
     axes = [
         [(start, min(start + edge, length)) for start in range(0, length, edge)]
         for length, edge in zip(grid.shape, edges, strict=True)
