@@ -120,19 +120,24 @@ def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
 
 
 def write_labels(path: Path, labels_ZYX: npt.NDArray[np.uint8], header: NiftiHeader) -> None:
-    """Write a label map as .nii.gz: beside its place, to disk, then renamed. Never half a file.
+    """Write a label map. See :func:`write_image`."""
+    write_image(path, labels_ZYX, header)
+
+
+def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -> None:
+    """Write uint8 labels or int16 HU as .nii.gz: beside its place, then renamed. Never half a file.
 
     Args:
         path: ends in .nii.gz.
-        labels_ZYX: uint8, in the scan's own axis order.
+        voxels_ZYX: uint8 or int16, in the scan's own axis order.
         header: the scan's; its geometry is copied bit for bit.
 
     Raises:
         OutputError: the folder is missing, read-only or full.
     """
     compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
-    voxels = memoryview(np.ascontiguousarray(labels_ZYX).reshape(-1))
-    data = [compressor.compress(header.for_labels())]
+    voxels = memoryview(np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8))
+    data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype))]
     data += [
         compressor.compress(voxels[i : i + _CHUNK_BYTES])
         for i in range(0, len(voxels), _CHUNK_BYTES)
