@@ -197,7 +197,7 @@ def _gallbladder(jitter: Jitter) -> Solid:
 
 def _right_adrenal(jitter: Jitter) -> Solid:
     """A thin lambda behind the vena cava, above the right kidney's upper pole."""
-    top = np.array([-34, -10, 26]) + jitter.shift(1.5)
+    top = np.array([-33, -9, 30]) + jitter.shift(1.5)
     body = Tube([top + (4, -9, 10), top, top + (0, 4, -12)], [2.6, 3.8, 3.0], stretch=(1, 1, 2))
     lateral = Tube([top, top + (-6, 9, -6), top + (-9, 17, -9)], [3.4, 2.9, 2.2], stretch=(1, 1, 3))
     medial = Tube([top, top + (2, 9, -4), top + (3, 16, -7)], [3.4, 2.8, 2.2], stretch=(1, 1, 3))
