@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from evaluation.cases import CaseResult
 from evaluation.scoring import evaluate_case
-from evaluation.table import cases_csv, summarise, summary_markdown, write_text
+from evaluation.table import cases_csv, summarise, summary_markdown
 from inference.description import DECODES
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.labels import NAMES
 from inference.segmenter import Segmenter
-from inference.volume import read_labels
+from inference.volume import read_labels, write_atomically
 from training import checkpoint
 from training.cascade import CascadePredictor
 from training.export import export
@@ -91,9 +91,9 @@ def write_metrics(
         "dsc": {r.name: {NAMES[v]: _number(s[0]) for v, s in r.scores.items()} for r in results},
         "nsd": {r.name: {NAMES[v]: _number(s[1]) for v, s in r.scores.items()} for r in results},
     }
-    write_text(run / "metrics.json", json.dumps(document, indent=1))
-    write_text(run / "metrics.csv", cases_csv(results))
-    write_text(run / "metrics.md", summary_markdown(rows, mode, results))
+    write_atomically(run / "metrics.json", json.dumps(document, indent=1).encode())
+    write_atomically(run / "metrics.csv", cases_csv(results).encode())
+    write_atomically(run / "metrics.md", summary_markdown(rows, mode, results).encode())
 
 
 def _number(value: float) -> float | None:

@@ -111,7 +111,7 @@ class Store:
         path = self.folder / f"{case.name}.{kind}.npy"
         try:
             return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise StoreError(path, f"cannot be read ({error})", "preprocess again") from error
 
 

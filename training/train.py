@@ -13,6 +13,7 @@ from inference.errors import AbdoboxError
 from training import checkpoint
 from training.processes import Processes
 from training.recipe import load_recipe
+from training.report import Emissions, write_report
 from training.store import Store
 from training.trainer import Limits, Trainer
 
@@ -34,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if processes.rank == 0:
             text = json.dumps(recipe.to_dict(), indent=1)
             (arguments.out / "recipe.json").write_text(text, encoding="utf-8")
-        complete = trainer.train(Limits(arguments.max_minutes, arguments.schedule_minutes))
+        emissions = Emissions()
+        with emissions.measured():
+            complete = trainer.train(Limits(arguments.max_minutes, arguments.schedule_minutes))
+        if processes.rank == 0 and trainer.position.step:
+            write_report(arguments.out, recipe, emissions.kilograms)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1

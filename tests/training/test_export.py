@@ -1,0 +1,91 @@
+"""From a run to a model folder, its scores, its report and the ablation table."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_store import INTENSITY, make_store, small_recipe
+
+from evaluation.cases import CaseResult
+from inference.description import ModelDescription, verified_weights
+from inference.network import UNet
+from training import __main__ as cli
+from training import ablation, cascade, export, report
+from training.evaluate import write_metrics
+from training.processes import Processes
+from training.trainer import Limits, Trainer
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    recipe = small_recipe()
+    short = replace(recipe.optimisation, epochs=1, steps_per_epoch=20)
+    recipe = replace(recipe, optimisation=short)
+    out = folder / "run"
+    out.mkdir()
+    (folder / "store").mkdir()
+    trainer = Trainer(recipe, make_store(folder / "store"), out, Processes(torch.device("cpu")))
+    trainer.train(Limits())
+    (out / "recipe.json").write_text(json.dumps(recipe.to_dict()))
+    report.write_report(out, recipe, 0.25)
+    return trainer
+
+
+def test_exported_model_is_what_inference_reads(run):
+    folder = run.out / "models" / "m"
+    export.export(run.out, folder, "m", store=run.store.folder)
+    description = ModelDescription.load(folder)
+    assert verified_weights(folder, description)
+    assert description.intensity == INTENSITY and description.patch == (16, 16, 16)
+    assert description.card["data"]["validation"] == ["v"]
+    assert description.card["training"]["steps"] == 20
+    network = UNet(description.architecture)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    image = torch.randn(1, 1, 16, 16, 16)
+    with torch.inference_mode():
+        expected, found = run.averaged()(image), network.eval()(image)
+    assert torch.allclose(expected, found, atol=2e-2)
+
+
+def test_command_line_exports_and_reports_errors(run, capsys):
+    arguments = ["export", "--run", str(run.out), "--out", str(run.out / "w"), "--name", "n"]
+    assert cli.main(arguments) == 0
+    assert (run.out / "w" / "n" / "model.json").exists()
+    assert cli.main([*arguments, "--checkpoint", "none.pt"]) == 1
+    assert "none.pt" in capsys.readouterr().err
+    assert cli.main(["fly"]) == 2 and cli.main(["--help"]) == 0
+
+
+def test_report_has_table_4_and_a_curve(run):
+    text = (run.out / "report.md").read_text()
+    for row in ("He normal", "16 × 16 × 16", "Number of model parameters", "0.250 kg"):
+        assert row in text
+    assert (run.out / "curve.png").stat().st_size > 1000
+
+
+def test_ablation_prints_table_7(run, capsys):
+    scores = CaseResult("v", {1: (0.9, 0.8), 14: (0.1, 0.05)})
+    write_metrics(run.out, "last.pt", "nearest", "default", [scores])
+    assert cli.main(["ablation", str(run.out), str(run.out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| Target | Tiny DSC | Tiny NSD | Tiny DSC | Tiny NSD |"
+    assert "| Liver | 90.00 | 80.00 | 90.00 | 80.00 |" in lines
+    assert "| Spleen | - | - | - | - |" in lines
+    assert "| Average | 50.00 | 42.50 | 50.00 | 42.50 |" in lines
+
+
+def test_ablation_names_a_run_that_was_not_evaluated(tmp_path, capsys):
+    assert ablation.main([str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_decoding_of_cascades_gives_the_tumour_precedence():
+    logits = torch.full((14, 1, 1, 4), -1.0)
+    logits[2, ..., 1:] = 2.0
+    logits[5, ..., 2] = 3.0
+    logits[13, ..., 3] = 0.5
+    assert np.array_equal(cascade.decoded(logits)[0, 0].numpy(), [0, 3, 6, 14])

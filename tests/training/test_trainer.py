@@ -1,0 +1,209 @@
+"""Training: stop and resume bit for bit, two processes as one, partial labels, overfitting."""
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_store import make_store, small_recipe
+
+from training import checkpoint
+from training.journal import read_journal
+from training.processes import Processes
+from training.recipe import Augmentation
+from training.store import Store
+from training.trainer import Limits, Trainer, build_network, inference_weights
+from training.validate import quick_dice
+
+ONE = Processes(torch.device("cpu"))
+
+
+def trainer(folder, recipe=None, **store) -> Trainer:
+    out = folder / "run"
+    out.mkdir(exist_ok=True)
+    data = folder / "store"
+    data.mkdir(exist_ok=True)
+    return Trainer(recipe or small_recipe(), make_store(data, **store), out, ONE)
+
+
+def flat(tree):
+    if isinstance(tree, dict):
+        return {f"{k}.{n}": v for k, sub in tree.items() for n, v in flat(sub).items()}
+    if isinstance(tree, list | tuple):
+        return flat(dict(enumerate(tree)))
+    return {"": tree}
+
+
+def test_resumes_bit_for_bit(tmp_path):
+    whole = trainer(tmp_path)
+    assert whole.train(Limits())
+    resumed = trainer(tmp_path)
+    assert not resumed.train(Limits(steps=2))
+    resumed = trainer(tmp_path)
+    resumed.restore(checkpoint.load(tmp_path / "run" / checkpoint.LAST))
+    assert resumed.position.step == 2
+    assert resumed.train(Limits())
+    first, second = flat(whole.state()), flat(resumed.state())
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, second[key]), key
+    assert whole.position.step == resumed.position.step == 6
+
+
+def test_stops_after_the_minutes_with_a_checkpoint(tmp_path):
+    run = trainer(tmp_path)
+    assert not run.train(Limits(minutes=0))
+    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST)["position"]["step"] == 0
+
+
+def test_schedule_can_follow_time(tmp_path):
+    run = trainer(tmp_path)
+    run.position.seconds = 90
+    assert run.progress(Limits(schedule_minutes=3)) == pytest.approx(0.5)
+    assert run.progress(Limits()) == 0
+
+
+def test_checkpoints_survive_a_crash_while_writing(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"step": 1})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("crash")))
+    with pytest.raises(OSError, match="crash"):
+        checkpoint.save(path, {"step": 2})
+    assert checkpoint.load(path)["step"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_damaged_checkpoints_are_named(tmp_path, content):
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match=r"last\.pt"):
+        checkpoint.load(tmp_path / "last.pt")
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    state = trainer(tmp_path).state()
+    wide = small_recipe()
+    wide = replace(wide, network=replace(wide.network, features=(6, 8)))
+    with pytest.raises(checkpoint.CheckpointError):
+        trainer(tmp_path, wide).restore(state)
+
+
+def test_unannotated_classes_do_not_move_the_heads(tmp_path):
+    """What is masked everywhere keeps its head's weights but for the decay."""
+    recipe = small_recipe()
+    recipe = replace(
+        recipe, loss=replace(recipe.loss, selected=tuple(range(1, 15))),
+        optimisation=replace(recipe.optimisation, weight_decay=0.0),
+    )
+    run = trainer(tmp_path, recipe, annotated=((1, 2), (1, 2)))
+    before = run.network.heads[0].weight.detach().clone()
+    run.train(Limits(steps=2))
+    moved = (run.network.heads[0].weight.detach() != before).flatten(1).any(1)
+    assert moved.tolist() == [True, True] + [False] * 12
+
+
+def test_journal_has_losses_and_validation(tmp_path):
+    recipe = small_recipe()
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps_per_epoch=20,
+                                                  epochs=1))
+    trainer(tmp_path, recipe).train(Limits())
+    kinds = [event["kind"] for event in read_journal(tmp_path / "run")]
+    assert kinds == ["training", "validation"]
+    assert (tmp_path / "run" / checkpoint.BEST).exists()
+
+
+def test_he_initialisation_and_head_prior():
+    recipe = small_recipe()
+    torch.manual_seed(0)
+    network = build_network(replace(recipe.network, head_prior=0.01))
+    weight = network.encoder[1][1].conv.weight.detach()
+    assert float(weight.std()) == pytest.approx((2 / (1 + 1e-4) / (27 * 8)) ** 0.5, rel=0.1)
+    assert float(network.heads[0].bias.detach().sigmoid().mean()) == pytest.approx(0.01)
+
+
+def test_exported_weights_are_the_average_without_deep_heads(tmp_path):
+    run = trainer(tmp_path)
+    run.train(Limits(steps=1))
+    weights = inference_weights(run.state())
+    assert not [k for k in weights if k.startswith("heads.") and "heads.0." not in k]
+    assert torch.equal(weights["heads.0.bias"], run.average.weights["heads.0.bias"])
+
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_trainer import three_steps
+three_steps({folder!r})
+"""
+
+
+def three_steps(folder: str):
+    """Losses of three steps, and the weights afterwards, in this process of a run."""
+    processes = Processes.join("cpu")
+    run = Trainer(small_recipe(batch=4), Store(Path(folder)), Path(folder), processes)
+    losses = [run.step(batch, 0.0) for batch, _ in zip(run.loader.batches(0), range(3),
+                                                       strict=False)]
+    if processes.rank == 0 and processes.world > 1:
+        torch.save((losses, run.network.state_dict()), Path(folder) / "result.pt")
+    processes.leave()
+    return losses, run.network.state_dict()
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """Same losses and weights as one process with the whole batch, though the processes' shares
+    hold different numbers of annotated pairs (gloo; the environment is what torchrun sets)."""
+    make_store(tmp_path, annotated=((1, 2, 3), (2, 14)))
+    losses, weights = three_steps(str(tmp_path))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    common = {
+        **os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
+    }
+    children = [subprocess.Popen([sys.executable, "-c", code], env={**common, "RANK": str(rank)})
+                for rank in (0, 1)]
+    assert [child.wait(120) for child in children] == [0, 0]
+    losses2, weights2 = torch.load(tmp_path / "result.pt")
+    assert losses == pytest.approx(losses2, abs=1e-5)
+    for name, weight in weights.items():
+        assert torch.allclose(weight, weights2[name], atol=1e-4), name
+
+
+def overfitted(folder, annotated, minutes=3.0):
+    """Mean DSC on the training scans after training on two of them, by case."""
+    recipe = small_recipe(patch=(24, 40, 40), batch=2, slab=0.0)
+    recipe = replace(
+        recipe, augmentation=Augmentation(rotation=0, scaling=0, elastic=0, gamma=0,
+                                          gamma_inverted=0, contrast=0, brightness=0,
+                                          low_resolution=0, blur=0, noise=0),
+        loss=replace(recipe.loss, selected=tuple(range(1, 15))),
+        network=replace(recipe.network, features=(8, 16, 32), kernels=((3, 3, 3),) * 3,
+                        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)), head_prior=0.01),
+        optimisation=replace(recipe.optimisation, optimizer="adamw", rate=1e-2, epochs=1,
+                             steps_per_epoch=250, decay="cosine", ema=0.9),
+        validate_every=100,
+    )
+    run = trainer(folder, recipe, annotated=annotated)
+    run.train(Limits(minutes=minutes))
+    network = run.averaged()
+    return [quick_dice(network, run.loader, case, torch.float32)
+            for case in run.store.split("train")]
+
+
+@pytest.mark.slow
+def test_overfits_two_scans(tmp_path):
+    for scores in overfitted(tmp_path, ((1, 2, 3, 14), (1, 2, 3, 14))):
+        assert sum(scores.values()) / len(scores) >= 0.95
+
+
+@pytest.mark.slow
+def test_overfits_with_a_class_unannotated_in_one_scan(tmp_path):
+    """Each class is learnt from the scan that annotates it."""
+    for scores in overfitted(tmp_path, ((1, 2, 14), (1, 3))):
+        assert sum(scores.values()) / len(scores) >= 0.95
