@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
@@ -24,14 +23,13 @@ from inference.labels import TUMOR
 from inference.network import UNet
 from inference.segmenter import Segmenter
 from inference.volume import read_volume
+from training.coding import Labels, code_labels, resample_coded
 from training.loader import Loader
 from training.precision import training_dtype
 from training.recipe import from_dict
-from training.store import Store, StoredCase, code_labels, resample_coded
-from training.trainer import inference_weights
+from training.store import Store, StoredCase
 from training.validate import whole_scan
-
-Labels = npt.NDArray[np.uint8]
+from training.weights import inference_weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:

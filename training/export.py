@@ -23,7 +23,7 @@ from inference.volume import write_atomically
 from training import checkpoint
 from training.recipe import Recipe, from_dict
 from training.store import Store
-from training.trainer import inference_weights
+from training.weights import inference_weights
 
 LICENCE = (
     "Research only: the pseudo-labels come from networks that were trained on FLARE data "

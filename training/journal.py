@@ -45,6 +45,8 @@ class Journal:
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
     """All events of a run; a last line that was cut off is left out."""
+    if not (folder / FILE).exists():
+        return []
     events = []
     for line in (folder / FILE).read_text(encoding="utf-8").splitlines():
         try:

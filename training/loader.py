@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from inference.grid import Shape, Triple
-from inference.labels import NAMES, TUMOR
+from inference.labels import NAMES
 from training.augment import augment
+from training.coding import one_hot
 from training.deform import Deformation, draw_deformation, mirrored, sample, sampling_grid
 from training.recipe import Recipe
-from training.store import TUMOR_BIT, Store, StoredCase
+from training.store import Store, StoredCase
 
 # Spare voxels around a crop, so that interpolation at its border finds its neighbours.
 MARGIN = 2
@@ -39,7 +40,7 @@ class Batch:
 
     Attributes:
         image_NCZYX: float32; channel 0 the CT, 1..14 the previous stage's labels in a cascade.
-        labels_NZYX: uint8, organ plus tumour bit (:mod:`training.store`).
+        labels_NZYX: uint8, coded (:mod:`training.coding`).
         annotated_NC: bool; column c is label c + 1.
     """
 
@@ -226,19 +227,14 @@ class Loader:
         return np.random.default_rng((self.recipe.seed, step, member + 1, purpose))
 
 
-def one_hot(coded_NZYX: Tensor) -> Tensor:
-    """Coded labels as (N, 14, z, y, x) bool, channel c for label c + 1."""
-    organs = torch.arange(1, TUMOR, device=coded_NZYX.device, dtype=torch.uint8)
-    organ = (coded_NZYX[:, None] & (TUMOR_BIT - 1)) == organs.view(1, -1, 1, 1, 1)
-    return torch.cat((organ, coded_NZYX[:, None] >= TUMOR_BIT), dim=1)
-
-
 def _take(array_ZYX: ArrayT, indices: Sequence[npt.NDArray[np.intp]]) -> ArrayT:
     """A piece of a memory-mapped array; the indices (z, y, x) may repeat and turn back."""
     box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in indices)
-    inside = np.ix_(*(i - i.min() for i in indices))
     # The box is read at one go: fancy indexing of a mapped file visits it voxel by voxel.
-    return np.ascontiguousarray(np.array(array_ZYX[box])[inside])  # type: ignore[return-value]
+    piece = np.array(array_ZYX[box])
+    if any((np.diff(i) != 1).any() for i in indices):
+        piece = np.ascontiguousarray(piece[np.ix_(*(i - i.min() for i in indices))])
+    return piece  # type: ignore[return-value]
 
 
 def _times(patch: Shape, spacing: Triple) -> Triple:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.coding import one_hot
+
 # Keeps 0/0 from arising when a channel's probabilities underflow.
 TINY = 1e-8
 
@@ -73,3 +75,25 @@ def supervision_weights(heads: int) -> list[float]:
     if heads > 1:
         weights[-1] = 0.0
     return [w / sum(weights) for w in weights]
+
+
+def supervised_sum(heads: Sequence[Tensor], labels_NZYX: Tensor, counted_NC: Tensor) -> Tensor:
+    """Numerator of equation 2, weighted over the decoder's stages.
+
+    Args:
+        heads: logits (N, 14, z, y, x) of each stage, full resolution first.
+        labels_NZYX: coded labels (:mod:`training.coding`) at full resolution; coarser stages are
+            compared with the nearest voxels, as in nnU-Net.
+        counted_NC: bool, pairs that count.
+    """
+    total = heads[0].new_zeros((), dtype=torch.float32)
+    for weight, logits in zip(supervision_weights(len(heads)), heads, strict=True):
+        if weight == 0:
+            # Nothing is learnt there, but each parameter must have a gradient when processes
+            # exchange them.
+            total = total + 0 * logits.float().mean()
+            continue
+        shape = logits.shape[2:]
+        labels = functional.interpolate(labels_NZYX[:, None], shape, mode="nearest-exact")[:, 0]
+        total = total + weight * pair_loss_sum(logits, one_hot(labels), counted_NC)
+    return total

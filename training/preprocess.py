@@ -18,15 +18,9 @@ from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.resample import resample_image
 from inference.volume import read_labels, read_volume
+from training.coding import code_labels, resample_coded
 from training.recipe import Recipe, load_recipe
-from training.store import (
-    StoredCase,
-    StoreError,
-    code_labels,
-    resample_coded,
-    write_case,
-    write_index,
-)
+from training.store import StoredCase, StoreError, write_case, write_index
 
 # Label sets drawn by people; see training.index.
 DRAWN = ("truth", "expert")

@@ -3,8 +3,7 @@
 A store is a folder with ``store.json`` and, for every case NAME,
 
 * ``NAME.image.npy``: float16 (z, y, x), canonical LPS order, clipped and normalised;
-* ``NAME.labels.npy``: uint8 (z, y, x), the organ (0..13) plus :data:`TUMOR_BIT` in tumours, so
-  that a voxel can belong to an organ and to a tumour in it (paper section 2.2);
+* ``NAME.labels.npy``: uint8 (z, y, x), coded as :mod:`training.coding` says;
 * ``NAME.foreground.npy``: int32 (n, 4), a random choice of voxels per class: (label, z, y, x);
 * ``NAME.json``: :class:`StoredCase`.
 
@@ -21,22 +20,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from inference.description import Intensity
 from inference.errors import AbdoboxError
 from inference.grid import Shape, Triple
-from inference.labels import NAMES, ORGANS, TUMOR
-from inference.resample import linear_taps
+from training.coding import Labels, members
 
 FORMAT = 1
-TUMOR_BIT = 16
 # nnU-Net keeps 10,000 voxels over all classes; a few hundred for each are as random.
 FOREGROUND_VOXELS = 500
-# Of a tumour's outer layer at least this share must be organ for it to lie in that organ.
-HOST_SHARE = 0.2
-
-Labels = npt.NDArray[np.uint8]
 
 
 class StoreError(AbdoboxError):
@@ -134,42 +126,6 @@ def write_index(folder: Path, intensity: Intensity, names: list[str]) -> None:
     (folder / "store.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def code_labels(labels_ZYX: Labels) -> Labels:
-    """Organ plus tumour bit, from a label map with the values 0..14.
-
-    A label map says tumour where an organ holds one. Each tumour is given to the organ that most
-    of its outer neighbours belong to, so that the organ's channel is not taught a hole.
-    """
-    tumor = labels_ZYX == TUMOR
-    coded = np.where(tumor, 0, labels_ZYX).astype(np.uint8)
-    pieces, _ = ndimage.label(tumor)
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        grown = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-        piece = pieces[grown] == number
-        shell = ndimage.binary_dilation(piece) & ~piece
-        around = np.bincount(coded[grown][shell], minlength=len(NAMES))
-        host = int(around[1:].argmax()) + 1
-        if around[host] >= HOST_SHARE * around.sum():
-            coded[grown][piece] = host
-    return coded | (tumor * np.uint8(TUMOR_BIT))
-
-
-def resample_coded(labels_ZYX: Labels, shape: Shape) -> Labels:
-    """Coded labels on another grid: the class whose trilinear share is largest.
-
-    Smoother than the nearest voxel where a scan is much finer than the network's grid.
-    """
-    organs = labels_ZYX & (TUMOR_BIT - 1)
-    best = np.zeros(shape, np.uint8)
-    share = _share(organs == 0, shape)
-    for organ in np.unique(organs[organs > 0]):
-        other = _share(organs == organ, shape)
-        better = other > share
-        best[better] = organ
-        share[better] = other[better]
-    return best | ((_share(labels_ZYX >= TUMOR_BIT, shape) > 0.5) * np.uint8(TUMOR_BIT))
-
-
 def foreground_voxels(labels_ZYX: Labels, annotated: tuple[int, ...]) -> npt.NDArray[np.int32]:
     """(n, 4): label, z, y, x of random voxels of each annotated class; the same at each call."""
     rng = np.random.default_rng(0)
@@ -180,24 +136,6 @@ def foreground_voxels(labels_ZYX: Labels, annotated: tuple[int, ...]) -> npt.NDA
             found = found[rng.choice(len(found), FOREGROUND_VOXELS, replace=False)]
         rows.append(np.insert(found, 0, value, axis=1).astype(np.int32))
     return np.concatenate(rows)
-
-
-def members(coded_ZYX: Labels, value: int) -> npt.NDArray[np.bool_]:
-    """Voxels of label ``value`` in coded labels."""
-    if value == TUMOR:
-        return coded_ZYX >= TUMOR_BIT
-    assert value in ORGANS
-    return (coded_ZYX & (TUMOR_BIT - 1)) == value
-
-
-def _share(mask_ZYX: npt.NDArray[np.bool_], shape: Shape) -> npt.NDArray[np.float32]:
-    out = mask_ZYX.astype(np.float32)
-    for axis in range(3):
-        taps = linear_taps(mask_ZYX.shape[axis], shape[axis])
-        fraction = taps.fraction.reshape([-1 if a == axis else 1 for a in range(3)])
-        lower = out.take(taps.lower, axis)
-        out = lower + fraction * (out.take(taps.upper, axis) - lower)
-    return out
 
 
 def _read_case(path: Path) -> StoredCase:

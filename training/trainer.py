@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inference.description import Intensity
 from inference.labels import NAMES
-from inference.network import NEGATIVE_SLOPE, UNet
+from inference.network import UNet
 from training import checkpoint
 from training.average import Average
 from training.journal import Journal
-from training.loader import Batch, Loader, one_hot
-from training.loss import counted_pairs, pair_loss_sum, supervision_weights
-from training.precision import autocast, training_dtype
+from training.loader import Batch, Loader
+from training.loss import counted_pairs, supervised_sum
+from training.optimisation import build_optimizer, rate_factor
+from training.precision import autocast, memory_format, training_dtype
 from training.processes import Processes
-from training.recipe import Network, Recipe
-from training.schedule import rate_factor
+from training.recipe import Recipe
 from training.store import Store
 from training.validate import mean_dice, quick_dice
+from training.weights import build_network, inference_weights
 
 # Steps over which the journal averages, and seconds between two checkpoints.
 JOURNAL_STEPS = 20
@@ -80,14 +80,15 @@ class Trainer:
         self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
         self.device = processes.device
         self.dtype = training_dtype(recipe.optimisation.amp, self.device)
+        self.format = memory_format(self.device)
+        torch.backends.cudnn.benchmark = True
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe.network).to(
-            self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            self.device, memory_format=self.format)  # type: ignore[call-overload]
         self.wrapped: nn.Module = self.network
         if processes.world > 1:
             self.wrapped = DistributedDataParallel(self.network)
-        self.weights = supervision_weights(len(self.network.heads))
-        self.optimizer = build_optimizer(self.network, recipe)
+        self.optimizer = build_optimizer(self.network, recipe.optimisation)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         ema = recipe.optimisation.ema
         self.average = Average(self.network, ema) if ema else None
@@ -120,6 +121,8 @@ class Trainer:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self.save(checkpoint.LAST)
                 saved = time.monotonic()
+        if sums.steps:
+            self._report(sums, self.progress(limits))
         self.save(checkpoint.LAST)
         return self.progress(limits) >= 1
 
@@ -162,25 +165,13 @@ class Trainer:
             with self.processes.accumulate(self.wrapped, first + size >= len(counted)):
                 with autocast(self.dtype, self.device):
                     image = batch.image_NCZYX[part]
-                    heads = self.wrapped(image.contiguous(memory_format=torch.channels_last_3d))
-                cost = self._supervised(heads, batch.labels_NZYX[part], counted[part]) / pairs
+                    heads = self.wrapped(image.contiguous(memory_format=self.format))
+                cost = supervised_sum(heads, batch.labels_NZYX[part], counted[part]) / pairs
                 # DistributedDataParallel takes the mean over processes where the sum is meant.
                 self.scaler.scale(cost * self.processes.world).backward()
             total += cost.detach()
         return float(self.processes.sum(total))
 
-    def _supervised(self, heads: list[Tensor], labels_NZYX: Tensor, counted_NC: Tensor) -> Tensor:
-        """Numerator of equation 2, weighted over the decoder's stages."""
-        total = heads[0].new_zeros((), dtype=torch.float32)
-        for weight, logits in zip(self.weights, heads, strict=True):
-            if weight == 0:
-                # Nothing is learnt there, but every parameter must have a gradient for DDP.
-                total = total + 0 * logits.float().mean()
-                continue
-            shape = logits.shape[2:]
-            labels = functional.interpolate(labels_NZYX[:, None], shape, mode="nearest-exact")[:, 0]
-            total = total + weight * pair_loss_sum(logits, one_hot(labels), counted_NC)
-        return total
 
     def validate(self) -> None:
         """Quick DSC of the averaged network on the validation cases; keeps the best weights."""
@@ -201,7 +192,7 @@ class Trainer:
     def averaged(self) -> UNet:
         """A copy of the network without deep supervision, with averaged weights if kept."""
         network = UNet(self.recipe.network.architecture()).to(
-            self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            self.device, memory_format=self.format)  # type: ignore[call-overload]
         network.load_state_dict(inference_weights(self.state()))
         return network.eval()
 
@@ -259,39 +250,3 @@ class Trainer:
             f"step {self.position.step}  loss {sums.loss / sums.steps:.3f}  "
             f"{pace:.2f} s/step  {100 * progress:.1f} %"
         )
-
-
-def build_network(settings: Network) -> UNet:
-    """The U-Net with deep supervision and He-normal convolutions (paper Table 4)."""
-    network = UNet(settings.architecture(), deep_supervision=True)
-    for module in network.modules():
-        if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-            nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    if settings.head_prior:
-        for head in network.heads:
-            assert isinstance(head, nn.Conv3d) and head.bias is not None
-            nn.init.constant_(head.bias, math.log(settings.head_prior / (1 - settings.head_prior)))
-            head.weight.data.mul_(0.1)
-    return network
-
-
-def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum (paper Table 4), or AdamW."""
-    settings = recipe.optimisation
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(network.parameters(), settings.rate,
-                                 weight_decay=settings.weight_decay)
-    return torch.optim.SGD(network.parameters(), settings.rate, settings.momentum,
-                           weight_decay=settings.weight_decay, nesterov=True)
-
-
-def inference_weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Weights of :class:`UNet` without deep supervision from a checkpoint, averaged if kept."""
-    average = state["average"]
-    weights: dict[str, Tensor] = average["weights"] if average else state["network"]
-    return {
-        name: weight for name, weight in weights.items()
-        if not name.startswith("heads.") or name.startswith("heads.0.")
-    }

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from inference.grid import Shape
+from training.coding import one_hot
 from training.deform import IDENTITY
-from training.loader import Loader, one_hot
-from training.precision import autocast
+from training.loader import Loader
+from training.precision import autocast, memory_format
 from training.recipe import Recipe
 from training.store import StoredCase
 
@@ -46,7 +47,7 @@ def whole_scan(
                        (0, case.shape[0]))
     image, labels = loader.sampled(crop, scan_shape(case, loader.recipe))
     with autocast(dtype, loader.device):
-        logits = network(image[None].contiguous(memory_format=torch.channels_last_3d))
+        logits = network(image[None].contiguous(memory_format=memory_format(loader.device)))
     return (logits[0] if isinstance(logits, list) else logits).float(), labels
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from small_store import SPACING, make_store, scan, small_recipe
 
+from training.coding import one_hot
 from training.deform import IDENTITY
-from training.loader import Loader, one_hot
+from training.loader import Loader
 from training.recipe import Augmentation
 from training.store import Store
 

@@ -92,7 +92,7 @@ def test_nothing_annotated_gives_zero_and_no_gradient():
     logits.requires_grad_()
     loss = selected_partial_loss(logits, target, torch.zeros_like(annotated))
     loss.backward()
-    assert float(loss) == 0 and (logits.grad == 0).all()
+    assert loss.item() == 0 and (logits.grad == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

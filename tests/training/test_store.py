@@ -5,15 +5,8 @@ import pytest
 from small_store import INTENSITY, SHAPE, make_store, scan
 
 from inference.resample import resample_labels
-from training.store import (
-    TUMOR_BIT,
-    Store,
-    StoreError,
-    code_labels,
-    foreground_voxels,
-    members,
-    resample_coded,
-)
+from training.coding import TUMOR_BIT, code_labels, members, resample_coded
+from training.store import Store, StoreError, foreground_voxels
 
 
 def test_round_trip(tmp_path):

@@ -1,8 +1,11 @@
-"""The learning rate over the course of a training."""
+"""The optimiser, and the learning rate over the course of a training (paper Table 4)."""
 
 from __future__ import annotations
 
 import math
+
+import torch
+from torch import nn
 
 from training.recipe import Optimisation
 
@@ -25,3 +28,12 @@ def rate_factor(settings: Optimisation, progress: float) -> float:
     if settings.decay == "cosine":
         return 0.5 * (1 - math.cos(math.pi * left))
     return left**POLY_EXPONENT
+
+
+def build_optimizer(network: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum (paper Table 4), or AdamW."""
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), settings.rate,
+                                 weight_decay=settings.weight_decay)
+    return torch.optim.SGD(network.parameters(), settings.rate, settings.momentum,
+                           weight_decay=settings.weight_decay, nesterov=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from training.optimisation import rate_factor
 from training.recipe import Optimisation
-from training.schedule import rate_factor
 
 
 def test_poly_is_the_papers():

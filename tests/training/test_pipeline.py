@@ -1,0 +1,112 @@
+"""The command line from scans to scores: preprocess, train, stop, resume, evaluate, cascade."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from small_store import INTENSITY, scan
+
+from training.__main__ import main
+from training.coding import members
+from training.store import Store
+
+SPACING_XYZ = (3.9, 3.9, 5.0)
+
+
+def write(path, array, flip):
+    """A NIfTI file, its z axis turned over where ``flip``; the anatomy stays where it was."""
+    image = sitk.GetImageFromArray(array[::-1] if flip else array)
+    image.SetSpacing(SPACING_XYZ)
+    if flip:
+        image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
+        image.SetOrigin((0, 0, (len(array) - 1) * SPACING_XYZ[2]))
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory):
+    """What ``fuse`` leaves: a table of cases beside their labels."""
+    folder = tmp_path_factory.mktemp("fused")
+    rows = []
+    for seed, split in enumerate(("train", "train", "validation")):
+        image, coded = scan(seed, (20, 32, 32))
+        labels = np.where(coded >= 16, 14, coded).astype(np.uint8)
+        hounsfield = (image * INTENSITY.std + INTENSITY.mean).round().astype(np.int16)
+        name = f"case{seed}"
+        write(folder / f"{name}_0000.nii.gz", hounsfield, flip=seed == 1)
+        write(folder / f"{name}.nii.gz", labels, flip=seed == 1)
+        rows.append({"name": name, "patient": name, "split": split,
+                     "image": folder / f"{name}_0000.nii.gz", "label": folder / f"{name}.nii.gz",
+                     "annotated": "1 2 3 14", "agreement": "0.9"})
+    with (folder / "cases.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "annotated_classes.csv").write_text(
+        "name,source,classes\ncase0,truth,1 14\ncase0,hk,1 2 3\ncase1,hk,1 2 3\n")
+    (folder / "fingerprint.json").write_text(json.dumps({"intensity_hu": vars(INTENSITY)}))
+    (folder / "mine.toml").write_text("""
+        base = "tiny"
+        [network]
+        features = [4, 8]
+        strides = [[1, 1, 1], [2, 2, 2]]
+        kernels = [[3, 3, 3], [3, 3, 3]]
+        [sampling]
+        patch = [16, 16, 16]
+        batch = 2
+        [optimisation]
+        epochs = 2
+        steps_per_epoch = 2
+    """)
+    assert main(["preprocess", "--recipe", str(folder / "mine.toml"), "--data", str(folder),
+                 "--fingerprint", str(folder / "fingerprint.json"),
+                 "--out", str(folder / "store")]) == 0
+    return folder
+
+
+def test_preprocessing_orients_normalises_and_codes(fused):
+    store = Store(fused / "store")
+    for seed, case in enumerate(store.cases):
+        image, coded = scan(seed, (20, 32, 32))
+        clipped = np.clip(image, -2.5, 2.5)
+        assert np.abs(store.image(case) - clipped).max() < 0.02, "not turned back, or not clipped"
+        for value in (1, 2, 3, 14):
+            assert np.array_equal(members(store.labels(case), value), members(coded, value))
+    assert [case.unlabelled for case in store.cases] == [False, True, True]
+    assert [case.name for case in store.split("train", unlabelled=False)] == ["case0"]
+
+
+def test_train_stop_resume_evaluate(fused, capsys):
+    run = fused / "run"
+    train = ["train", "--recipe", str(fused / "mine.toml"), "--data", str(fused / "store"),
+             "--out", str(run), "--device", "cpu"]
+    assert main([*train, "--max-minutes", "0"]) == 0
+    assert "--resume" in capsys.readouterr().err
+    assert main(train) == 1, "a training was overwritten"
+    assert main([*train, "--resume"]) == 0
+    assert "complete at step 4" in capsys.readouterr().err
+    assert (run / "report.md").exists() and (run / "recipe.json").exists()
+    evaluate = ["evaluate", "--run", str(run), "--data", str(fused / "store"), "--device", "cpu"]
+    assert main(evaluate) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["dsc"]["case2"]) == {"liver", "right kidney", "spleen", "tumor"}
+    assert (run / "metrics.csv").read_text().startswith("Name,Liver_DSC")
+
+
+@pytest.mark.parametrize(("verb", "missing"), [
+    ("preprocess", "cases.csv"), ("train", "nowhere"), ("evaluate", "nowhere"),
+])
+def test_missing_input_is_one_clear_line(fused, tmp_path, capsys, verb, missing):
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    options = {
+        "preprocess": ["--recipe", "tiny", "--data", str(nowhere), "--out", str(tmp_path / "o"),
+                       "--fingerprint", str(fused / "fingerprint.json")],
+        "train": ["--recipe", "tiny", "--data", str(nowhere), "--out", str(tmp_path / "o")],
+        "evaluate": ["--run", str(tmp_path), "--data", str(nowhere)],
+    }
+    assert main([verb, *options[verb]]) == 1
+    error = capsys.readouterr().err
+    assert missing in error and error.count("\n") == 1
