@@ -1,4 +1,4 @@
-"""Which gzip and which level for label maps: ``python -m benchmarks.compression LABELS.nii.gz ...``.
+"""Which gzip level for label maps: ``python -m benchmarks.compression LABELS.nii.gz ...``.
 
 Prints, per file and compressor, the size and the median time of compressing, and for reading the
 median time of decompressing the file by ISA-L and by zlib.
