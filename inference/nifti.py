@@ -47,6 +47,8 @@ _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, 
 MAX_AXIS = 8192
 MAX_VOXELS = 2**30
 MIN_SPACING_MM, MAX_SPACING_MM = 0.01, 50.0
+# More than any table travels: a spacing in the wrong unit, whose scan would fill the memory.
+MAX_EXTENT_MM = 3000.0
 # Cosines between axes up to this are rounding or slight tilt: the nearest rotation is used.
 MAX_SHEAR = 0.02
 
@@ -89,6 +91,7 @@ class NiftiHeader:
         return (slope, intercept) if slope != 0 else (1.0, 0.0)
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # what is no number is refused by name
     def parse(cls, data: bytes) -> NiftiHeader:
         """Parse and check the first bytes of a file (at least 348, or 540 for NIfTI-2).
 
@@ -116,6 +119,7 @@ class NiftiHeader:
             origin=(-float(origin[0]), -float(origin[1]), float(origin[2])),
             direction=_nine(direction),
         )
+        _check_extent(grid)
         return cls(fields, swapped, voxel_type, grid, tuple(notes))
 
     @classmethod
@@ -209,6 +213,33 @@ def check_spacing(spacing: npt.NDArray[np.float64]) -> None:
         raise HeaderError(f"has a spacing of {text} mm (accepted: {low:g} to {high:g})")
 
 
+def check_grid(grid: Grid) -> None:
+    """Refuse grids that no CT has, whichever file or array they come with. Raises HeaderError."""
+    check_size(grid.shape)
+    check_spacing(np.array(grid.spacing[::-1]))
+    _check_extent(grid)
+    _finite(np.array(grid.origin))
+    axes = np.array(grid.direction).reshape(3, 3)
+    _check_shear(float(np.abs(axes.T @ axes - np.eye(3)).max()))
+
+
+def _check_extent(grid: Grid) -> None:
+    if max(grid.extent_mm) > MAX_EXTENT_MM:
+        size = " x ".join(f"{mm:.0f}" for mm in grid.extent_mm[::-1])
+        raise HeaderError(
+            f"claims a field of view of {size} mm (limit: {MAX_EXTENT_MM:g})",
+            "correct its spacing, or crop it to the abdomen",
+        )
+
+
+def _check_shear(shear: float) -> None:
+    if not shear <= MAX_SHEAR:
+        raise HeaderError(
+            f"has axes that are not at right angles (cosine {shear:.3f})",
+            "resample the scan to a rectangular grid (gantry tilt correction)",
+        )
+
+
 def _voxel_type(fields: npt.NDArray[Any], swapped: bool) -> np.dtype[Any]:
     code = int(fields["datatype"])
     if code not in VOXEL_TYPES:
@@ -252,11 +283,7 @@ def _placement(
             return qform, _finite(q_origin)
     if sform is None:
         raise HeaderError("states no usable orientation (qform and sform are broken)")
-    if shear > MAX_SHEAR:
-        raise HeaderError(
-            f"has axes that are not at right angles (cosine {shear:.3f})",
-            "resample the scan to a rectangular grid (gantry tilt correction)",
-        )
+    _check_shear(shear)
     scales = np.linalg.norm(srow[:, :3], axis=0)
     if not np.allclose(scales, spacing, rtol=1e-3):
         note("pixdim and sform disagree on the spacing: pixdim is used")
@@ -284,9 +311,9 @@ def _unit_columns(
 def _rotation(fields: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
     """The qform's rotation, handedness included; None where its numbers are broken."""
     b, c, d = (float(v) for v in fields["quatern"])
-    if not all(math.isfinite(v) for v in (b, c, d)):
-        return None
     rest = 1.0 - (b * b + c * c + d * d)
+    if not math.isfinite(rest):
+        return None
     if rest < 1e-7:
         norm = math.sqrt(b * b + c * c + d * d)
         a, b, c, d = 0.0, b / norm, c / norm, d / norm

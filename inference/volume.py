@@ -17,7 +17,7 @@ from isal import igzip, isal_zlib
 
 from inference.errors import OutputError, ScanError
 from inference.grid import Grid, Orientation
-from inference.nifti import HeaderError, NiftiHeader, check_size, check_spacing
+from inference.nifti import HeaderError, NiftiHeader, check_grid, check_size
 from inference.resample import Image
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -57,8 +57,7 @@ class Volume:
         try:
             if voxels_ZYX.shape != grid.shape:
                 raise HeaderError(f"has shape {voxels_ZYX.shape} on a grid of {grid.shape}")
-            check_size(grid.shape)
-            check_spacing(np.array(grid.spacing[::-1]))
+            check_grid(grid)
             voxels = _hounsfield(voxels_ZYX, 1.0, 0.0)
             return cls(voxels, grid, NiftiHeader.of_grid(grid), tuple(_contents(voxels)))
         except HeaderError as error:
@@ -242,12 +241,13 @@ def _stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
         if len(size) < 3 or any(n != 1 for n in size[3:]) or reader.GetNumberOfComponents() != 1:
             raise HeaderError("is not one volume of grey values", "give one 3D volume per file")
         check_size((size[2], size[1], size[0]))
-        check_spacing(np.array(reader.GetSpacing()[:3]))
         image = reader.Execute()
     except RuntimeError as error:
         cause = str(error).strip().splitlines()[-1].strip()
         raise HeaderError(f"cannot be read by SimpleITK ({cause})") from error
-    return _array(image)
+    voxels, grid = _array(image)
+    check_grid(grid)
+    return voxels, grid
 
 
 def _array(image: Any) -> tuple[npt.NDArray[Any], Grid]:
@@ -277,15 +277,16 @@ def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float) -> Ima
             return stored  # native byte order: '<i2' == int16 on every machine that torch runs on
         low = float(stored.min()) * slope + intercept
         high = float(stored.max()) * slope + intercept
-        whole = slope == int(slope) and intercept == int(intercept)
+        whole = all(v == int(v) and abs(v) < 2**31 for v in (slope, intercept))
         if whole and min(low, high) >= -32768 and max(low, high) <= 32767:
             return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
     elif stored.dtype.kind != "f":
         raise HeaderError(f"has voxels of type {stored.dtype}", "store HU as int16")
-    voxels = stored.astype(np.float32)
-    if (slope, intercept) != (1.0, 0.0):
-        voxels *= np.float32(slope)
-        voxels += np.float32(intercept)
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused as such
+        voxels = stored.astype(np.float32)
+        if (slope, intercept) != (1.0, 0.0):
+            voxels *= np.float32(slope)
+            voxels += np.float32(intercept)
     return voxels
 
 

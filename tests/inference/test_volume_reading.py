@@ -12,12 +12,12 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nifti_files import nifti_bytes, scan_voxels, write_nifti
+from orientations import AXIS_ALIGNED, rotation, rotations
 
 from inference.errors import ScanError
 from inference.grid import Grid
 from inference.volume import Volume, read_labels, read_volume
-from nifti_files import nifti_bytes, scan_voxels, write_nifti
-from orientations import AXIS_ALIGNED, rotation, rotations
 
 DTYPES = ("int16", "uint16", "uint8", "int8", "int32", "uint32", "float32", "float64")
 SCALES = ((1.0, 0.0), (0.0, 0.0), (1.0, -1024.0), (2.0, -1024.0), (0.5, -10.25), (-1.0, 3.0))
