@@ -149,6 +149,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` beside ``path``, sync it to disk, rename it into place. Raises OutputError."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        # Of a killed run: in a container, process ids repeat.
+        partial.unlink(missing_ok=True)
         with open(partial, "xb") as file:
             file.write(data)
             file.flush()
