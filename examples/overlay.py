@@ -132,7 +132,7 @@ def _outline(values_RC: np.ndarray) -> np.ndarray:
 def _compose(panels: list[Image.Image], volumes: dict[str, float]) -> Image.Image:
     """The panels side by side, each with its name, and the legend at the right."""
     width = sum(p.width + GAP_PX for p in panels) + LEGEND_PX
-    height = max(max(p.height for p in panels), 16 * (len(volumes) + 1))
+    height = max(*(p.height for p in panels), 16 * (len(volumes) + 1))
     canvas = Image.new("RGB", (width, height))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default()
     left = 0

@@ -9,6 +9,10 @@ import numpy as np
 
 from inference.grid import Grid
 
+# OpenBLAS starts threads for more multiplications than this; for products as small as the ones here
+# waiting for the threads costs several times the product, above all where cores are shared.
+ONE_THREAD_PRODUCTS = 2**18
+
 Phase = Literal["plain", "arterial", "portal"]
 PHASES: tuple[str, ...] = get_args(Phase)
 
@@ -128,7 +132,11 @@ class GridWaves:
             phase = np.outer(z, self.rates[field, :, 2]) + self.at_origin[field]
             waves = np.exp(1j * phase) * self.amplitudes[field]
             along_z = np.concatenate([waves.real, -waves.imag], axis=1).astype(np.float32)
-            np.matmul(along_z, plane, out=out[field].reshape(len(z), -1))
+            values = out[field].reshape(len(z), -1)
+            columns = max(1, ONE_THREAD_PRODUCTS // along_z.size)
+            for first in range(0, plane.shape[1], columns):
+                part = np.s_[:, first : first + columns]
+                np.matmul(along_z, plane[part], out=values[part])
         return out
 
     def _plane(self, field: int, starts: tuple[int, ...], stops: tuple[int, ...]) -> np.ndarray:

@@ -74,12 +74,15 @@ def build_organs(rng: np.random.Generator, cavity: Solid, under_diaphragm: Solid
     spleen = Intersection(_spleen(jitter), room, 6.0) - Grown(
         Union([stomach, left_kidney.envelope, pancreas]), 3.0
     )
+    # The gallbladder lies under the liver: none of it on the gallbladder's lower, medial side.
+    fossa = Tube(gallbladder.path + np.array([9, -5, -11]), gallbladder.radii)
     neighbours = Union(
         [
             Grown(stomach, 3.0),
             Grown(Union([kidneys, duodenum]), 4.0),
             Grown(pancreas, 4.0),
             Grown(gallbladder, 0.8),
+            fossa,
             Grown(Union([right_adrenal, left_adrenal]), 2.0),
             Grown(aorta, 6.0),
             vena_cava,
@@ -164,7 +167,7 @@ def _spleen(jitter: Jitter) -> Solid:
     center = np.array([101, -1, 32]) + jitter.shift(3)
     s = jitter.factor(0.06)
     outer = Ellipsoid(center, (39 * s, 69 * s, 66 * s), (-25, 0, -24))
-    hollow = Ellipsoid(center + (-42, -22, -4), (34, 40, 46))
+    hollow = Ellipsoid(center + np.array([-42, -22, -4]), (34, 40, 46))
     return Intersection(outer, Outside(hollow), 8.0)
 
 
@@ -187,7 +190,7 @@ def _pancreas(jitter: Jitter) -> Solid:
     return Bumpy(Tube(knots + move, radii, stretch=(1, 1, 1.3)), 1.3, 11.0)
 
 
-def _gallbladder(jitter: Jitter) -> Solid:
+def _gallbladder(jitter: Jitter) -> Tube:
     """A pear under the liver: neck near the porta, fundus forwards, down and to the right."""
     neck, s = np.array([-44, -78, -12.0]), jitter.factor(0.12)
     fundus = np.array([-74, -116, -44]) + jitter.shift(3)
@@ -198,16 +201,28 @@ def _gallbladder(jitter: Jitter) -> Solid:
 def _right_adrenal(jitter: Jitter) -> Solid:
     """A thin lambda behind the vena cava, above the right kidney's upper pole."""
     top = np.array([-33, -9, 30]) + jitter.shift(1.5)
-    body = Tube([top + (4, -9, 10), top, top + (0, 4, -12)], [2.6, 3.8, 3.0], stretch=(1, 1, 2))
-    lateral = Tube([top, top + (-6, 9, -6), top + (-9, 17, -9)], [3.4, 2.9, 2.2], stretch=(1, 1, 3))
-    medial = Tube([top, top + (2, 9, -4), top + (3, 16, -7)], [3.4, 2.8, 2.2], stretch=(1, 1, 3))
+    body = Tube(
+        top + np.array([(4, -9, 10), (0, 0, 0), (0, 4, -12)]), [2.6, 3.8, 3.0], stretch=(1, 1, 2)
+    )
+    lateral = Tube(
+        top + np.array([(0, 0, 0), (-6, 9, -6), (-9, 17, -9)]), [3.4, 2.9, 2.2], stretch=(1, 1, 3)
+    )
+    medial = Tube(
+        top + np.array([(0, 0, 0), (2, 9, -4), (3, 16, -7)]), [3.4, 2.8, 2.2], stretch=(1, 1, 3)
+    )
     return Union([body, lateral, medial], 2.0)
 
 
 def _left_adrenal(jitter: Jitter) -> Solid:
     """An inverted Y between the aorta, the left kidney and the pancreatic tail."""
     top = np.array([33, -31, 12]) + jitter.shift(1.5)
-    body = Tube([top + (-2, -9, 4), top, top + (0, 3, -8)], [2.8, 4.0, 3.0], stretch=(1, 1, 2))
-    lateral = Tube([top, top + (5, 8, 1), top + (9, 14, 2)], [3.4, 3.0, 2.2], stretch=(1, 1, 3))
-    medial = Tube([top, top + (-3, 9, 1), top + (-4, 18, 2)], [3.4, 2.8, 2.2], stretch=(1, 1, 3))
+    body = Tube(
+        top + np.array([(-2, -9, 4), (0, 0, 0), (0, 3, -8)]), [2.8, 4.0, 3.0], stretch=(1, 1, 2)
+    )
+    lateral = Tube(
+        top + np.array([(0, 0, 0), (5, 8, 1), (9, 14, 2)]), [3.4, 3.0, 2.2], stretch=(1, 1, 3)
+    )
+    medial = Tube(
+        top + np.array([(0, 0, 0), (-3, 9, 1), (-4, 18, 2)]), [3.4, 2.8, 2.2], stretch=(1, 1, 3)
+    )
     return Union([body, lateral, medial], 2.0)

@@ -37,7 +37,7 @@ def sample(
     image = np.empty(grid.shape, np.int16)
     labels = np.empty(grid.shape, np.uint8)
     painter = _Painter(anatomy, grid, phase)
-    edges = [min(64, max(16, round(BLOCK_MM / s))) for s in grid.spacing]
+    edges = [min(36, max(16, round(BLOCK_MM / s))) for s in grid.spacing]
     axes = [
         [(start, min(start + edge, length)) for start in range(0, length, edge)]
         for length, edge in zip(grid.shape, edges, strict=True)
