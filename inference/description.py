@@ -47,6 +47,11 @@ class Architecture:
             raise ValueError("features, strides and kernels need one entry for each of >= 2 stages")
         if self.strides[0] != (1, 1, 1):
             raise ValueError("the first stage must have stride 1")
+        smallest_stride = min(n for stride in self.strides for n in stride)
+        if min(*self.features, smallest_stride, self.convolutions, self.inputs) < 1:
+            raise ValueError("features, convolutions, inputs and strides must be positive")
+        if any(n < 1 or n % 2 == 0 for kernel in self.kernels for n in kernel):
+            raise ValueError("kernels must be odd")
 
     @property
     def divisor(self) -> Shape:
@@ -149,10 +154,9 @@ class ModelDescription:
     card: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if any(n % d for n, d in zip(self.patch, self.architecture.divisor, strict=True)):
-            raise ValueError(
-                f"patch {self.patch} is not divisible by the strides {self.architecture.divisor}"
-            )
+        divisor = self.architecture.divisor
+        if any(n < 1 or n % d for n, d in zip(self.patch, divisor, strict=True)):
+            raise ValueError(f"patch {self.patch} is not divisible by the strides {divisor}")
         if not all(math.isfinite(s) and s > 0 for s in self.spacing):
             raise ValueError(f"spacing {self.spacing} must be positive")
         if self.decode not in DECODES:
@@ -174,7 +178,7 @@ class ModelDescription:
             raise ModelError(path, "there is no such file", "name a folder with a model") from error
         except KeyError as error:
             raise ModelError(path, f"has no entry {error}", "restore the model folder") from error
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
             raise ModelError(path, f"is no model description ({error})", "restore it") from error
 
     @classmethod
