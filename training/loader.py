@@ -104,8 +104,8 @@ class Loader:
 
     def patch_shape(self, step: int) -> Shape:
         """The patch (z, y, x) of a step, the same in all processes."""
-        depth = int(self._rng(step, -1).choice(self.recipe.depths))
-        return (depth, *self.recipe.sampling.patch[1:])
+        shapes = self.recipe.shapes
+        return shapes[int(self._rng(step, -1).integers(len(shapes)))]
 
     def crop(self, step: int, member: int, patch: Shape) -> Crop:
         """Choose a scan, a place and a deformation, and read what they need."""

@@ -54,7 +54,8 @@ class Sampling:
     Attributes:
         spacing: voxel size (z, y, x) that the network sees, mm.
         patch: patch shape (z, y, x), voxels.
-        depths: z sizes of the patch, one drawn for each step; empty for always ``patch``.
+        shapes: patch shapes to train with, one drawn for each step; empty for always ``patch``.
+            Scans that are smaller than the patch then cost less, and networks get used to both.
         batch: patches per step, over all processes.
         foreground: share of patches that are centred on a voxel of an annotated class.
         native: keep preprocessed scans on their own grid and resample each patch once, together
@@ -66,7 +67,7 @@ class Sampling:
     spacing: Triple
     patch: Shape
     batch: int = 4
-    depths: tuple[int, ...] = ()
+    shapes: tuple[Shape, ...] = ()
     foreground: float = 0.33
     native: bool = False
     slab: float = 0.0
@@ -174,17 +175,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         divisor = self.network.architecture().divisor
-        for depth in self.depths:
-            shape = (depth, *self.sampling.patch[1:])
+        for shape in (self.sampling.patch, *self.shapes):
             if any(n % d for n, d in zip(shape, divisor, strict=True)):
                 raise ValueError(f"patch {shape} is not divisible by the strides {divisor}")
         if any(c not in NAMES for c in self.loss.selected):
             raise ValueError("loss.selected holds a value that is no label")
 
     @property
-    def depths(self) -> tuple[int, ...]:
-        """The z sizes of patches that occur."""
-        return self.sampling.depths or (self.sampling.patch[0],)
+    def shapes(self) -> tuple[Shape, ...]:
+        """The patch shapes (z, y, x) that training draws from."""
+        return self.sampling.shapes or (self.sampling.patch,)
 
     @property
     def steps(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if processes.rank == 0:
             text = json.dumps(recipe.to_dict(), indent=1)
             (arguments.out / "recipe.json").write_text(text, encoding="utf-8")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: trainer.stop())
         emissions = Emissions()
         with emissions.measured():
             complete = trainer.train(Limits(arguments.max_minutes, arguments.schedule_minutes))

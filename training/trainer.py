@@ -93,9 +93,14 @@ class Trainer:
         ema = recipe.optimisation.ema
         self.average = Average(self.network, ema) if ema else None
         self.position = Position()
+        self.stop_asked = False
         self.journal = Journal(out, quiet=processes.rank > 0)
         self.loader = Loader(store, store.split("train", recipe.unlabelled), recipe, self.device,
                              rank=processes.rank, world=processes.world)
+
+    def stop(self) -> None:
+        """Ask :meth:`train` to stop after the present step, with a checkpoint."""
+        self.stop_asked = True
 
     def train(self, limits: Limits) -> bool:
         """Train until the recipe's end or a limit. Returns whether the training is complete."""
@@ -104,7 +109,7 @@ class Trainer:
         for batch in self.loader.batches(self.position.step):
             progress = self.progress(limits)
             elapsed = time.monotonic() - begun
-            stop = progress >= 1 or elapsed >= 60 * limits.minutes
+            stop = self.stop_asked or progress >= 1 or elapsed >= 60 * limits.minutes
             stop = stop or self.position.step == limits.steps
             # All processes must agree, or those that go on wait for the others for ever.
             if self.processes.any(stop):

@@ -91,8 +91,8 @@ def test_foreground_patches_hold_the_class(tmp_path):
         assert (draw.assemble(step, [draw.crop(step, 0, (16, 16, 16))] * 2).labels_NZYX >= 16).any()
 
 
-def test_depths_are_shared_by_the_whole_step(tmp_path):
-    draw = loader(tmp_path, depths=(8, 16))
+def test_shapes_are_shared_by_the_whole_step(tmp_path):
+    draw = loader(tmp_path, shapes=((8, 16, 16), (16, 16, 16)))
     batches = list(islice(draw.batches(0), 8))
     assert {b.labels_NZYX.shape[1] for b in batches} == {8, 16}
 
