@@ -1,0 +1,187 @@
+"""What the network costs at least on this processor: its arithmetic against what was measured.
+
+``python -m benchmarks.roofline --model NAME`` prints the machine's measured ceilings and the least
+time of one window. The model is the usual one (Williams et al. 2009): a layer takes at least
+max(FLOPs / peak, bytes / bandwidth), and layers follow one another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inference.description import Architecture, ModelDescription
+from inference.grid import Shape
+from inference.segmenter import WEIGHTS, model_folder
+
+FLOAT = 4  # bytes
+_REPEATS = 5
+_MATRIX = 2048
+_TRIAD_FLOATS = 1 << 25  # three arrays of 128 MiB: far beyond any cache
+_TRIAD_CHUNK = 1 << 14  # 64 KiB: the intermediate result stays in the inner caches
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution with what follows it.
+
+    Attributes:
+        name: of its parameters.
+        weights: their number, without biases.
+        visits: voxels at which each weight is multiplied.
+        read, written: values of the feature maps before and after; skips are joined uncopied.
+        normalised: whether normalisation and activation follow, which read and write once more.
+    """
+
+    name: str
+    weights: int
+    visits: int
+    read: int
+    written: int
+    normalised: bool
+
+    @property
+    def flops(self) -> int:
+        """Two per multiply-accumulate."""
+        return 2 * self.weights * self.visits
+
+    @property
+    def bytes(self) -> int:
+        """Every float32 map and weight moved once per pass over it."""
+        passes = 3 if self.normalised else 1
+        return FLOAT * (self.read + passes * self.written + self.weights)
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Measured limits of a machine: float32 FLOP/s and bytes/s of main memory, all cores."""
+
+    flops_per_s: float
+    bytes_per_s: float
+
+    def seconds(self, layer: Layer) -> float:
+        """Least time of a layer."""
+        return max(layer.flops / self.flops_per_s, layer.bytes / self.bytes_per_s)
+
+
+def layers(net: Architecture, patch: Shape) -> list[Layer]:
+    """The convolutions of one window of shape ``patch`` (z, y, x), in order of computation."""
+    voxels = [math.prod(shape) for shape in net.stage_shapes(patch)]
+    found: list[Layer] = []
+
+    def block(name: str, stage: int, before: int, read: int) -> None:
+        after = net.features[stage]
+        weights = before * after * math.prod(net.kernels[stage])
+        found.append(Layer(name, weights, voxels[stage], read, after * voxels[stage], True))
+
+    width = net.inputs
+    for stage, features in enumerate(net.features):
+        for i in range(net.convolutions):
+            entry = voxels[max(stage - 1, 0)] if i == 0 else voxels[stage]
+            block(f"encoder.{stage}.{i}", stage, width, width * entry)
+            width = features
+    for stage in reversed(range(len(net.features) - 1)):
+        deeper, features = net.features[stage + 1], net.features[stage]
+        weights = deeper * features * math.prod(net.strides[stage + 1])
+        coarse, fine = voxels[stage + 1], voxels[stage]
+        found.append(Layer(f"up.{stage}", weights, coarse, deeper * coarse, features * fine, False))
+        for i in range(net.convolutions):
+            before = features if i else 2 * features
+            block(f"decoder.{stage}.{i}", stage, before, before * fine)
+    first, outputs = net.features[0], net.outputs
+    fine = voxels[0]
+    found.append(Layer("heads.0", first * outputs, fine, first * fine, outputs * fine, False))
+    return found
+
+
+def least_seconds(net: Architecture, patch: Shape, ceilings: Ceilings) -> float:
+    """Least time of the network on one window."""
+    return sum(ceilings.seconds(layer) for layer in layers(net, patch))
+
+
+def measure_ceilings() -> Ceilings:
+    """Best of some repeats of a large matrix product (OpenVINO and NumPy) and of a triad."""
+    flops = max(_openvino_flops(), _numpy_flops())
+    return Ceilings(flops, _triad_bytes())
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Shortest time of ``work`` in seconds."""
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _numpy_flops() -> float:
+    a = np.ones((_MATRIX, _MATRIX), np.float32)
+    out = np.empty_like(a)
+    return float(2 * _MATRIX**3 / _best(lambda: np.matmul(a, a, out=out)))
+
+
+def _openvino_flops() -> float:
+    """A 1x1x1 convolution as large as the matrix product, by the engine that runs the network."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    side = 16
+    image = ops.parameter([1, _MATRIX, side, side, _MATRIX // side**2], np.float32)
+    kernel = ops.constant(np.ones((_MATRIX, _MATRIX, 1, 1, 1), np.float32))
+    zero, one = [0, 0, 0], [1, 1, 1]
+    model = ov.Model([ops.convolution(image, kernel, one, zero, zero, one)], [image])
+    core = ov.Core()
+    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    request = core.compile_model(model, "CPU").create_infer_request()
+    data = np.ones(image.get_output_shape(0), np.float32)
+    return float(2 * _MATRIX**3 / _best(lambda: request.infer([data], share_inputs=True)))
+
+
+def _triad_bytes() -> float:
+    """a = b + s c over arrays beyond the caches, one thread per core, three floats per element."""
+    a, b, c = (np.ones(_TRIAD_FLOATS, np.float32) for _ in range(3))
+    threads = len(os.sched_getaffinity(0))
+    edges = [_TRIAD_FLOATS * i // threads for i in range(threads + 1)]
+
+    def part(first: int, last: int) -> None:
+        for start in range(first, last, _TRIAD_CHUNK):
+            chunk = slice(start, min(start + _TRIAD_CHUNK, last))
+            np.multiply(c[chunk], np.float32(3), out=a[chunk])
+            np.add(a[chunk], b[chunk], out=a[chunk])
+
+    with ThreadPoolExecutor(threads) as pool:
+        best = _best(lambda: list(pool.map(part, edges[:-1], edges[1:])))
+    return 3 * FLOAT * _TRIAD_FLOATS / best
+
+
+def main() -> None:
+    """Print ceilings and the least time of one window, as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
+    parser.add_argument("--model", help="a folder under weights/ or a path")
+    folder: Path = model_folder(WEIGHTS, parser.parse_args().model)
+    description = ModelDescription.load(folder)
+    net, patch = description.architecture, description.patch
+    ceilings = measure_ceilings()
+    work = layers(net, patch)
+    figures = {
+        "gflops_per_s": ceilings.flops_per_s / 1e9,
+        "gbytes_per_s": ceilings.bytes_per_s / 1e9,
+        "gflop_per_window": sum(layer.flops for layer in work) / 1e9,
+        "gbyte_per_window": sum(layer.bytes for layer in work) / 1e9,
+        "least_s_per_window": least_seconds(net, patch, ceilings),
+    }
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The same scans and the same weights through abdobox, nnU-Net v2 and MONAI, as whole processes.
+
+::
+
+    python -m benchmarks.versus setup                 # the peers, into build/peers/.venv
+    python -m benchmarks.versus run --case X_0000.nii.gz --model NAME --runs 1
+    python -m benchmarks.versus run --sizes 55 100 --out build/versus/scale.json
+    python -m benchmarks.versus plot build/versus/scale.json
+
+Every run is a fresh process, tools take turns (A B C A B C), and each ``run`` adds to what the JSON
+file holds already, so that a long comparison can be made in short sittings.
+
+What is equal: the network and its weights, spacing, patch, intensity clipping and statistics,
+Gaussian weights, a window step of half a patch, no mirroring, 14 sigmoid outputs with a threshold
+of one half, logits enlarged before they are decided, the tumour over everything. What is each
+tool's own, and left at its default:
+
+- nnU-Net resamples the image with cubic splines (linearly between thick slices), crops to nonzero,
+  pads with zeros, accumulates in float16, and writes where several organs pass the threshold the
+  one with the highest label. It starts three processes for preparing and three for exporting.
+- MONAI here is LoadImage, Orientation, Spacing, ScaleIntensityRange, SlidingWindowInferer and
+  Invert: trilinear, spacing kept exactly (so the far border may move by part of a voxel), zeros for
+  padding; the same rule as nnU-Net's where several organs pass.
+- abdobox leaves out windows without patient, mirrors short axes, and where several organs pass
+  takes the likeliest. ``abdobox`` runs the model's own defaults; ``abdobox-reference`` forces
+  linear decoding and half-patch steps, the same work as the peers.
+"""

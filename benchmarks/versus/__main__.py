@@ -1,0 +1,78 @@
+"""``python -m benchmarks.versus``: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+from benchmarks.versus import peers, runs, scaling, table
+from benchmarks.versus.tools import BUILD, TOOLS
+from inference.segmenter import WEIGHTS, model_folder
+from inference.volume import write_atomically
+
+WORK = BUILD / "versus"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    status: int = options.action(options)
+    return status
+
+
+def _setup(options: argparse.Namespace) -> int:
+    print(peers.setup())
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    scans = [*options.case, *(scaling.phantom_scan(WORK / "phantoms", n) for n in options.sizes)]
+    plan = runs.Plan(
+        scans, options.tools, model_folder(WEIGHTS, options.model), options.runs, options.device,
+        options.minutes, WORK,
+    )  # fmt: skip
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    text = table.markdown(runs.run(plan, options.out))
+    write_atomically(options.out.with_suffix(".md"), text.encode())
+    print(text, end="")
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    document = runs.load(options.file)
+    scaling.plot(document, options.file.with_suffix(".png"))
+    print(scaling.markdown(document), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.versus")
+    actions = parser.add_subparsers(required=True, metavar="setup|run|plot")
+    setup = actions.add_parser("setup", help="install the peers into build/peers/.venv")
+    setup.set_defaults(action=_setup)
+    run = actions.add_parser("run", help="run the tools in turn and add to a JSON file")
+    run.set_defaults(action=_run)
+    run.add_argument(
+        "--case", type=Path, nargs="+", default=[], metavar="X_0000.nii.gz", help="scans"
+    )
+    run.add_argument(
+        "--sizes", type=int, nargs="+", default=[], metavar="SLICES",
+        help=f"phantoms of 512x512xSLICES; the paper's Table 6: {scaling.TABLE_6}",
+    )  # fmt: skip
+    run.add_argument("--model", help="a folder under weights/ or a path; default: the default one")
+    run.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
+    run.add_argument("--runs", type=int, default=1, help="of each tool on each scan (default: 1)")
+    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    run.add_argument("--minutes", type=float, default=8.5, help="for everything (default: 8.5)")
+    run.add_argument("--out", type=Path, default=WORK / "versus.json", help="JSON to add to")
+    plot = actions.add_parser("plot", help="time and memory against size, from a JSON file")
+    plot.set_defaults(action=_plot)
+    plot.add_argument("file", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""A model of this project as a folder that nnU-Net v2 predicts from.
+
+The 14 sigmoid outputs are a region-based head: one region per label, of which the organs that can
+hold a tumour would include it. nnU-Net decides a voxel by going through ``regions_class_order`` and
+letting each region whose probability exceeds one half overwrite the ones before: the tumour, last,
+wins over all, as here. Where two organs pass, the higher label wins instead of the likelier.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+
+from benchmarks.versus import mapping
+from inference.description import ModelDescription, verified_weights
+from inference.labels import NAMES, ORGANS, TUMOR
+
+CONFIGURATION = "3d_fullres"
+
+
+def write_model(model: Path, folder: Path) -> None:
+    """Write ``folder``: plans.json, dataset.json and fold_0/checkpoint_final.pth.
+
+    Args:
+        model: a folder with model.json and model.safetensors.
+        folder: made where it is missing.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+    """
+    description = ModelDescription.load(model)
+    weights = load_safetensors(verified_weights(model, description))
+    (folder / "fold_0").mkdir(parents=True, exist_ok=True)
+    (folder / "plans.json").write_text(json.dumps(plans(description), indent=1))
+    (folder / "dataset.json").write_text(json.dumps(dataset(), indent=1))
+    checkpoint = {
+        "network_weights": mapping.state_dict(weights, description.architecture),
+        "trainer_name": "nnUNetTrainer",
+        "init_args": {"configuration": CONFIGURATION},
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+    }
+    torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
+
+
+def dataset() -> dict[str, Any]:
+    """dataset.json: the labels as regions, and what overwrites what."""
+    labels: dict[str, int | list[int]] = {"background": 0}
+    labels |= {NAMES[organ]: [organ, TUMOR] for organ in ORGANS}
+    labels[NAMES[TUMOR]] = TUMOR
+    return {
+        "channel_names": {"0": "CT"},
+        "labels": labels,
+        "regions_class_order": [*ORGANS, TUMOR],
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+
+
+def plans(description: ModelDescription) -> dict[str, Any]:
+    """plans.json with nnU-Net's default preprocessor, resampling and CT normalisation."""
+    hu = description.intensity
+    properties = {
+        "mean": hu.mean, "std": hu.std, "median": hu.mean, "min": hu.lower, "max": hu.upper,
+        "percentile_00_5": hu.lower, "percentile_99_5": hu.upper,
+    }  # fmt: skip
+    resample = "resample_data_or_seg_to_shape"
+    image = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    return {
+        "dataset_name": "Dataset001_abdobox",
+        "plans_name": "nnUNetPlans",
+        "original_median_spacing_after_transp": list(description.spacing),
+        "original_median_shape_after_transp": list(description.patch),
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": properties},
+        "configurations": {
+            CONFIGURATION: {
+                "data_identifier": f"nnUNetPlans_{CONFIGURATION}",
+                "preprocessor_name": "DefaultPreprocessor",
+                "batch_size": 2,
+                "patch_size": list(description.patch),
+                "median_image_size_in_voxels": list(description.patch),
+                "spacing": list(description.spacing),
+                "normalization_schemes": ["CTNormalization"],
+                "use_mask_for_norm": [False],
+                "resampling_fn_data": resample,
+                "resampling_fn_data_kwargs": image,
+                "resampling_fn_seg": resample,
+                "resampling_fn_seg_kwargs": {**image, "is_seg": True, "order": 1},
+                "resampling_fn_probabilities": resample,
+                "resampling_fn_probabilities_kwargs": {**image, "order": 1},
+                "architecture": {
+                    "network_class_name": mapping.CLASS,
+                    "arch_kwargs": mapping.arguments(description.architecture),
+                    "_kw_requires_import": list(mapping.IMPORTED),
+                },
+                "batch_dice": True,
+            }
+        },
+    }

@@ -1,0 +1,101 @@
+"""How each tool is called for one scan: a command line, and where its labels appear."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+from benchmarks.versus.nnunet_model import write_model
+
+BUILD = ROOT / "build"
+PEERS = BUILD / "peers" / ".venv" / "bin"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scan for one tool.
+
+    Attributes:
+        scan: ``NAME_0000.nii.gz``.
+        model: folder of the model of this project.
+        peer_model: folder of the same model for nnU-Net.
+        folder: empty; takes whatever the tool writes.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    scan: Path
+    model: Path
+    peer_model: Path
+    folder: Path
+    device: str
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return case_name(self.scan)
+
+    @property
+    def labels(self) -> Path:
+        """Where the labels are after the run."""
+        return self.folder / f"{self.name}.nii.gz"
+
+
+def case_name(scan: Path) -> str:
+    """``X`` for ``X_0000.nii.gz``; ValueError for other names, which nnU-Net would not take."""
+    if not scan.name.endswith("_0000.nii.gz"):
+        raise ValueError(f"{scan}: a case must be named X_0000.nii.gz")
+    return scan.name.removesuffix("_0000.nii.gz")
+
+
+def abdobox(task: Task) -> list[str]:
+    """The command line of abdobox with the model's own defaults."""
+    return [
+        sys.executable, "-m", "inference", "--quiet", "-i", str(task.scan), "-o", str(task.folder),
+        "--model", str(task.model), "--device", task.device,
+    ]  # fmt: skip
+
+
+def abdobox_reference(task: Task) -> list[str]:
+    """abdobox doing the peers' work: logits enlarged, windows half a patch apart."""
+    return [*abdobox(task), "--decode", "linear", "--step", "0.5"]
+
+
+def nnunet(task: Task) -> list[str]:
+    """nnUNetv2_predict_from_modelfolder with its defaults, less the mirroring."""
+    if not (task.peer_model / "plans.json").exists():
+        write_model(task.model, task.peer_model)
+    inputs = task.folder / "input"
+    inputs.mkdir()
+    (inputs / task.scan.name).symlink_to(task.scan.resolve())
+    return [
+        str(PEERS / "nnUNetv2_predict_from_modelfolder"), "-i", str(inputs), "-o", str(task.folder),
+        "-m", str(task.peer_model), "-f", "0", "-step_size", "0.5", "--disable_tta",
+        "-device", task.device, "--disable_progress_bar",
+    ]  # fmt: skip
+
+
+def monai(task: Task) -> list[str]:
+    """MONAI's transforms and SlidingWindowInferer: see monai_peer."""
+    return [
+        str(PEERS / "python"), "-m", "benchmarks.versus.monai_peer", "--model", str(task.model),
+        "--input", str(task.scan), "--output", str(task.labels), "--device", task.device,
+    ]  # fmt: skip
+
+
+TOOLS: dict[str, Callable[[Task], list[str]]] = {
+    "abdobox": abdobox,
+    "abdobox-reference": abdobox_reference,
+    "nnunet": nnunet,
+    "monai": monai,
+}
+
+
+def fresh(folder: Path) -> Path:
+    """``folder``, empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
