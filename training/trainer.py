@@ -150,7 +150,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         total = self._backward(batch)
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
+        if not self.scaler.is_enabled() and not norm.isfinite():
+            # bfloat16 has no scaler that would leave such a step out; one NaN would be the end.
+            self.journal.write("skipped", self.position.step, norm=float(norm))
+            return 0.0
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
