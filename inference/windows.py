@@ -30,6 +30,8 @@ Array = Any  # numpy.ndarray or torch.Tensor: the caller's engine decides
 def window_starts(size: int, patch: int, step: float) -> list[int]:
     """First indices of windows that cover an axis, evenly spread, at most ``step`` patches apart.
 
+    Rounded to whole voxels, and never two at one place, however small the step.
+
     Args:
         size: axis length, at least ``patch``.
         patch: window length.
@@ -37,7 +39,7 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
     """
     if size < patch:
         raise ValueError(f"axis of {size} is shorter than the patch of {patch}")
-    count = ceil((size - patch) / (patch * step)) + 1
+    count = ceil((size - patch) / max(1.0, patch * step)) + 1
     if count == 1:
         return [0]
     return [round(i * (size - patch) / (count - 1)) for i in range(count)]

@@ -1,0 +1,218 @@
+"""Windows: where they lie, what they weigh, and how their logits come together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.windows import (
+    UNSEEN_LOGIT,
+    Accumulator,
+    Placement,
+    box,
+    importance,
+    mirror_index,
+    window_starts,
+)
+
+CHANNELS = 3
+
+
+@given(st.data())
+def test_starts_cover_the_axis_at_most_a_step_apart(data: st.DataObject):
+    patch = data.draw(st.integers(1, 192))
+    size = data.draw(st.integers(patch, 1000))
+    step = data.draw(st.floats(1e-9, 1))
+    starts = window_starts(size, patch, step)
+    assert starts[0] == 0
+    assert starts[-1] == size - patch
+    gaps = np.diff(starts)
+    assert (gaps >= 1).all()  # no window twice
+    assert (gaps <= max(1, math.ceil(patch * step))).all()
+    assert gaps.size == 0 or gaps.max() - gaps.min() <= 1  # evenly
+
+
+def test_starts_by_hand():
+    assert window_starts(128, 128, 0.5) == [0]
+    assert window_starts(129, 128, 0.5) == [0, 1]
+    assert window_starts(192, 128, 0.5) == [0, 64]
+    assert window_starts(193, 128, 0.5) == [0, 32, 65]
+    assert window_starts(256, 128, 1.0) == [0, 128]
+
+
+def test_an_axis_shorter_than_the_patch_is_a_mistake():
+    with pytest.raises(ValueError, match="shorter than the patch"):
+        window_starts(31, 32, 0.5)
+
+
+@pytest.mark.parametrize("patch", [(32, 32, 32), (8, 16, 48), (5, 7, 9)])
+def test_importance_is_a_gaussian_with_a_floor(patch: tuple[int, int, int]):
+    weight = importance(patch)
+    assert weight.shape == patch
+    assert weight.dtype == np.float32
+    assert weight.max() == 1
+    assert weight.min() == np.float32(1e-3)
+    for axis in range(3):
+        np.testing.assert_allclose(weight, np.flip(weight, axis), rtol=1e-5)
+    centre = tuple(n // 2 for n in patch)
+    for axis, n in enumerate(patch):
+        line = weight[tuple(slice(None) if a == axis else centre[a] for a in range(3))]
+        profile = np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2)
+        np.testing.assert_allclose(line, np.maximum(profile / profile.max(), 1e-3), rtol=1e-4)
+    with pytest.raises(ValueError, match="read-only"):
+        weight[0, 0, 0] = 0
+
+
+@given(st.integers(1, 60), st.integers(1, 200))
+def test_mirroring_equals_numpys_symmetric_padding(size: int, wanted: int):
+    index, before = mirror_index(size, wanted)
+    values = np.arange(size)
+    missing = max(0, wanted - size)
+    expected = np.pad(values, (missing // 2, missing - missing // 2), mode="symmetric")
+    np.testing.assert_array_equal(values[index], expected)
+    np.testing.assert_array_equal(values[index][before : before + size], values)
+
+
+def test_mirroring_by_hand():
+    assert mirror_index(3, 8)[0].tolist() == [1, 0, 0, 1, 2, 2, 1, 0]
+
+
+def test_placement_leaves_out_only_windows_without_body():
+    shape, patch = (40, 64, 64), (16, 32, 32)
+    body = np.zeros(shape, bool)
+    body[20:, 10:30, 12:20] = True
+    everything = Placement.plan(shape, patch, 0.5)
+    placement = Placement.plan(shape, patch, 0.5, body)
+    starts = [window_starts(n, p, 0.5) for n, p in zip(shape, patch, strict=True)]
+    every = set(itertools.product(*starts))
+    assert {s for layer in everything.layers for s in layer} == every
+    kept = {s for layer in placement.layers for s in layer}
+    assert placement.count == len(kept) < everything.count == len(every)
+    for start in every:
+        assert (start in kept) == bool(body[box(start, patch)].any())
+    covered = np.zeros(shape, bool)
+    for start in kept:
+        covered[box(start, patch)] = True
+    assert covered[body].all()
+
+
+def test_layers_ascend_and_none_is_empty():
+    body = np.zeros((90, 40, 40), bool)
+    body[40:45] = True
+    placement = Placement.plan(body.shape, (20, 30, 30), 0.5, body)
+    firsts = [{start[0] for start in layer} for layer in placement.layers]
+    assert all(len(first) == 1 for first in firsts)
+    flat = [first.pop() for first in firsts]
+    assert flat == sorted(flat)
+    assert flat[0] > 0
+
+
+def test_memory_of_the_accumulator():
+    placement = Placement.plan((90, 40, 50), (20, 32, 32), 0.5)
+    logits, weights = arrays_of(placement, "numpy")
+    assert placement.accumulator_bytes(CHANNELS) == logits.nbytes + weights.nbytes
+    # It does not grow with the length of the scan.
+    assert Placement.plan((900, 40, 50), (20, 32, 32), 0.5).accumulator_bytes(
+        CHANNELS
+    ) == placement.accumulator_bytes(CHANNELS)
+
+
+def arrays_of(placement: Placement, kind: str) -> tuple:
+    plane = (placement.patch[0], *placement.shape[1:])
+    make = np.zeros if kind == "numpy" else torch.zeros
+    dtype = np.float32 if kind == "numpy" else torch.float32
+    return make((CHANNELS, *plane), dtype=dtype), make(plane, dtype=dtype)
+
+
+def window_logits(placement: Placement) -> dict[tuple[int, int, int], np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        start: rng.normal(0, 3, (CHANNELS, *placement.patch)).astype(np.float32)
+        for layer in placement.layers
+        for start in layer
+    }
+
+
+def dense(placement: Placement, windows: dict) -> np.ndarray:
+    """All windows added up in one volume, in double precision."""
+    total = np.zeros((CHANNELS, *placement.shape))
+    weights = np.zeros(placement.shape)
+    weight = importance(placement.patch).astype(np.float64)
+    for start, logits in windows.items():
+        inside = box(start, placement.patch)
+        total[(slice(None), *inside)] += weight * logits
+        weights[inside] += weight
+    unseen = weights == 0
+    return np.where(unseen, UNSEEN_LOGIT, total / np.where(unseen, 1, weights))
+
+
+def streamed(placement: Placement, windows: dict, kind: str) -> np.ndarray:
+    """The same through the accumulator, as the segmenter uses it."""
+
+    def convert(values: np.ndarray) -> object:
+        return values.copy() if kind == "numpy" else torch.tensor(values)
+
+    weight = convert(importance(placement.patch))
+    accumulator = Accumulator(placement, *arrays_of(placement, kind), weight)
+    result = np.full((CHANNELS, *placement.shape), np.nan)
+    following = 0
+
+    def hand_on(until: int) -> None:
+        nonlocal following
+        for first, logits in accumulator.advance(until):
+            assert first == following
+            following = first + logits.shape[1]
+            result[:, first:following] = np.asarray(logits)
+
+    for layer in placement.layers:
+        hand_on(layer[0][0])
+        for start in layer:
+            accumulator.add(start, convert(windows[start]))
+    hand_on(placement.shape[0])
+    assert following == placement.shape[0]
+    return result
+
+
+@st.composite
+def placements(draw: st.DrawFn) -> Placement:
+    patch = draw(st.tuples(*[st.sampled_from((2, 4, 6, 8))] * 3))
+    shape = tuple(p + draw(st.integers(0, 17)) for p in patch)
+    step = draw(st.sampled_from((0.25, 0.5, 0.7, 1.0)))
+    if not draw(st.booleans()):
+        return Placement.plan(shape, patch, step)
+    body = np.zeros(shape, bool)
+    for _ in range(draw(st.integers(1, 3))):
+        body[tuple(draw(st.integers(0, n - 1)) for n in shape)] = True
+    return Placement.plan(shape, patch, step, body)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_accumulator_equals_a_dense_sum(kind: str):
+    @settings(max_examples=60, deadline=None)
+    @given(placements())
+    def check(placement: Placement) -> None:
+        windows = window_logits(placement)
+        np.testing.assert_allclose(
+            streamed(placement, windows, kind), dense(placement, windows), rtol=1e-4, atol=1e-4
+        )
+
+    check()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_windows_that_agree_come_back_as_they_were(kind: str):
+    """Whatever the weights, the mean of equal logits is those logits, next to borders too."""
+    placement = Placement.plan((21, 18, 23), (8, 8, 8), 0.5)
+    volume = np.random.default_rng(3).normal(size=(CHANNELS, *placement.shape)).astype(np.float32)
+    windows = {
+        start: volume[(slice(None), *box(start, placement.patch))]
+        for layer in placement.layers
+        for start in layer
+    }
+    np.testing.assert_allclose(streamed(placement, windows, kind), volume, rtol=1e-5, atol=1e-5)
