@@ -110,4 +110,4 @@ def _summary(
 
 def _short(rule: str) -> str:
     """A rule without its figures: what stands before the colon."""
-    return rule if rule.startswith("teachers agree") else rule.split(":")[0]
+    return rule if rule.startswith("teachers agree") else rule.split(":", maxsplit=1)[0]

@@ -216,10 +216,7 @@ def radial_distance(filled_ZYX: Mask, trunk_ZYX: Mask, size: float) -> npt.NDArr
         distance = np.hypot(dy, dx) * size
         radius[z] = ndimage.maximum(np.where(trunk_ZYX[z], distance, 0), angle, range(ANGLES))
         polar.append((angle, distance))
-    closing = (max(1, round(30 / size)), ANGLES // 6)
-    radius = ndimage.grey_closing(radius, closing, mode="wrap")
-    radius = ndimage.maximum_filter(radius, (1, ANGLES // 30), mode="wrap")
-    radius = ndimage.gaussian_filter(radius, (12 / size, ANGLES / 30), mode=("nearest", "wrap"))
+    radius = _smooth_outline(radius, size)
     out = np.empty(trunk_ZYX.shape, np.float32)
     for z, (angle, distance) in enumerate(polar):
         out[z] = distance - radius[z][angle]
@@ -229,6 +226,21 @@ def radial_distance(filled_ZYX: Mask, trunk_ZYX: Mask, size: float) -> npt.NDArr
         away = ndimage.distance_transform_edt(~beyond, sampling=size).astype(np.float32)
         out = np.minimum(out, np.maximum(away - 2 * size, 0.5))
     return out
+
+
+def _smooth_outline(radius: npt.NDArray[np.float64], size: float) -> npt.NDArray[np.float64]:
+    """A smooth outline (slice, angle) in mm that leaves next to nothing of the given one outside.
+    """
+    around = ("nearest", "wrap")
+    closing = (max(1, round(30 / size)), ANGLES // 6)
+    closed = ndimage.grey_closing(radius, closing, mode="wrap")
+    smooth = ndimage.gaussian_filter(closed, (12 / size, ANGLES / 24), mode=around)
+    for _ in range(3):
+        outside = np.maximum(radius - smooth, 0)
+        wide = ndimage.maximum_filter(outside, (max(1, round(20 / size)), ANGLES // 12),
+                                      mode=around)
+        smooth += ndimage.gaussian_filter(wide, (10 / size, ANGLES / 30), mode=around)
+    return smooth + 1.0
 
 
 def _muscle_between(coarse_ZYX: Labels, size: float) -> Mask:

@@ -195,9 +195,10 @@ def _hollow_organs(draw: Draw, rows: Tensor, texture: Tensor, height: Tensor) ->
     assert len(contents) == len(LUMENS)
     for lumen, (gas_chance, highest, arrival, unevenness) in contents.items():
         rows[lumen] = draw.normal(22, 14)
+        texture[lumen] = unevenness * draw.uniform(0.1, 1.2)
         if oral is not None and draw.chance(arrival):
             rows[lumen] = oral * draw.uniform(0.5, 1.1)
-        texture[lumen] = unevenness * draw.uniform(0.1, 1.2)
+            texture[lumen] = rows[lumen, 0] * draw.uniform(0.05, 0.5)  # mixed in by loops
         if draw.chance(gas_chance):
             gas = height < draw.uniform(0, highest)
             rows[lumen, gas], texture[lumen, gas] = GAS, 0

@@ -80,7 +80,7 @@ def _step(draw: Draw) -> Tensor:
 def _centre(draw: Draw, anatomy: Anatomy, patch: Shape, spacing: Triple) -> Tensor:
     """Middle of the patch in anatomy voxels: at the abdominal organs, on or beside the midline."""
     first, last = anatomy.organs_z
-    depth, margin = anatomy.codes_ZYX.shape[0], 0.15 * (last - first)
+    depth, margin = anatomy.codes_ZYX.shape[0], 0.05 * (last - first)
     lowest = max(first - margin, 0.2 * depth)  # room for a piece of scan on both sides
     centre = [draw.uniform(lowest, min(last + margin, 0.8 * depth))]
     for axis in (1, 2):

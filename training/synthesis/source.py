@@ -88,7 +88,7 @@ class SyntheticSource:
         centre = _gather(codes, pose.points)
         patch = (centre.shape[0], centre.shape[1], centre.shape[2])
         # Level surfaces wander by a few positions, so that fat and bowel have no even thickness.
-        jitter = draw.smooth(patch, self.spacing, 70.0)[0] * 4
+        jitter = draw.smooth(patch, self.spacing, 70.0)[0] * 3
         jitter = jitter.round_().clamp_(1 - MARGIN, MARGIN - 1).short()
         pixel_mm = draw.uniform(1.0, 2.4)
         image = torch.zeros(patch, device=self.device)
