@@ -11,17 +11,18 @@ Every run is a fresh process, tools take turns (A B C A B C), and each ``run`` a
 file holds already, so that a long comparison can be made in short sittings.
 
 What is equal: the network and its weights, spacing, patch, intensity clipping and statistics,
-Gaussian weights, a window step of half a patch, no mirroring, 14 sigmoid outputs with a threshold
-of one half, logits enlarged before they are decided, the tumour over everything. What is each
-tool's own, and left at its default:
+Gaussian weights, a window step of half a patch, no mirroring, logits enlarged before they are
+decided, and the decision: the likeliest organ whose probability exceeds one half, the tumour over
+everything. What is each tool's own, and left at its default:
 
-- nnU-Net resamples the image with cubic splines (linearly between thick slices), crops to nonzero,
-  pads with zeros, accumulates in float16, and writes where several organs pass the threshold the
-  one with the highest label. It starts three processes for preparing and three for exporting.
+- nnU-Net resamples the image with cubic splines (thick slices: nearest along z), crops to nonzero,
+  pads with zeros, accumulates in float16. It starts one process for preparing one case and three
+  for exporting. Its network has a fifteenth output, the background, constantly zero, so that its
+  argmax is the decision above; the tumour's logits are scaled up (benchmarks.versus.mapping).
 - MONAI here is LoadImage, Orientation, Spacing, ScaleIntensityRange, SlidingWindowInferer and
-  Invert: trilinear, spacing kept exactly (so the far border may move by part of a voxel), zeros for
-  padding; the same rule as nnU-Net's where several organs pass.
-- abdobox leaves out windows without patient, mirrors short axes, and where several organs pass
-  takes the likeliest. ``abdobox`` runs the model's own defaults; ``abdobox-reference`` forces
-  linear decoding and half-patch steps, the same work as the peers.
+  Invert, then the decision: trilinear, spacing kept exactly (so the far border may move by part of
+  a voxel), zeros for padding.
+- abdobox leaves out windows without patient and mirrors axes that are shorter than the patch.
+  ``abdobox`` runs the model's own defaults; ``abdobox-reference`` forces linear decoding and
+  half-patch steps, the same work as the peers.
 """

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from inference.description import Architecture
+from inference.labels import TUMOR
 from inference.network import NEGATIVE_SLOPE, NORM_EPSILON
 
 CLASS = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 # Arguments that name something to import.
 IMPORTED = ("conv_op", "norm_op", "dropout_op", "nonlin")
+# High enough for a tumour to win, low enough for nnU-Net's float16 sums of weighted logits.
+TUMOR_GAIN = 64.0
 
 
 def arguments(net: Architecture) -> dict[str, Any]:
@@ -52,6 +55,24 @@ def state_dict(weights: dict[str, Tensor], net: Architecture) -> dict[str, Tenso
         head = f"decoder.seg_layers.{stages - 2 - stage}"
         state[f"{head}.weight"] = torch.zeros(net.outputs, net.features[stage], 1, 1, 1)
         state[f"{head}.bias"] = torch.zeros(net.outputs)
+    return state
+
+
+def softmax_state_dict(weights: dict[str, Tensor], net: Architecture) -> dict[str, Tensor]:
+    """:func:`state_dict` with one output more, whose argmax is this project's decision.
+
+    Output 0, the background, is the constant zero: the likeliest organ wins where its logit is
+    positive. The tumour's logits are multiplied by TUMOR_GAIN, so that where they are positive they
+    beat every organ's (but those that are TUMOR_GAIN times as high), and else still lose to zero.
+    Both survive linear interpolation.
+    """
+    gain = torch.ones(net.outputs)
+    gain[TUMOR - 1] = TUMOR_GAIN
+    state = state_dict(weights, net)
+    for name, values in state.items():
+        if name.startswith("decoder.seg_layers."):
+            scaled = values * gain.reshape(-1, *[1] * (values.ndim - 1))
+            state[name] = torch.cat((torch.zeros_like(values[:1]), scaled))
     return state
 
 

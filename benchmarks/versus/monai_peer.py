@@ -31,7 +31,7 @@ from safetensors.torch import load as load_safetensors
 
 from benchmarks.versus.mapping import IMPORTED, arguments, state_dict
 from inference.description import ModelDescription, verified_weights
-from inference.labels import NAMES
+from inference.labels import NAMES, TUMOR
 
 
 def main() -> None:
@@ -96,10 +96,13 @@ def preprocessing(description: ModelDescription) -> Compose:
 
 
 def decide(logits_CXYZ: torch.Tensor) -> np.ndarray:
-    """Labels (x, y, z): those whose probability exceeds one half, the highest label winning."""
+    """Labels (x, y, z): the likeliest organ where it passes one half, the tumour over all."""
+    best = torch.zeros(logits_CXYZ.shape[1:])
     labels = torch.zeros(logits_CXYZ.shape[1:], dtype=torch.uint8)
     for label, logits in zip(NAMES, logits_CXYZ, strict=True):
-        labels[logits > 0] = label
+        wins = logits > (0 if label == TUMOR else best)
+        labels[wins] = label
+        torch.maximum(best, logits, out=best)
     return labels.numpy()
 
 

@@ -1,9 +1,10 @@
 """A model of this project as a folder that nnU-Net v2 predicts from.
 
-The 14 sigmoid outputs are a region-based head: one region per label, of which the organs that can
-hold a tumour would include it. nnU-Net decides a voxel by going through ``regions_class_order`` and
-letting each region whose probability exceeds one half overwrite the ones before: the tumour, last,
-wins over all, as here. Where two organs pass, the higher label wins instead of the likelier.
+nnU-Net's own decision for sigmoid outputs (regions) lets the highest label win where several pass
+the threshold; here the likeliest organ does. Its decision for softmax outputs is an argmax, which
+needs no probabilities and so is also its cheaper one: with a background output of constant zero it
+is this project's decision (:func:`benchmarks.versus.mapping.softmax_state_dict`), by nnU-Net's own
+unchanged code.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from safetensors.torch import load as load_safetensors
 
 from benchmarks.versus import mapping
 from inference.description import ModelDescription, verified_weights
-from inference.labels import NAMES, ORGANS, TUMOR
+from inference.labels import BACKGROUND, NAMES
 
 CONFIGURATION = "3d_fullres"
 
@@ -38,7 +39,7 @@ def write_model(model: Path, folder: Path) -> None:
     (folder / "plans.json").write_text(json.dumps(plans(description), indent=1))
     (folder / "dataset.json").write_text(json.dumps(dataset(), indent=1))
     checkpoint = {
-        "network_weights": mapping.state_dict(weights, description.architecture),
+        "network_weights": mapping.softmax_state_dict(weights, description.architecture),
         "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": CONFIGURATION},
         "inference_allowed_mirroring_axes": (0, 1, 2),
@@ -47,14 +48,10 @@ def write_model(model: Path, folder: Path) -> None:
 
 
 def dataset() -> dict[str, Any]:
-    """dataset.json: the labels as regions, and what overwrites what."""
-    labels: dict[str, int | list[int]] = {"background": 0}
-    labels |= {NAMES[organ]: [organ, TUMOR] for organ in ORGANS}
-    labels[NAMES[TUMOR]] = TUMOR
+    """dataset.json: one label per output."""
     return {
         "channel_names": {"0": "CT"},
-        "labels": labels,
-        "regions_class_order": [*ORGANS, TUMOR],
+        "labels": {"background": BACKGROUND} | {name: label for label, name in NAMES.items()},
         "numTraining": 1,
         "file_ending": ".nii.gz",
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
@@ -34,7 +33,7 @@ class Plan:
         runs: of each tool on each scan.
         device: ``cpu`` or ``cuda``.
         minutes: for everything; runs that are not done by then are left out.
-        work: folder for labels, logs and peers' models.
+        work: folder for labels and logs.
     """
 
     scans: list[Path]
@@ -92,9 +91,8 @@ def _one(
     plan: Plan, scan: Path, tool: str, limit_s: float, read_device: Callable[[], float] | None
 ) -> tuple[Usage, Path]:
     name = case_name(scan)
-    peer_model = plan.work / "models" / f"{plan.model.name}-{_digest(plan.model)}"
     folder = fresh(plan.work / name / tool)
-    task = Task(scan.resolve(), plan.model.resolve(), peer_model, folder, plan.device)
+    task = Task(scan.resolve(), plan.model.resolve(), folder, plan.device)
     command = TOOLS[tool](task)
     usage = measure(
         command, plan.work / name / f"{tool}.log", cwd=ROOT, limit_s=limit_s,
@@ -113,10 +111,6 @@ def _compare(document: dict[str, Any], plan: Plan, scan: Path, tool: str, labels
         return
     agreement = between(read_labels(labels)[0], read_labels(reference)[0])
     document["agreement"].setdefault(case_name(scan), {})[f"{tool} / {first}"] = agreement
-
-
-def _digest(model: Path) -> str:
-    return hashlib.sha256((model / "model.json").read_bytes()).hexdigest()[:8]
 
 
 def _voxels(scan: Path) -> int:

@@ -22,14 +22,12 @@ class Task:
     Attributes:
         scan: ``NAME_0000.nii.gz``.
         model: folder of the model of this project.
-        peer_model: folder of the same model for nnU-Net.
         folder: empty; takes whatever the tool writes.
         device: ``cpu`` or ``cuda``.
     """
 
     scan: Path
     model: Path
-    peer_model: Path
     folder: Path
     device: str
 
@@ -66,14 +64,13 @@ def abdobox_reference(task: Task) -> list[str]:
 
 def nnunet(task: Task) -> list[str]:
     """nnUNetv2_predict_from_modelfolder with its defaults, less the mirroring."""
-    if not (task.peer_model / "plans.json").exists():
-        write_model(task.model, task.peer_model)
-    inputs = task.folder / "input"
+    inputs, model = task.folder / "input", task.folder / "model"
+    write_model(task.model, model)
     inputs.mkdir()
     (inputs / task.scan.name).symlink_to(task.scan.resolve())
     return [
         str(PEERS / "nnUNetv2_predict_from_modelfolder"), "-i", str(inputs), "-o", str(task.folder),
-        "-m", str(task.peer_model), "-f", "0", "-step_size", "0.5", "--disable_tta",
+        "-m", str(model), "-f", "0", "-step_size", "0.5", "--disable_tta",
         "-device", task.device, "--disable_progress_bar",
     ]  # fmt: skip
 

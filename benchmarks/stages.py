@@ -1,0 +1,226 @@
+"""Where the time of one abdobox run goes, cold and warm, with the roofline beside the network.
+
+    python -m benchmarks.stages --case X_0000.nii.gz --model NAME
+
+Fresh processes, the median of ``--runs`` each:
+
+- the interpreter's bare start (``python -c pass``);
+- a probe that times importing, then loading and compiling the model;
+- ``python -m inference`` on the scan (cold) and on a folder that holds it twice, whose second case
+  (warm) finds everything loaded and its scan read ahead. Stages are those of ``--report``;
+- ``-X importtime``, for the share of each package in importing (it slows importing down).
+
+What the stages leave of the wall time is given as it is: inside the case (work between the clocks)
+and outside it (argument parsing, thread pools, the end of the process).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import environment, roofline
+from benchmarks.environment import ROOT
+from inference.description import ModelDescription
+from inference.segmenter import WEIGHTS, model_folder
+from inference.volume import write_atomically
+
+WORK = ROOT / "build" / "stages"
+IN_CASE = ("resample", "body", "network", "accumulate", "decode", "orient")
+_IMPORTS = "import inference.batch, inference.report, inference.segmenter, {engine}"
+_ENGINES = {
+    "cpu": "inference.engines.openvino_engine",
+    "cuda": "inference.engines.torch_engine",
+}
+_PROBE = """
+import json, sys, time
+start = time.perf_counter()
+{imports}
+imported = time.perf_counter()
+inference.segmenter.Segmenter.load({model!r}, {device!r})
+print(json.dumps([imported - start, time.perf_counter() - imported]))
+"""
+
+Seconds = dict[str, float]
+
+
+def whole_run(scan: Path, model: Path, device: str, warm: bool) -> tuple[float, dict[str, Any]]:
+    """(wall seconds, report) of ``python -m inference`` on the scan, or on it twice."""
+    shutil.rmtree(WORK / "in", ignore_errors=True)
+    (WORK / "in").mkdir(parents=True)
+    names = ("first_0000.nii.gz", "second_0000.nii.gz")[: 2 if warm else 1]
+    for name in names:
+        shutil.copyfile(scan, WORK / "in" / name)
+    report = WORK / "report.json"
+    command = [
+        sys.executable, "-m", "inference", "--quiet", "-i", str(WORK / "in"),
+        "-o", str(WORK / "out"), "--model", str(model), "--device", device,
+        "--report", str(report),
+    ]  # fmt: skip
+    start = time.perf_counter()
+    subprocess.run(command, check=True, cwd=ROOT)
+    return time.perf_counter() - start, json.loads(report.read_text())
+
+
+def interpreter_start() -> float:
+    """Wall seconds of a Python that does nothing."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True, cwd=ROOT)
+    return time.perf_counter() - start
+
+
+def import_and_load(model: Path, device: str) -> tuple[float, float]:
+    """Seconds of importing, and of loading and compiling, in a fresh process."""
+    imports = _IMPORTS.format(engine=_ENGINES[device])
+    code = _PROBE.format(imports=imports, model=str(model), device=device)
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    imported, loaded = json.loads(result.stdout)
+    return imported, loaded
+
+
+def import_shares(device: str) -> Seconds:
+    """Seconds of importing by top-level package, from ``-X importtime``, the largest first."""
+    code = _IMPORTS.format(engine=_ENGINES[device])
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        check=True, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    return shares(result.stderr)
+
+
+def shares(importtime: str) -> Seconds:
+    """Own time of each top-level package, from the text that ``-X importtime`` prints."""
+    found: Seconds = {}
+    for own, name in re.findall(r"^import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)", importtime, re.M):
+        package = name.split(".")[0]
+        found[package] = found.get(package, 0.0) + int(own) / 1e6
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def breakdown(wall: float, start: Seconds, case: Seconds) -> Seconds:
+    """The parts of one cold run, in order; they add up to ``wall``.
+
+    Args:
+        wall: of the whole process, seconds.
+        start: ``interpreter``, ``import`` and ``load``.
+        case: ``seconds`` of the case in the report.
+    """
+    inside = case["total"] - sum(case[stage] for stage in IN_CASE)
+    parts = {**start, "read": case["read"], **{stage: case[stage] for stage in IN_CASE}}
+    parts |= {"between stages": inside, "write": case["write"]}
+    return {**parts, "rest of the process": wall - sum(parts.values())}
+
+
+def medians(rows: list[Seconds]) -> Seconds:
+    """Median of each entry."""
+    return {name: median(row[name] for row in rows) for name in rows[0]}
+
+
+def collect(scan: Path, model: Path, device: str, runs: int) -> dict[str, Any]:
+    """All measurements, as JSON values. The first, uncounted run fills the disk cache."""
+    description = ModelDescription.load(model)
+    machine = environment.describe()
+    whole_run(scan, model, device, warm=False)
+    cold, warm, walls, windows = [], [], [], 0
+    for _ in range(runs):
+        imported, loaded = import_and_load(model, device)
+        start = {"interpreter": interpreter_start(), "import": imported, "load": loaded}
+        wall, report = whole_run(scan, model, device, warm=False)
+        case = report["cases"][0]
+        windows = case["windows"]
+        cold.append(breakdown(wall, start, case["seconds"]))
+        both_wall, both = whole_run(scan, model, device, warm=True)
+        second = both["cases"][1]["seconds"]
+        warm.append(breakdown(second["total"] + second["read"] + second["write"], {}, second))
+        walls.append({"one case": wall, "two cases": both_wall})
+    document = {
+        "machine": machine, "case": scan.name, "shape_zyx": case["shape"], "model": model.name,
+        "device": device, "runs": runs, "windows": windows, "wall_s": medians(walls),
+        "cold_s": medians(cold), "warm_s": medians(warm), "import_s": import_shares(device),
+    }  # fmt: skip
+    if device == "cpu":
+        document["roofline"] = _roofline(description, windows, document["cold_s"]["network"])
+    return document
+
+
+def _roofline(description: ModelDescription, windows: int, network_s: float) -> dict[str, float]:
+    net, patch = description.architecture, description.patch
+    ceilings = roofline.measure_ceilings()
+    work = roofline.layers(net, patch)
+    least = windows * roofline.least_seconds(net, patch, ceilings)
+    flops = windows * sum(layer.flops for layer in work)
+    return {
+        "peak_gflops_per_s": ceilings.flops_per_s / 1e9,
+        "bandwidth_gbytes_per_s": ceilings.bytes_per_s / 1e9,
+        "gflop": flops / 1e9,
+        "gbyte": windows * sum(layer.bytes for layer in work) / 1e9,
+        "least_s": least,
+        "measured_s": network_s,
+        "reached_gflops_per_s": flops / network_s / 1e9,
+        "share_of_roofline": least / network_s,
+    }
+
+
+def markdown(document: dict[str, Any]) -> str:
+    """The tables."""
+    cold, warm, walls = document["cold_s"], document["warm_s"], document["wall_s"]
+    shape = " x ".join(str(n) for n in reversed(document["shape_zyx"]))
+    lines = [
+        environment.line(document["machine"]), "",
+        f"{document['case']} ({shape}), model {document['model']}, {document['device']}, "
+        f"{document['windows']} windows; medians of {document['runs']} runs; whole process "
+        f"{walls['one case']:.2f} s, with the scan twice {walls['two cases']:.2f} s", "",
+        "| stage | cold s | share | warm s |", "|---|---|---|---|",
+    ]  # fmt: skip
+    total = sum(cold.values())
+    for stage, seconds in cold.items():
+        second = f"{warm[stage]:.3f}" if stage in warm else "-"
+        lines.append(f"| {stage} | {seconds:.3f} | {seconds / total:.1%} | {second} |")
+    lines.append(f"| sum | {total:.3f} | 100% | {sum(warm.values()):.3f} |")
+    largest = ", ".join(
+        f"{n} {seconds:.3f} s" for n, seconds in [*document["import_s"].items()][:8]
+    )
+    lines += ["", f"Importing, by package, under -X importtime: {largest}."]
+    if roof := document.get("roofline"):
+        lines += [
+            "",
+            f"Roofline: peak {roof['peak_gflops_per_s']:.0f} GFLOP/s (float32 matrix product), "
+            f"memory {roof['bandwidth_gbytes_per_s']:.1f} GB/s (triad); the network's "
+            f"{roof['gflop']:.0f} GFLOP and {roof['gbyte']:.1f} GB need at least "
+            f"{roof['least_s']:.2f} s, took {roof['measured_s']:.2f} s "
+            f"({roof['reached_gflops_per_s']:.0f} GFLOP/s): {roof['share_of_roofline']:.0%} of the "
+            "roofline.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, write JSON and Markdown, print the Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description=__doc__)
+    parser.add_argument("--case", type=Path, required=True, metavar="X_0000.nii.gz")
+    parser.add_argument("--model", help="a folder under weights/ or a path; default: the default")
+    parser.add_argument("--device", choices=tuple(_ENGINES), default="cpu")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=WORK / "stages.json")
+    options = parser.parse_args()
+    model = model_folder(WEIGHTS, options.model).resolve()
+    document = collect(options.case.resolve(), model, options.device, options.runs)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(options.out, json.dumps(document, indent=1).encode())
+    text = markdown(document)
+    write_atomically(options.out.with_suffix(".md"), text.encode())
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
