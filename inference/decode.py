@@ -92,7 +92,7 @@ class LinearDecoder:
 
     def push(self, logits_CZYX: Logits) -> None:
         for plane in range(logits_CZYX.shape[1]):
-            logits_YXC = np.ascontiguousarray(np.moveaxis(logits_CZYX[:, plane], 0, -1))
+            logits_YXC = np.array(np.moveaxis(logits_CZYX[:, plane], 0, -1), order="C")
             self._planes[self._seen] = (logits_YXC, winners(logits_YXC))
             self._seen += 1
             while self._done < len(self._z.lower) and self._z.upper[self._done] < self._seen:

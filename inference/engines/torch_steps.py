@@ -84,7 +84,8 @@ class LinearDecoder:
             enlarged = F.interpolate(blended.transpose(0, 1), size, mode="bilinear")
             self._labels[chunk] = winners(enlarged.transpose(0, 1))
         self._done = ready
-        keep = int(self._taps.lower[ready]) if ready < len(self._taps.lower) else seen
+        # Where the scan is coarser than the network's grid, planes to come are passed over.
+        keep = min(int(self._taps.lower[ready]), seen) if ready < len(self._taps.lower) else seen
         self._held = planes[:, keep - self._first :].clone()
         self._first = keep
 
