@@ -144,8 +144,6 @@ def _organ_structures(viscera: Organs) -> list[Structure]:
         Structure(viscera.liver_vessels & viscera.liver, "liver vessel", None),
         Structure(viscera.spleen, "spleen", 3),
         Structure(viscera.pancreas, "pancreas", 4),
-        Structure(viscera.right_adrenal, "adrenal", 7),
-        Structure(viscera.left_adrenal, "adrenal", 8),
     ]
     for kidney, label in ((right, 2), (left, 13)):
         structures += [
@@ -160,6 +158,8 @@ def _organ_structures(viscera: Organs) -> list[Structure]:
         Structure(Grown(viscera.gallbladder, -1.5), "bile", None),
         Structure(viscera.vena_cava, "vena cava", 6),
         Structure(viscera.aorta, "aorta", 5),
+        Structure(viscera.right_adrenal, "adrenal", 7),
+        Structure(viscera.left_adrenal, "adrenal", 8),
         Structure(viscera.esophagus, "esophagus", 10),
         Structure(viscera.duodenum, "bowel wall", 12),
         Structure(duodenal_lumen, "bowel content", None),

@@ -45,7 +45,7 @@ class Organs:
     left_adrenal: Solid
     gallbladder: Solid
     esophagus: Tube
-    stomach: Tube
+    stomach: Solid
     duodenum: Tube
     portal_vein: Solid
     liver_vessels: Solid
@@ -62,15 +62,16 @@ def build_organs(rng: np.random.Generator, cavity: Solid, under_diaphragm: Solid
     jitter = Jitter(rng)
     room = Intersection(Grown(cavity, -3.0), Grown(under_diaphragm, -1.0), 6.0)
     aorta, vena_cava = aorta_tube(jitter), vena_cava_tube(jitter)
-    right_kidney, left_kidney = _kidney(jitter, -1), _kidney(jitter, 1)
-    stomach, duodenum = stomach_tube(jitter), duodenum_tube(jitter)
+    duodenum = duodenum_tube(jitter)
+    # Stomach and kidneys give way to the thinner organs.
+    pancreas = _pancreas(jitter) - Union([Grown(duodenum, 0.5), vena_cava, aorta])
+    stomach = stomach_tube(jitter) - Grown(pancreas, 1.5)
     gallbladder = _gallbladder(jitter)
     right_adrenal, left_adrenal = _right_adrenal(jitter), _left_adrenal(jitter)
+    thin = Grown(Union([pancreas, right_adrenal, left_adrenal]), 2.0)
+    right_kidney, left_kidney = _kidney(jitter, -1, thin), _kidney(jitter, 1, thin)
     portal_vein, liver_vessels = portal_vein_tree(), liver_vessel_tree(jitter)
     kidneys = Union([right_kidney.envelope, left_kidney.envelope])
-    pancreas = _pancreas(jitter) - Union(
-        [Grown(stomach, 2.0), Grown(duodenum, 0.5), vena_cava, aorta]
-    )
     spleen = Intersection(_spleen(jitter), room, 6.0) - Grown(
         Union([stomach, left_kidney.envelope, pancreas]), 3.0
     )
@@ -86,6 +87,7 @@ def build_organs(rng: np.random.Generator, cavity: Solid, under_diaphragm: Solid
             Grown(Union([right_adrenal, left_adrenal]), 2.0),
             Grown(aorta, 6.0),
             vena_cava,
+            Tube(vena_cava.path + np.array([4, 9, 0]), vena_cava.radii),  # fat behind it
             Ellipsoid((-22, -86, -8), (34, 34, 26)),  # fat of the porta and the lesser omentum
             Ellipsoid((-16, -118, 14), (2.5, 22, 16), (0, 0, 12)),  # fissure of the round ligament
         ],
@@ -122,7 +124,7 @@ def _liver_mass(jitter: Jitter) -> Solid:
     return Intersection(Intersection(right | left, visceral, 14.0), Outside(midline), 10.0)
 
 
-def _kidney(jitter: Jitter, side: int) -> Kidney:
+def _kidney(jitter: Jitter, side: int, spared: Solid) -> Kidney:
     """A bean with its hilum towards the midline and front; ``side`` is -1 right, +1 left."""
     center = np.array([side * 68, -6, -30 if side < 0 else -21]) + jitter.shift(4)
     s = jitter.factor(0.035)
@@ -155,7 +157,7 @@ def _kidney(jitter: Jitter, side: int) -> Kidney:
         [7, 6, 4, 2.5, 2.0],
     )
     return Kidney(
-        parenchyma=bean - pit,
+        parenchyma=bean - Union([pit, spared]),
         pyramids=Union(pyramids),
         pelvis=pelvis,
         envelope=bean,
