@@ -26,11 +26,11 @@ POSITION = (torch.arange(256) - MARGIN).clamp(0, POSITIONS - 1)
 # portal and delayed phase.
 Pair = tuple[float, float]
 SOFT: dict[Tissue, tuple[Pair, Pair, Pair, Pair]] = {
-    Tissue.LIVER: ((58, 7), (14, 9), (46, 14), (36, 9)),
+    Tissue.LIVER: ((58, 7), (14, 9), (52, 14), (40, 9)),
     Tissue.SPLEEN: ((52, 5), (62, 24), (68, 12), (48, 8)),
     Tissue.PANCREAS: ((42, 7), (44, 11), (46, 12), (30, 8)),
-    Tissue.KIDNEY_RIGHT: ((32, 4), (150, 30), (130, 24), (95, 18)),
-    Tissue.KIDNEY_LEFT: ((32, 4), (150, 30), (130, 24), (95, 18)),
+    Tissue.KIDNEY_RIGHT: ((32, 4), (160, 30), (148, 24), (105, 18)),
+    Tissue.KIDNEY_LEFT: ((32, 4), (160, 30), (148, 24), (105, 18)),
     Tissue.ADRENAL_RIGHT: ((20, 9), (48, 16), (62, 14), (45, 10)),
     Tissue.ADRENAL_LEFT: ((20, 9), (48, 16), (62, 14), (45, 10)),
     Tissue.AORTA: ((42, 4), (310, 70), (110, 24), (72, 12)),
@@ -39,14 +39,14 @@ SOFT: dict[Tissue, tuple[Pair, Pair, Pair, Pair]] = {
     Tissue.GREAT_VEIN: ((40, 4), (60, 60), (85, 25), (70, 12)),
     Tissue.PORTAL_VEIN: ((42, 4), (45, 30), (105, 20), (72, 12)),
     Tissue.HEART: ((42, 4), (230, 60), (105, 20), (70, 12)),
-    Tissue.ESOPHAGUS_WALL: ((36, 6), (18, 8), (32, 9), (28, 8)),
+    Tissue.ESOPHAGUS_WALL: ((32, 6), (12, 8), (24, 9), (20, 8)),
     Tissue.STOMACH_WALL: ((38, 6), (35, 14), (42, 12), (32, 8)),
     Tissue.DUODENUM_WALL: ((38, 6), (38, 14), (44, 12), (32, 8)),
     Tissue.SMALL_BOWEL_WALL: ((38, 6), (40, 16), (46, 12), (34, 8)),
     Tissue.COLON_WALL: ((38, 6), (25, 10), (38, 10), (30, 8)),
     Tissue.MUSCLE: ((52, 6), (6, 3), (12, 4), (12, 4)),
     Tissue.GLAND: ((45, 8), (35, 20), (45, 20), (40, 12)),
-    Tissue.GALLBLADDER: ((14, 8), (0, 0), (2, 3), (4, 5)),
+    Tissue.GALLBLADDER: ((18, 9), (0, 0), (3, 4), (5, 6)),
     Tissue.BLADDER: ((4, 5), (0, 0), (2, 3), (60, 80)),
     Tissue.CYST: ((8, 6), (2, 2), (3, 3), (3, 3)),
     Tissue.SPINAL_CANAL: ((28, 6), (3, 2), (5, 3), (5, 3)),
@@ -58,7 +58,7 @@ SOFT: dict[Tissue, tuple[Pair, Pair, Pair, Pair]] = {
 TEXTURE: dict[Tissue, float] = {
     Tissue.VISCERAL_FAT: 11, Tissue.MUSCLE: 13, Tissue.BONE: 70, Tissue.CARTILAGE: 35,
     Tissue.LUNG: 35, Tissue.HEART: 9, Tissue.LIVER: 5, Tissue.SPLEEN: 5, Tissue.PANCREAS: 17,
-    Tissue.KIDNEY_RIGHT: 12, Tissue.KIDNEY_LEFT: 12, Tissue.ADRENAL_RIGHT: 8,
+    Tissue.KIDNEY_RIGHT: 32, Tissue.KIDNEY_LEFT: 32, Tissue.ADRENAL_RIGHT: 8,
     Tissue.ADRENAL_LEFT: 8, Tissue.STOMACH_WALL: 9, Tissue.DUODENUM_WALL: 9,
     Tissue.SMALL_BOWEL_WALL: 9, Tissue.COLON_WALL: 9, Tissue.GLAND: 9, Tissue.ESOPHAGUS_WALL: 6,
 }
@@ -148,7 +148,7 @@ def _solid_organs(
 ) -> None:
     """Renal cortex, heart muscle, and the cortex of bones, by the depth below the surface."""
     plain = SOFT[Tissue.KIDNEY_RIGHT][0][0]
-    cortex_mm, corticomedullary = draw.uniform(4.5, 7.5), draw.uniform(0.25, 1.0)
+    cortex_mm, corticomedullary = draw.uniform(4.5, 7.5), draw.uniform(0.1, 0.9)
     inner = torch.sigmoid((depth_mm - cortex_mm) / 0.6)
     for kidney in (Tissue.KIDNEY_RIGHT, Tissue.KIDNEY_LEFT):
         uptake = max(0.0, means[kidney] - plain)
@@ -183,18 +183,19 @@ def _lung_and_fat(
 
 def _hollow_organs(draw: Draw, rows: Tensor, texture: Tensor, height: Tensor) -> None:
     """Gas above a level, below it fluid, food, stool or oral contrast."""
-    oral = draw.uniform(120, 450) if draw.chance(0.3) else None
-    # Tissue: chance of gas, highest level, chance that oral contrast arrived, unevenness in HU.
+    oral = draw.uniform(100, 350) if draw.chance(0.4) else None
+    # Tissue: HU of its contents, unevenness in HU, chance of gas, its highest level, chance that
+    # oral contrast arrived.
     contents = {
-        Tissue.ESOPHAGUS_LUMEN: (0.35, 1.2, 0.05, 5.0),
-        Tissue.STOMACH_LUMEN: (0.8, 0.6, 0.9, 20.0),
-        Tissue.DUODENUM_LUMEN: (0.35, 0.4, 0.6, 12.0),
-        Tissue.SMALL_BOWEL_LUMEN: (0.25, 0.2, 0.7, 12.0),
-        Tissue.COLON_LUMEN: (0.85, 0.9, 0.4, 110.0),
+        Tissue.ESOPHAGUS_LUMEN: (25, 5.0, 0.35, 1.2, 0.05),
+        Tissue.STOMACH_LUMEN: (40, 35.0, 0.75, 0.4, 0.9),
+        Tissue.DUODENUM_LUMEN: (35, 12.0, 0.3, 0.4, 0.6),
+        Tissue.SMALL_BOWEL_LUMEN: (28, 12.0, 0.25, 0.2, 0.7),
+        Tissue.COLON_LUMEN: (25, 110.0, 0.85, 0.9, 0.4),
     }
     assert len(contents) == len(LUMENS)
-    for lumen, (gas_chance, highest, arrival, unevenness) in contents.items():
-        rows[lumen] = draw.normal(22, 14)
+    for lumen, (mean, unevenness, gas_chance, highest, arrival) in contents.items():
+        rows[lumen] = draw.normal(mean, 15)
         texture[lumen] = unevenness * draw.uniform(0.1, 1.2)
         if oral is not None and draw.chance(arrival):
             rows[lumen] = oral * draw.uniform(0.5, 1.1)
