@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 from safetensors.numpy import save as save_safetensors
 
 from examples.phantom import Phantom, make_phantom
+
+# Small networks gain nothing from threads, and on a busy machine the threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from inference.description import Architecture, Intensity, ModelDescription
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -69,8 +69,8 @@ class TorchEngine:
         except torch.OutOfMemoryError:
             if len(windows) == 1:
                 raise
-            self.batch = max(1, self.batch // 2)
             half = len(windows) // 2
+            self.batch = half
             return self.forward(windows[:half]) + self.forward(windows[half:])
         return list(logits.float().unbind())
 
