@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
@@ -28,6 +29,22 @@ def autocast(dtype: torch.dtype, device: torch.device) -> contextlib.AbstractCon
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype)
+
+
+def keep_in_float32(module: nn.Module, device: torch.device) -> None:
+    """Let a module leave autocast: it computes in float32 whatever it is given.
+
+    On CPUs, oneDNN's bfloat16 weight gradients of convolutions over few voxels (2x5x6, say) come
+    out infinite or wrong, so that the deepest stage of a network on thin patches must not use them.
+    """
+    forward = module.forward
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast(device.type, enabled=False):
+            y: Tensor = forward(x.float())
+            return y
+
+    module.forward = run  # type: ignore[method-assign]
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

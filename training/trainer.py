@@ -21,7 +21,7 @@ from training.journal import Journal
 from training.loader import Batch, Loader
 from training.loss import counted_pairs, supervised_sum
 from training.optimisation import build_optimizer, rate_factor
-from training.precision import autocast, memory_format, training_dtype
+from training.precision import autocast, keep_in_float32, memory_format, training_dtype
 from training.processes import Processes
 from training.recipe import Recipe
 from training.store import Store
@@ -85,6 +85,10 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe.network).to(
             self.device, memory_format=self.format)  # type: ignore[call-overload]
+        if self.device.type == "cpu" and self.dtype != torch.float32:
+            keep_in_float32(self.network.encoder[-1], self.device)
+        if self.device.type == "cpu" and self.dtype == torch.bfloat16:
+            keep_in_float32(self.network.encoder[-1], self.device)
         self.wrapped: nn.Module = self.network
         if processes.world > 1:
             self.wrapped = DistributedDataParallel(self.network)
