@@ -85,8 +85,6 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe.network).to(
             self.device, memory_format=self.format)  # type: ignore[call-overload]
-        if self.device.type == "cpu" and self.dtype != torch.float32:
-            keep_in_float32(self.network.encoder[-1], self.device)
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             keep_in_float32(self.network.encoder[-1], self.device)
         self.wrapped: nn.Module = self.network
