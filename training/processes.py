@@ -38,10 +38,6 @@ class Processes:
             place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         if cuda:
             torch.cuda.set_device(place)
-        else:
-            # A well-trained network's gradients are full of denormal numbers, on which processors
-            # are many times slower. Threads inherit the setting, so it must come first.
-            torch.set_flush_denormal(True)
         if world > 1:
             dist.init_process_group("nccl" if cuda else "gloo")
         return cls(place, rank, world)
