@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def find_cases(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxErro
         return [], [ScanError(source, cause, "convert it to .nii.gz")]
     file = target if target.name.endswith(".nii.gz") else target / f"{name}.nii.gz"
     case = Case(source, file)
-    problem = _problem(case, None)
+    problem = _problem(case, None, {_real(source)})
     return ([], [problem]) if problem else ([case], [])
 
 
@@ -61,6 +62,7 @@ def _in_folder(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxErro
         name = case_name(path)
         if name is not None and not path.is_dir():
             by_name.setdefault(name, []).append(path)
+    scans = {_real(path) for paths in by_name.values() for path in paths}
     cases: list[Case] = []
     problems: list[AbdoboxError] = []
     for name, paths in by_name.items():
@@ -74,7 +76,7 @@ def _in_folder(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxErro
                     "rename or move all but one",
                 )
             )
-        elif problem := _problem(case, source):
+        elif problem := _problem(case, source, scans):
             problems.append(problem)
         else:
             cases.append(case)
@@ -85,16 +87,20 @@ def _in_folder(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxErro
     return cases, problems
 
 
-def _problem(case: Case, folder: Path | None) -> AbdoboxError | None:
-    real = case.source.resolve()
-    if folder is not None and not real.is_relative_to(folder.resolve()):
+def _problem(case: Case, folder: Path | None, scans: set[Path]) -> AbdoboxError | None:
+    if folder is not None and not _real(case.source).is_relative_to(_real(folder)):
         return ScanError(
             case.source,
             "is a link that leads out of the input folder",
             "copy the scan into the folder, or name the scan itself as input",
         )
-    if case.target.resolve() == real:
+    if _real(case.target) in scans:
         return OutputError(
-            case.target, "is the scan itself and would be overwritten", "name another output folder"
+            case.target, "is a scan itself and would be overwritten", "name another output folder"
         )
     return None
+
+
+def _real(path: Path) -> Path:
+    """Where ``path`` leads; unlike Path.resolve, links in a circle are left to the reader."""
+    return Path(os.path.realpath(path))

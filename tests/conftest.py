@@ -44,8 +44,8 @@ TINY = ModelDescription(
 def random_weights(net: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
     """He-initialised weights for inference.network.UNet, without torch.
 
-    The head's biases are negative and the tumour's the most, so that background, organs and tumour
-    all get a share of the voxels.
+    The head's biases are negative, the tumour's the most, so that background, organs and tumour all
+    get a share of the voxels.
     """
     rng = np.random.default_rng(seed)
     weights: dict[str, np.ndarray] = {}
@@ -72,8 +72,10 @@ def random_weights(net: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
         for i in range(net.convolutions):
             block(f"decoder.{stage}.{i}", width if i else 2 * width, width, net.kernels[stage])
     put("heads.0", (net.outputs, net.features[0], 1, 1, 1), 2 * net.features[0])
-    bias = np.full(net.outputs, -0.5, np.float32)
-    bias[-1] = -1.5
+    # Without a mean over the features, no label wins everywhere.
+    weights["heads.0.weight"] -= weights["heads.0.weight"].mean(axis=1, keepdims=True)
+    bias = np.full(net.outputs, -0.3, np.float32)
+    bias[-1] = -0.7
     weights["heads.0.bias"] = bias
     return weights
 

@@ -91,6 +91,11 @@ def dangling_link(folder: Path) -> Path:
     return folder / "scan.nii.gz"
 
 
+def link_to_itself(folder: Path) -> Path:
+    (folder / "scan.nii.gz").symlink_to("scan.nii.gz")
+    return folder / "scan.nii.gz"
+
+
 def simpleitk(name: str, voxels: np.ndarray = SCAN, **settings: object) -> Make:
     def make(folder: Path) -> Path:
         image = sitk.GetImageFromArray(voxels, isVector=bool(settings.get("vector")))
@@ -153,6 +158,7 @@ BAD: dict[str, Bad] = {
     "header cut": Bad(contents(nifti_bytes(SCAN)[:200], "scan.nii"), "no NIfTI"),
     "a folder": Bad(directory, "directory"),
     "a link to nothing": Bad(dangling_link, "No such file"),
+    "a link to itself": Bad(link_to_itself, "Too many levels"),
     "no such file": Bad(lambda folder: folder / "scan.nii.gz", "No such file"),
     # The header
     "wrong magic": Bad(nifti(magic=b"abc\0"), "magic"),
