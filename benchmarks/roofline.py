@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.models import HELP, chosen
 from inference.description import Architecture, ModelDescription
 from inference.grid import Shape
-from inference.segmenter import WEIGHTS, model_folder
 
 FLOAT = 4  # bytes
 _REPEATS = 5
@@ -167,9 +166,8 @@ def _triad_bytes() -> float:
 def main() -> None:
     """Print ceilings and the least time of one window, as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
-    parser.add_argument("--model", help="a folder under weights/ or a path")
-    folder: Path = model_folder(WEIGHTS, parser.parse_args().model)
-    description = ModelDescription.load(folder)
+    parser.add_argument("--model", help=HELP)
+    description = ModelDescription.load(chosen(parser.parse_args().model))
     net, patch = description.architecture, description.patch
     ceilings = measure_ceilings()
     work = layers(net, patch)

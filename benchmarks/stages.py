@@ -29,8 +29,8 @@ from typing import Any
 
 from benchmarks import environment, roofline
 from benchmarks.environment import ROOT
+from benchmarks.models import HELP, chosen
 from inference.description import ModelDescription
-from inference.segmenter import WEIGHTS, model_folder
 from inference.volume import write_atomically
 
 WORK = ROOT / "build" / "stages"
@@ -208,12 +208,12 @@ def main() -> None:
     """Measure, write JSON and Markdown, print the Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description=__doc__)
     parser.add_argument("--case", type=Path, required=True, metavar="X_0000.nii.gz")
-    parser.add_argument("--model", help="a folder under weights/ or a path; default: the default")
+    parser.add_argument("--model", help=HELP)
     parser.add_argument("--device", choices=tuple(_ENGINES), default="cpu")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=WORK / "stages.json")
     options = parser.parse_args()
-    model = model_folder(WEIGHTS, options.model).resolve()
+    model = chosen(options.model)
     document = collect(options.case.resolve(), model, options.device, options.runs)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.out, json.dumps(document, indent=1).encode())

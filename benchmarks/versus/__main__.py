@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.environment import ROOT
+from benchmarks.flare_harness.simulate import TABLE6_SLICES
+from benchmarks.models import HELP, chosen
 from benchmarks.versus import peers, runs, scaling, table
 from benchmarks.versus.tools import BUILD, TOOLS
-from inference.segmenter import WEIGHTS, model_folder
 from inference.volume import write_atomically
 
 WORK = BUILD / "versus"
+PHANTOMS = WORK / "phantoms"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,10 +28,16 @@ def _setup(options: argparse.Namespace) -> int:
     return 0
 
 
+def _phantoms(options: argparse.Namespace) -> int:
+    for slices in options.sizes:
+        print(scaling.phantom_scan(PHANTOMS, slices), flush=True)
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
-    scans = [*options.case, *(scaling.phantom_scan(WORK / "phantoms", n) for n in options.sizes)]
+    scans = [*options.case, *(scaling.phantom_scan(PHANTOMS, n) for n in options.sizes)]
     plan = runs.Plan(
-        scans, options.tools, model_folder(WEIGHTS, options.model), options.runs, options.device,
+        scans, options.tools, chosen(options.model), options.runs, options.device,
         options.minutes, WORK,
     )  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +56,12 @@ def _plot(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versus")
-    actions = parser.add_subparsers(required=True, metavar="setup|run|plot")
+    actions = parser.add_subparsers(required=True, metavar="setup|phantoms|run|plot")
     setup = actions.add_parser("setup", help="install the peers into build/peers/.venv")
     setup.set_defaults(action=_setup)
+    phantoms = actions.add_parser("phantoms", help="write phantom scans, which run else does")
+    phantoms.set_defaults(action=_phantoms)
+    phantoms.add_argument("sizes", type=int, nargs="*", default=TABLE6_SLICES, metavar="SLICES")
     run = actions.add_parser("run", help="run the tools in turn and add to a JSON file")
     run.set_defaults(action=_run)
     run.add_argument(
@@ -59,9 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--sizes", type=int, nargs="+", default=[], metavar="SLICES",
-        help=f"phantoms of 512x512xSLICES; the paper's Table 6: {scaling.TABLE_6}",
+        help=f"phantoms of 512x512xSLICES; the paper's Table 6: {TABLE6_SLICES}",
     )  # fmt: skip
-    run.add_argument("--model", help="a folder under weights/ or a path; default: the default one")
+    run.add_argument("--model", help=HELP)
     run.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     run.add_argument("--runs", type=int, default=1, help="of each tool on each scan (default: 1)")
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -74,5 +84,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())

@@ -16,6 +16,7 @@ from benchmarks.environment import ROOT, describe
 from benchmarks.process import Usage, measure
 from benchmarks.versus.agreement import between
 from benchmarks.versus.tools import TOOLS, Task, case_name, fresh
+from inference.description import ModelDescription
 from inference.volume import read_labels, write_atomically
 
 # Of the memory that is available at the start, what a tool may take before it is stopped.
@@ -61,8 +62,15 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def run(plan: Plan, path: Path) -> dict[str, Any]:
-    """Carry out ``plan``, adding to ``path`` after every run. Returns the whole document."""
+    """Carry out ``plan``, adding to ``path`` after every run. Returns the whole document.
+
+    Raises:
+        ValueError: ``path`` holds runs of another model or device.
+    """
     document = load(path)
+    setting = _setting(plan)
+    if any(run[key] != value for run in document["runs"] for key, value in setting.items()):
+        raise ValueError(f"{path} holds runs of another model or device: name another --out")
     document["machine"] = describe()
     deadline = time.monotonic() + 60 * plan.minutes
     read_device = _device_reader(plan.device)
@@ -75,8 +83,8 @@ def run(plan: Plan, path: Path) -> dict[str, Any]:
         machine = {key: document["machine"][key] for key in ("commit", "processor", "cores")}
         document["runs"].append(
             {
-                "case": case_name(scan), "tool": tool, "device": plan.device,
-                "model": plan.model.name, "voxels": _voxels(scan), **asdict(usage), **machine,
+                "case": case_name(scan), "tool": tool, **setting, "voxels": _voxels(scan),
+                **asdict(usage), **machine,
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
         )  # fmt: skip
@@ -85,6 +93,11 @@ def run(plan: Plan, path: Path) -> dict[str, Any]:
         write_atomically(path, json.dumps(document, indent=1).encode())
         _say(_summary(scan, tool, usage))
     return document
+
+
+def _setting(plan: Plan) -> dict[str, str]:
+    description = ModelDescription.load(plan.model)
+    return {"device": plan.device, "model": description.name, "weights": description.sha256[:12]}
 
 
 def _one(

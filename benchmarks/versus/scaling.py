@@ -7,26 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.flare_harness.simulate import write_scan
 from benchmarks.versus.table import rows
-
-TABLE_6 = (55, 100, 150, 215, 334, 448, 499, 554)
-# The paper does not tell the spacings; these are the project's target case's (z, y, x), mm.
-SPACING_MM = (1.5, 0.8, 0.8)
-PLANE = 512
 
 
 def phantom_scan(folder: Path, slices: int) -> Path:
     """A phantom CT of 512 x 512 x ``slices`` voxels, written once and kept."""
-    path = folder / f"phantom_{slices}_0000.nii.gz"
-    if not path.exists():
-        from examples.phantom import make_phantom
-        from inference.nifti import NiftiHeader
-        from inference.volume import write_image
-
-        folder.mkdir(parents=True, exist_ok=True)
-        phantom = make_phantom((slices, PLANE, PLANE), SPACING_MM, seed=slices)
-        write_image(path, phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
-    return path
+    path = folder / f"phantom_{slices:03d}_0000.nii.gz"
+    return path if path.exists() else write_scan(folder, slices)
 
 
 def series(document: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.flare_harness.simulate import write_scan
+from benchmarks.models import chosen
 from benchmarks.versus import runs, scaling, table, tools
 from benchmarks.versus.agreement import between
 from benchmarks.versus.peers import REQUIREMENTS, pinned
 from examples.phantom import Phantom
+from inference.description import ModelDescription, verified_weights
 from inference.nifti import NiftiHeader
 from inference.volume import read_volume, write_image
 
@@ -92,14 +96,24 @@ def test_scaling_table_and_plot(tmp_path: Path):
 
 
 def test_phantom_scan_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scaling, "PLANE", 32)
-    path = scaling.phantom_scan(tmp_path, 5)
-    assert path.name == "phantom_5_0000.nii.gz"
-    volume = read_volume(path)
-    assert volume.grid.shape == (5, 32, 32)
-    assert volume.grid.spacing == pytest.approx(scaling.SPACING_MM)
-    before = path.stat().st_mtime_ns
-    assert scaling.phantom_scan(tmp_path, 5).stat().st_mtime_ns == before
+    written: list[Path] = []
+
+    def write(folder: Path, slices: int) -> Path:
+        written.append(write_scan(folder, slices, in_plane=32))
+        return written[-1]
+
+    monkeypatch.setattr(scaling, "write_scan", write)
+    path = scaling.phantom_scan(tmp_path, 55)
+    assert read_volume(path).grid.shape == (55, 32, 32)
+    assert scaling.phantom_scan(tmp_path, 55) == path
+    assert written == [path]
+
+
+def test_models_to_choose_from(tmp_path: Path, tiny_model: Path):
+    assert chosen(str(tiny_model)) == tiny_model.resolve()
+    random = ModelDescription.load(chosen("random", tmp_path))
+    assert random.architecture.macs(random.patch) == pytest.approx(119.8e9, rel=1e-3)
+    verified_weights(chosen("random", tmp_path), random)  # made anew, with the same numbers
 
 
 def test_case_names():
@@ -162,6 +176,8 @@ def test_runs_take_turns_and_add_up(
     assert json.loads(path.read_text())["runs"] == document["runs"]
     runs.run(plan, path)
     assert len(runs.load(path)["runs"]) == 12
+    with pytest.raises(ValueError, match="another model or device"):
+        runs.run(replace(plan, device="cuda"), path)
 
 
 @pytest.mark.slow

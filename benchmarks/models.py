@@ -1,0 +1,30 @@
+"""Which model a benchmark runs: an installed one, or random weights of the paper's network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+from inference.segmenter import WEIGHTS, model_folder
+
+RANDOM = "random"
+HELP = (
+    "a folder under weights/, a path to one, or random: the paper's Small network with random "
+    "weights, for times and memory (default: the default model)"
+)
+
+
+def chosen(name: str | None, folder: Path = ROOT / "build" / "models") -> Path:
+    """The folder of the model ``name``; the random one is made below ``folder``.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name != RANDOM:
+        return model_folder(WEIGHTS, name).resolve()
+    from benchmarks.gpu_data import RANDOM as DESCRIPTION
+    from benchmarks.gpu_data import write_random
+
+    shutil.rmtree(folder / RANDOM, ignore_errors=True)
+    return write_random(folder / RANDOM, DESCRIPTION)
