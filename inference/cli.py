@@ -61,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
         help="window step as a fraction of the patch; default: the model's",
     )
     p.add_argument(
+        "--precision",
+        choices=("auto", "f32"),
+        default="auto",
+        help="auto computes in half precision where the device does so natively (default: auto)",
+    )
+    p.add_argument(
         "--resampler",
         choices=("torch", "cupy"),
         default="torch",
@@ -121,7 +127,11 @@ def _segment(args: argparse.Namespace) -> int:
     try:
         if cases:
             segmenter = Segmenter.load(
-                WEIGHTS, args.device, model=args.model, resampler=args.resampler
+                WEIGHTS,
+                args.device,
+                model=args.model,
+                resampler=args.resampler,
+                precision=args.precision,
             )
             options = BatchOptions(args.decode, args.step, args.skip_existing, args.debug)
             Batch(segmenter, options, progress, report).run(cases)

@@ -137,7 +137,7 @@ class ModelDescription:
         patch: window shape (z, y, x) in voxels.
         intensity: normalisation.
         decode: default decoding, ``nearest`` or ``linear``.
-        step: default window step, as a fraction of the patch.
+        step: default window step, as a fraction of the patch; None cuts windows to the patient.
         sha256: of the weights file.
         card: recipe, data, metrics, licence and whatever else the training wrote.
     """
@@ -149,7 +149,7 @@ class ModelDescription:
     patch: Shape
     intensity: Intensity
     decode: Decode
-    step: float
+    step: float | None
     sha256: str
     card: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -161,8 +161,8 @@ class ModelDescription:
             raise ValueError(f"spacing {self.spacing} must be positive")
         if self.decode not in DECODES:
             raise ValueError(f"decode must be one of {', '.join(DECODES)}")
-        if not 0 < self.step <= 1:
-            raise ValueError("step must lie in (0, 1]")
+        if self.step is not None and not 0 < self.step <= 1:
+            raise ValueError("step must lie in (0, 1], or be null")
 
     @classmethod
     def load(cls, folder: Path) -> ModelDescription:
@@ -207,7 +207,7 @@ class ModelDescription:
             patch=_shape(document["patch"]),
             intensity=Intensity(**{k: float(v) for k, v in document["intensity_hu"].items()}),
             decode=document["decode"],
-            step=float(document["step"]),
+            step=None if document["step"] is None else float(document["step"]),
             sha256=str(document["sha256"]),
             card={key: value for key, value in document.items() if key not in known},
         )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from inference.body import BODY_HU, body_mask
 from inference.decode import Decoder
 from inference.description import DECODES, Decode, ModelDescription, verified_weights
-from inference.engines import Array, Engine, choose_device, load_engine
+from inference.engines import Array, Engine, Precision, choose_device, load_engine
 from inference.errors import DeviceError, ModelError
 from inference.grid import Grid, Orientation
 from inference.nifti import NiftiHeader
@@ -65,6 +65,7 @@ class Segmenter:
         *,
         model: str | None = None,
         resampler: str = "torch",
+        precision: Precision = "auto",
     ) -> Segmenter:
         """Load a model.
 
@@ -74,6 +75,8 @@ class Segmenter:
             model: which model of a folder of models; by default the one that its file ``default``
                 names.
             resampler: ``torch`` or ``cupy`` (CUDA only).
+            precision: ``auto`` takes half precision where the device computes it natively (float16
+                on CUDA, bfloat16 on the CPU); ``f32`` does not.
 
         Raises:
             ModelError: no such model, or its files are damaged.
@@ -82,7 +85,7 @@ class Segmenter:
         folder = model_folder(Path(path), model)
         description = ModelDescription.load(folder)
         weights = verified_weights(folder, description)
-        engine = load_engine(description, weights, choose_device(device), resampler)
+        engine = load_engine(description, weights, choose_device(device), resampler, precision)
         return cls(folder, description, engine)
 
     def segment(
@@ -97,7 +100,8 @@ class Segmenter:
         Args:
             image: a file's path, a Volume, or a SimpleITK image.
             decode: ``nearest`` or ``linear``; by default the model's.
-            step: window step as a fraction of the patch, in (0, 1]; by default the model's.
+            step: window step as a fraction of the patch, in (0, 1]; by default the model's, which
+                may be to cut the windows to the patient (:meth:`Placement.fit`).
 
         Raises:
             ScanError: the scan cannot be read or is no CT volume.
@@ -106,7 +110,7 @@ class Segmenter:
         """
         decode = decode or self.description.decode
         step = self.description.step if step is None else step
-        if decode not in DECODES or not 0 < step <= 1:
+        if decode not in DECODES or not (step is None or 0 < step <= 1):
             raise ValueError(f"decode {decode!r} or step {step!r} is out of range")
         clock = _Clock()
         with clock("read"):
@@ -189,7 +193,7 @@ class _Run:
         self._description, self._engine, self._clock = description, engine, clock
         self.windows = 0
 
-    def __call__(self, volume: Volume, decode: Decode, step: float) -> npt.NDArray[np.uint8]:
+    def __call__(self, volume: Volume, decode: Decode, step: float | None) -> npt.NDArray[np.uint8]:
         """Labels (z, y, x) in canonical order."""
         description, engine, clock = self._description, self._engine, self._clock
         image_ZYX, grid = volume.canonical()
@@ -199,11 +203,11 @@ class _Run:
         with clock("body"):
             threshold = description.intensity.normalised(BODY_HU)
             body = body_mask(engine.numpy(image), threshold, description.spacing)
-            mirrors = [mirror_index(n, p) for n, p in zip(shape, description.patch, strict=True)]
+            placement = self._place(body, step)
+            mirrors = [mirror_index(n, m) for n, m in zip(shape, placement.shape, strict=True)]
             for axis, (index, _) in enumerate(mirrors):
                 if len(index) != shape[axis]:
-                    image, body = engine.take(image, index, axis), body.take(index, axis)
-            placement = Placement.plan(body.shape, description.patch, step, body)
+                    image = engine.take(image, index, axis)
         self.windows = placement.count
         inside = tuple(
             slice(before, before + n) for (_, before), n in zip(mirrors, shape, strict=True)
@@ -212,6 +216,14 @@ class _Run:
         self._stream(placement, image, inside, decoder)
         with clock("decode"):
             return decoder.finish()
+
+    def _place(self, body: npt.NDArray[np.bool_], step: float | None) -> Placement:
+        patch = self._description.patch
+        if step is None:
+            return Placement.fit(body, patch, self._description.architecture.divisor)
+        for axis, (n, p) in enumerate(zip(body.shape, patch, strict=True)):
+            body = body.take(mirror_index(n, p)[0], axis)
+        return Placement.plan(body.shape, patch, step, body)
 
     def _stream(
         self, placement: Placement, image: Array, inside: tuple[slice, ...], decoder: Decoder

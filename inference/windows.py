@@ -23,6 +23,8 @@ from inference.grid import Shape
 UNSEEN_LOGIT = -10.0
 # Least weight of a voxel in its window, as a share of the centre's.
 MIN_WEIGHT = 1e-3
+# A window cut to the patient holds at most so many training patches' voxels.
+FIT_PATCHES = 2.5
 
 Array = Any  # numpy.ndarray or torch.Tensor: the caller's engine decides
 
@@ -110,6 +112,37 @@ class Placement:
         )
         return cls(patch, shape, tuple(layer for layer in layers if layer))
 
+    @classmethod
+    def fit(cls, body_ZYX: npt.NDArray[np.bool_], patch: Shape, divisor: Shape) -> Placement:
+        """Cover the patient with as few voxels as possible: windows cut to the patient's size.
+
+        Usually one window. Where that would be larger than :data:`FIT_PATCHES` patches, several,
+        which overlap by a quarter of the patch.
+
+        Args:
+            body_ZYX: True in the patient.
+            patch: the shape (z, y, x) that the network was trained on.
+            divisor: what a window's shape must be divisible by.
+        """
+        first, size = [], []
+        for axis, extent in enumerate(body_ZYX.shape):
+            others = tuple(a for a in range(3) if a != axis)
+            inside = np.flatnonzero(body_ZYX.any(axis=others))
+            start = max(0, int(inside[0]) - divisor[axis] // 2)
+            first.append(start)
+            size.append(min(extent, int(inside[-1]) + 1 + divisor[axis] // 2) - start)
+        window = fitted_window((size[0], size[1], size[2]), patch, divisor)
+        shape = tuple(max(n, w) for n, w in zip(body_ZYX.shape, window, strict=True))
+        starts = []
+        for axis in range(3):
+            extent, length = shape[axis], max(size[axis], window[axis])
+            # What the image is mirrored up to the window lies half on either side.
+            origin = min(first[axis], extent - length)
+            steps = window_starts(length, window[axis], 1 - patch[axis] / window[axis] / 4)
+            starts.append([origin + start for start in steps])
+        layers = tuple(tuple(product((z,), starts[1], starts[2])) for z in starts[0])
+        return cls(window, (shape[0], shape[1], shape[2]), layers)
+
     @property
     def count(self) -> int:
         """Number of windows."""
@@ -118,6 +151,27 @@ class Placement:
     def accumulator_bytes(self, channels: int) -> int:
         """Memory of the accumulator: float32 logits and weights, one window high."""
         return 4 * (channels + 1) * self.patch[0] * prod(self.shape[1:])
+
+
+def fitted_window(size: Shape, patch: Shape, divisor: Shape) -> Shape:
+    """The window that covers ``size`` at the least cost: see :meth:`Placement.fit`.
+
+    Cost is the number of windows times their voxels; of equals, the fewest windows.
+    """
+    best: tuple[int, int, Shape] | None = None
+    for counts in product(range(1, 9), repeat=3):
+        z, y, x = (
+            -(-(n + (k - 1) * (p // 4)) // (k * d)) * d
+            for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
+        )
+        if z * y * x > FIT_PATCHES * prod(patch):
+            continue
+        windows = prod(counts)
+        candidate = (windows * z * y * x, windows, (z, y, x))
+        best = candidate if best is None else min(best, candidate)
+    if best is None:
+        raise ValueError(f"{size} voxels do not fit into 512 windows")
+    return best[2]
 
 
 def box(start: Shape, patch: Shape) -> tuple[slice, slice, slice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from inference.errors import DeviceError
 from inference.grid import Shape
 from inference.resample import Image
 
+Precision = Literal["auto", "f32"]
 Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
 
 
@@ -90,7 +91,11 @@ def choose_device(device: str) -> str:
 
 
 def load_engine(
-    description: ModelDescription, weights: bytes, device: str, resampler: str = "torch"
+    description: ModelDescription,
+    weights: bytes,
+    device: str,
+    resampler: str = "torch",
+    precision: Precision = "auto",
 ) -> Engine:
     """Build the network of ``description`` on the device that :func:`choose_device` named.
 
@@ -99,6 +104,7 @@ def load_engine(
         weights: contents of its safetensors file.
         device: ``openvino``, ``torch-cpu``, ``cuda`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``, for the CUDA route.
+        precision: ``auto`` (half precision where the device has it) or ``f32``.
 
     Raises:
         DeviceError: the resampler does not fit the device or is not installed.
@@ -115,10 +121,10 @@ def load_engine(
     if device == "openvino":
         from inference.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(description, weights)
+        return OpenVinoEngine(description, weights, precision)
     from inference.engines.torch_engine import TorchEngine
 
-    return TorchEngine(description, weights, device.removeprefix("torch-"), resampler)
+    return TorchEngine(description, weights, device.removeprefix("torch-"), resampler, precision)
 
 
 def _driver_present() -> bool:

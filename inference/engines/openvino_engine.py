@@ -13,6 +13,7 @@ from openvino import opset13 as ops
 from safetensors.numpy import load as load_safetensors
 
 from inference.description import Architecture, ModelDescription
+from inference.engines import Precision
 from inference.engines.numpy_arrays import NumpyArrays
 from inference.grid import Shape
 
@@ -22,25 +23,46 @@ NEGATIVE_SLOPE = 0.01
 
 
 class OpenVinoEngine(NumpyArrays):
-    """Runs one window after another on all processors. See :class:`inference.engines.Engine`."""
+    """Runs one window after another on all processors. See :class:`inference.engines.Engine`.
 
-    def __init__(self, description: ModelDescription, weights: bytes) -> None:
-        graph = build_graph(description.architecture, load_safetensors(weights), description.patch)
-        core = ov.Core()
-        core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    Args:
+        description, weights: the model.
+        precision: ``f32``, or ``auto`` for bfloat16 where the processor multiplies it natively.
+    """
+
+    def __init__(
+        self, description: ModelDescription, weights: bytes, precision: Precision = "f32"
+    ) -> None:
+        self._architecture = description.architecture
+        self._weights = load_safetensors(weights)
+        self._core = ov.Core()
+        abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        kind = "bf16" if precision == "auto" and "BF16" in abilities else "f32"
+        self._core.set_property(
+            "CPU", {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "LATENCY"}
+        )
         if cache := cache_folder():
-            core.set_property({"CACHE_DIR": str(cache)})
-        self._request = core.compile_model(graph, "CPU").create_infer_request()
-        self.name = "OpenVINO on CPU"
+            self._core.set_property({"CACHE_DIR": str(cache)})
+        self._requests: dict[Shape, Any] = {}
+        self.name = f"OpenVINO on CPU, {kind}"
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         out = []
         for window_ZYX in windows:
             image = np.ascontiguousarray(window_ZYX)[None, None]
-            self._request.infer([image], share_inputs=True)
+            request = self._compiled(window_ZYX.shape)
+            request.infer([image], share_inputs=True)
             # The request's own output buffer: valid, and free to be overwritten, until the next.
-            out.append(self._request.get_output_tensor(0).data[0])
+            out.append(request.get_output_tensor(0).data[0])
         return out
+
+    def _compiled(self, window: Shape) -> Any:
+        if window not in self._requests:
+            # Each shape holds its own feature maps: keep only the last.
+            self._requests.clear()
+            graph = build_graph(self._architecture, self._weights, window)
+            self._requests[window] = self._core.compile_model(graph, "CPU").create_infer_request()
+        return self._requests[window]
 
     def peak_memory(self) -> int | None:
         return None

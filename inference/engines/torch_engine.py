@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inference.decode import Decoder
 from inference.description import Decode, Intensity, ModelDescription
-from inference.engines import Engine, choose_device, load_engine
+from inference.engines import Engine, Precision, choose_device, load_engine
 from inference.engines.numpy_arrays import NumpyArrays
 from inference.engines.torch_steps import resample_image, torch_decoder
 from inference.grid import Shape
@@ -31,16 +31,22 @@ class TorchEngine:
         description, weights: the model.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``.
+        precision: ``f32``, or ``auto`` for float16 on CUDA.
     """
 
     def __init__(
-        self, description: ModelDescription, weights: bytes, device: str, resampler: str = "torch"
+        self,
+        description: ModelDescription,
+        weights: bytes,
+        device: str,
+        resampler: str = "torch",
+        precision: Precision = "auto",
     ) -> None:
         self._description, self._weights = description, weights
         self.device = torch.device(device)
         self._cuda = self.device.type == "cuda"
         self._resampler = resampler
-        self._type = torch.float16 if self._cuda else torch.float32
+        self._type = torch.float16 if self._cuda and precision == "auto" else torch.float32
         # On CUDA, cuDNN's 3D convolutions in half precision want channels last; on the CPU too,
         # oneDNN's kernels for them are quicker (docs/LOG.md).
         self._format = torch.channels_last_3d

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from math import prod
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.windows import (
+    FIT_PATCHES,
     UNSEEN_LOGIT,
     Accumulator,
     Placement,
@@ -216,3 +218,52 @@ def test_windows_that_agree_come_back_as_they_were(kind: str):
         for start in layer
     }
     np.testing.assert_allclose(streamed(placement, windows, kind), volume, rtol=1e-5, atol=1e-5)
+
+
+BODIES = st.tuples(
+    st.tuples(*[st.integers(1, 70)] * 3), st.tuples(*[st.floats(0, 1)] * 6), st.booleans()
+)
+
+
+@given(BODIES)
+@settings(max_examples=60, deadline=None)
+def test_windows_cut_to_the_patient_cover_the_patient(case):
+    shape, corners, small = case
+    patch, divisor = ((16, 24, 24), (8, 8, 8)) if small else ((32, 32, 48), (4, 8, 16))
+    low, high = (
+        np.array([int(c * (n - 1)) for c, n in zip(part, shape, strict=True)])
+        for part in (corners[:3], corners[3:])
+    )
+    body = np.zeros(shape, bool)
+    body[tuple(slice(a, b + 1) for a, b in zip(*np.sort((low, high), axis=0), strict=True))] = True
+    placement = Placement.fit(body, patch, divisor)
+    assert all(n % d == 0 for n, d in zip(placement.patch, divisor, strict=True))
+    assert prod(placement.patch) <= FIT_PATCHES * prod(patch)
+    assert all(m >= n for n, m in zip(shape, placement.shape, strict=True))
+    seen = np.zeros(placement.shape, bool)
+    for layer in placement.layers:
+        for start in layer:
+            assert all(
+                s >= 0 and s + p <= n
+                for s, p, n in zip(start, placement.patch, placement.shape, strict=True)
+            )
+            seen[box(start, placement.patch)] = True
+    inside = tuple(
+        slice(mirror_index(n, m)[1], mirror_index(n, m)[1] + n)
+        for n, m in zip(shape, placement.shape, strict=True)
+    )
+    assert seen[inside][body].all()
+
+
+def test_one_window_where_the_patient_fits_and_several_where_not():
+    patch, divisor = (80, 96, 96), (16, 16, 16)
+    small = np.zeros((61, 116, 116), bool)
+    small[:, 20:90, 5:110] = True
+    placement = Placement.fit(small, patch, divisor)
+    assert placement.count == 1
+    assert placement.patch == (64, 96, 128)
+    long = np.ones((400, 90, 110), bool)
+    placement = Placement.fit(long, patch, divisor)
+    assert placement.count > 1
+    covered = placement.count * prod(placement.patch)
+    assert covered < 0.5 * Placement.plan((400, 96, 110), patch, 0.5).count * prod(patch)
