@@ -21,7 +21,13 @@ from training.journal import Journal
 from training.loader import Batch, Loader
 from training.loss import counted_pairs, supervised_sum
 from training.optimisation import build_optimizer, rate_factor
-from training.precision import autocast, keep_in_float32, memory_format, training_dtype
+from training.precision import (
+    autocast,
+    images_at_once,
+    keep_in_float32,
+    memory_format,
+    training_dtype,
+)
 from training.processes import Processes
 from training.recipe import Recipe
 from training.store import Store
@@ -167,9 +173,7 @@ class Trainer:
         """Gradients of equation 2 over all processes; returns the loss."""
         counted = counted_pairs(batch.annotated_NC, self.recipe.loss.selected)
         pairs = self.processes.sum(counted.sum().float()).clamp_min(1)
-        # On a CPU images go one by one: instance normalisation of a batch in channels-last order
-        # copies everything twice, which costs more than the batch saves.
-        size = 1 if self.device.type == "cpu" else len(counted)
+        size = images_at_once(self.device, self.dtype, len(counted))
         total = torch.zeros((), device=self.device)
         for first in range(0, len(counted), size):
             part = slice(first, first + size)
