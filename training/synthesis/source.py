@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inference.grid import Shape, Triple
 from inference.labels import NAMES, TUMOR
+from training.coding import TUMOR_BIT
 from training.synthesis.anatomy import MARGIN, Anatomy, build_anatomy
 from training.synthesis.appearance import Appearance, draw_appearance
 from training.synthesis.draw import Draw
@@ -64,22 +65,33 @@ class SyntheticSource:
             annotated: bool (14,), entry c for label c + 1. Classes that the label map lacks are
                 unknown. The tumour is always known: there are those that were put in.
         """
+        image_ZYX, coded_ZYX, annotated = self.sample_coded(generator, patch)
+        organs_ZYX = coded_ZYX & (TUMOR_BIT - 1)
+        return image_ZYX, torch.where(coded_ZYX >= TUMOR_BIT, TUMOR, organs_ZYX), annotated
+
+    def sample_coded(
+        self, generator: torch.Generator, patch: Shape
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`sample`, but with coded labels (:mod:`training.coding`): a tumour's voxels keep
+        the organ that they were drawn in.
+        """
         draw = Draw(generator)
         number = draw.choice(len(self.anatomies))
         anatomy, codes = self.anatomies[number], self._codes[number]
         appearance = draw_appearance(draw, self.device)
         slice_mm = SLICE_MM[draw.choice(len(SLICE_MM))]
         pose = draw_pose(draw, anatomy, patch, self.spacing)
-        image_ZYX, labels_ZYX = self._painted(draw, codes, pose, appearance, slice_mm)
+        image_ZYX, coded_ZYX = self._painted(draw, codes, pose, appearance, slice_mm)
         if draw.chance(self.tumor_chance):
-            image_ZYX, labels_ZYX = add_tumors(image_ZYX, labels_ZYX, generator, self.spacing)
+            image_ZYX, labels = add_tumors(image_ZYX, coded_ZYX, generator, self.spacing)
+            coded_ZYX = coded_ZYX | (labels == TUMOR) * TUMOR_BIT
         image_ZYX = add_table(draw, image_ZYX, self.spacing)
         image_ZYX = add_leads(draw, image_ZYX, self.spacing)
         image_ZYX = add_noise(draw, image_ZYX, self.spacing, slice_mm)
-        cut_field_of_view(draw, image_ZYX, labels_ZYX, self.spacing)
+        cut_field_of_view(draw, image_ZYX, coded_ZYX, self.spacing)
         known = (*anatomy.annotated, TUMOR)
         annotated = torch.tensor([value in known for value in NAMES], device=self.device)
-        return image_ZYX.clamp_(-1024, 3071), labels_ZYX, annotated
+        return image_ZYX.clamp_(-1024, 3071), coded_ZYX, annotated
 
     def _painted(
         self, draw: Draw, codes: Tensor, pose: Pose, appearance: Appearance, slice_mm: float

@@ -1,0 +1,76 @@
+"""Synthetic patches, and synthetic tumours in real ones, among the batches of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference.description import Intensity
+from inference.labels import TUMOR
+from training.coding import TUMOR_BIT
+from training.loader import Batch
+from training.synthesis.source import SyntheticSource
+from training.synthetic_tumor import add_tumors
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Replaces some of a batch's patches by synthetic ones and draws tumours into some others.
+
+    What happens to a patch depends on (seed, step, rank, place in the batch) alone, so that a run
+    can be resumed.
+
+    Attributes:
+        source: of synthetic patches, on the batches' device and at the recipe's spacing.
+        intensity: normalisation of the batches.
+        share: of patches that are replaced.
+        tumor_share: of the remaining real patches with annotated tumours that get further ones.
+            Where a scan's tumours are unknown nothing is added (:mod:`training.synthetic_tumor`).
+        seed, rank: of the run and of this process.
+    """
+
+    source: SyntheticSource
+    intensity: Intensity
+    share: float
+    tumor_share: float = 0.0
+    seed: int = 0
+    rank: int = 0
+
+    def mixed(self, step: int, batch: Batch) -> Batch:
+        """The batch of a step with synthetic content; the given one is not changed.
+
+        Raises:
+            ValueError: the batch has channels beside the CT (a cascade's second network).
+        """
+        if batch.image_NCZYX.shape[1] != 1:
+            raise ValueError("a cascade's second network cannot be trained on synthetic patches")
+        image = batch.image_NCZYX.clone()
+        labels, annotated = batch.labels_NZYX.clone(), batch.annotated_NC.clone()
+        patch = (labels.shape[1], labels.shape[2], labels.shape[3])
+        threshold = self.share + self.tumor_share * (1 - self.share)
+        for n in range(len(labels)):
+            seed = np.random.SeedSequence((self.seed, step, self.rank, n)).generate_state(1)[0]
+            generator = torch.Generator(labels.device).manual_seed(int(seed))
+            point = float(torch.rand((), generator=generator, device=labels.device))
+            if point < self.share:
+                hounsfield, labels[n], annotated[n] = self.source.sample_coded(generator, patch)
+                image[n, 0] = self._normalised(hounsfield)
+            elif point < threshold and annotated[n, TUMOR - 1]:
+                image[n, 0], labels[n] = self._with_tumors(image[n, 0], labels[n], generator)
+        return Batch(image, labels, annotated)
+
+    def _with_tumors(
+        self, image_ZYX: Tensor, coded_ZYX: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        hounsfield = image_ZYX * self.intensity.std + self.intensity.mean
+        organs = coded_ZYX & (TUMOR_BIT - 1)
+        labels = torch.where(coded_ZYX >= TUMOR_BIT, TUMOR, organs)
+        drawn, labels = add_tumors(hounsfield, labels, generator, self.source.spacing)
+        return self._normalised(drawn), organs | (labels == TUMOR) * TUMOR_BIT
+
+    def _normalised(self, hounsfield: Tensor) -> Tensor:
+        hu = self.intensity
+        return (hounsfield.clamp(hu.lower, hu.upper) - hu.mean) / hu.std
