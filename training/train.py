@@ -12,11 +12,12 @@ from pathlib import Path
 
 from inference.errors import AbdoboxError
 from training import checkpoint
+from training.limits import Limits
 from training.processes import Processes
 from training.recipe import load_recipe
 from training.report import Emissions, write_report
 from training.store import Store
-from training.trainer import Limits, Trainer
+from training.trainer import Trainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from inference.network import UNet
 from training import checkpoint
 from training.average import Average
 from training.journal import Journal
+from training.limits import Limits, Position
 from training.loader import Batch, Loader
 from training.loss import counted_pairs, supervised_sum
 from training.optimisation import build_optimizer, rate_factor
@@ -37,31 +37,6 @@ from training.weights import build_network, inference_weights
 # Steps over which the journal averages, and seconds between two checkpoints.
 JOURNAL_STEPS = 20
 CHECKPOINT_SECONDS = 180.0
-
-
-@dataclass
-class Position:
-    """How far a training has come; ``seconds`` counts over all its sittings."""
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -math.inf
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop, and what the learning rate follows.
-
-    Attributes:
-        minutes: stop after so long in this sitting.
-        schedule_minutes: length of the whole training in minutes, which the learning rate follows
-            instead of the number of steps; for machines whose speed is not known beforehand.
-        steps: stop at this step, short of the recipe's end (for tests).
-    """
-
-    minutes: float = math.inf
-    schedule_minutes: float | None = None
-    steps: int | None = None
 
 
 @dataclass
@@ -115,7 +90,7 @@ class Trainer:
         begun, before = time.monotonic(), self.position.seconds
         saved, sums = begun, _Sums()
         for batch in self.loader.batches(self.position.step):
-            progress = self.progress(limits)
+            progress = limits.progress(self.position, self.recipe.steps)
             elapsed = time.monotonic() - begun
             stop = self.stop_asked or progress >= 1 or elapsed >= 60 * limits.minutes
             stop = stop or self.position.step == limits.steps
@@ -134,16 +109,11 @@ class Trainer:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self.save(checkpoint.LAST)
                 saved = time.monotonic()
+        progress = limits.progress(self.position, self.recipe.steps)
         if sums.steps:
-            self._report(sums, self.progress(limits))
+            self._report(sums, progress)
         self.save(checkpoint.LAST)
-        return self.progress(limits) >= 1
-
-    def progress(self, limits: Limits) -> float:
-        """Share of the training that is done, 0 to 1."""
-        if limits.schedule_minutes is not None:
-            return min(self.position.seconds / (60 * limits.schedule_minutes), 1.0)
-        return min(self.position.step / self.recipe.steps, 1.0)
+        return progress >= 1
 
     def step(self, batch: Batch, progress: float) -> float:
         """One optimiser step on this process's share of a batch.

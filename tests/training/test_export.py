@@ -15,8 +15,9 @@ from inference.network import UNet
 from training import __main__ as cli
 from training import ablation, cascade, export, report
 from training.evaluate import write_metrics
+from training.limits import Limits
 from training.processes import Processes
-from training.trainer import Limits, Trainer
+from training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

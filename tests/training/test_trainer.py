@@ -13,10 +13,11 @@ from small_store import make_store, small_recipe
 
 from training import checkpoint
 from training.journal import read_journal
+from training.limits import Limits, Position
 from training.processes import Processes
 from training.recipe import Augmentation
 from training.store import Store
-from training.trainer import Limits, Trainer
+from training.trainer import Trainer
 from training.validate import quick_dice
 from training.weights import build_network, inference_weights
 
@@ -62,11 +63,18 @@ def test_stops_after_the_minutes_with_a_checkpoint(tmp_path):
     assert checkpoint.load(tmp_path / "run" / checkpoint.LAST)["position"]["step"] == 0
 
 
-def test_schedule_can_follow_time(tmp_path):
+def test_progress_follows_steps_or_time():
+    position = Position(step=25, seconds=90)
+    assert Limits().progress(position, 100) == pytest.approx(0.25)
+    assert Limits(schedule_minutes=3).progress(position, 100) == pytest.approx(0.5)
+    assert Limits(schedule_minutes=1).progress(position, 100) == 1
+
+
+def test_a_request_to_stop_is_heard(tmp_path):
     run = trainer(tmp_path)
-    run.position.seconds = 90
-    assert run.progress(Limits(schedule_minutes=3)) == pytest.approx(0.5)
-    assert run.progress(Limits()) == 0
+    run.stop()
+    assert not run.train(Limits()) and run.position.step == 0
+    assert (tmp_path / "run" / checkpoint.LAST).exists()
 
 
 def test_checkpoints_survive_a_crash_while_writing(tmp_path, monkeypatch):
