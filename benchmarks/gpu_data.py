@@ -36,7 +36,7 @@ RANDOM = ModelDescription(
     patch=(128, 128, 128),
     intensity=Intensity(lower=-160.0, upper=240.0, mean=80.0, std=60.0),
     decode="linear",
-    step=0.5,
+    step=None,
     sha256="",
     card={"licence": "none: random numbers"},
 )

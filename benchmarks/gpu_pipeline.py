@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -16,22 +17,26 @@ from benchmarks.gpu_bench import Bench, Row
 from benchmarks.gpu_data import scan, usual_scan
 from benchmarks.gpu_meter import memory, synchronize
 from inference import segmenter as segmenter_module
-from inference.description import DECODES
-from inference.engines.torch_engine import TorchEngine
+from inference.description import Decode
+from inference.engines import Precision
 from inference.labels import NAMES
 from inference.segmenter import Segmentation, Segmenter
 from inference.volume import Volume
 
+# Decoding and window step; None is the model's own.
+_WAYS: tuple[tuple[Decode, float | None], ...] = (
+    ("nearest", None), ("linear", None), ("linear", 0.5),
+)  # fmt: skip
 # Voxels that may differ in :func:`limits`: other batches let cuDNN choose other algorithms.
 _DIFFER = 5e-3
 # Device memory that torch is given in :func:`limits`, MB.
-_LIMITS_MB = (4000, 2000, 1500, 1000, 700, 400, 150, 20)
+_LIMITS_MB = (4000, 2000, 1000, 700, 400, 100, 5)
 
 
-def load(bench: Bench, resampler: str = "torch") -> Segmenter:
+def load(bench: Bench, resampler: str = "torch", precision: Precision = "auto") -> Segmenter:
     """The benchmark's model on its device."""
     device = bench.device if bench.cuda else "torch-cpu"
-    return Segmenter.load(bench.model, device, resampler=resampler)
+    return Segmenter.load(bench.model, device, resampler=resampler, precision=precision)
 
 
 @contextmanager
@@ -53,33 +58,33 @@ def stages(bench: Bench) -> Iterator[Row]:
     """Seconds per stage and peak memory of a usual scan and of one of 1000 slices."""
     from benchmarks.gpu_correctness import has_cupy
 
-    device = torch.device(bench.device)
     sizes = ((60, 128),) if bench.quick else ((300, 512), (1000, 512))
     resamplers = ("torch", "cupy") if bench.cuda and has_cupy() else ("torch",)
     for slices, in_plane in sizes:
         volume = usual_scan(slices, in_plane)
         for resampler in resamplers:
             segmenter = load(bench, resampler)
-            for decode in DECODES:
+            for decode, step in _WAYS:
+                run = partial(segmenter.segment, volume, decode=decode, step=step)
                 yield {
                     "scan": f"{in_plane}x{in_plane}x{slices}",
                     "resampler": resampler,
                     "decode": decode,
-                    **_stages(segmenter, volume, decode, bench, device),
+                    "step": step or "model's",
+                    **_stages(run, 1 if bench.quick or slices > 300 else 3, bench),
                 }
 
 
-def _stages(
-    segmenter: Segmenter, volume: Volume, decode: str, bench: Bench, device: torch.device
-) -> Row:
+def _stages(run: Callable[[], Segmentation], repeats: int, bench: Bench) -> Row:
+    device = torch.device(bench.device)
     totals = []
     with memory(device, bench.gpu) as peak:
-        for _ in range(1 if bench.quick or volume.grid.shape[0] > 300 else 3):
+        for _ in range(repeats):
             start = time.perf_counter()
-            segmenter.segment(volume, decode=decode)  # type: ignore[arg-type]
+            run()
             totals.append(time.perf_counter() - start)
     with honest_clock(device):
-        result = segmenter.segment(volume, decode=decode)  # type: ignore[arg-type]
+        result = run()
     return {
         "windows": result.windows,
         "first_s": totals[0],
@@ -126,13 +131,8 @@ def _milliseconds(source: torch.Tensor, device: torch.device) -> float:
 def precision(bench: Bench) -> Iterator[Row]:
     """DSC between half precision and float32 on the device, whole scan."""
     volume = usual_scan(60, 128) if bench.quick else usual_scan(200, 256)
-    segmenter = load(bench)
-    usual = segmenter.segment(volume)
-    engine = segmenter.engine
-    assert isinstance(engine, TorchEngine)
-    engine._network.float()
-    engine._type = torch.float32
-    strict = segmenter.segment(volume)
+    usual = load(bench).segment(volume)
+    strict = load(bench, precision="f32").segment(volume)
     yield from compare(usual, strict)
 
 
@@ -161,7 +161,7 @@ def limits(bench: Bench) -> Iterator[Row]:
     device = torch.device(bench.device)
     wide = 320 if bench.quick else 400
     volume = scan((60, wide, wide), (4.0, 560 / wide, 560 / wide))
-    wanted = load(bench).segment(volume)
+    wanted = load(bench).segment(volume, step=0.5)
     total = torch.cuda.get_device_properties(device).total_memory
     for limit in _LIMITS_MB:
         torch.cuda.empty_cache()
@@ -180,7 +180,7 @@ def _limited(
         segmenter = load(bench)
         with memory(device, bench.gpu) as peak:
             start = time.perf_counter()
-            result = segmenter.segment(volume)
+            result = segmenter.segment(volume, step=0.5)
             row["seconds"] = time.perf_counter() - start
         differ = float((result.labels != wanted.labels).mean())
         row |= {"differ": differ, "ok": differ < _DIFFER, "batch": segmenter.engine.batch}

@@ -176,12 +176,16 @@ def test_stages_wait_for_the_device(bench: Bench, monkeypatch: pytest.MonkeyPatc
     waits = []
     monkeypatch.setattr(gpu_pipeline, "synchronize", waits.append)
     rows = list(gpu_pipeline.stages(bench))
-    assert [row["decode"] for row in rows] == ["nearest", "linear"]
+    assert [(row["decode"], row["step"]) for row in rows] == [
+        ("nearest", "model's"),
+        ("linear", "model's"),
+        ("linear", 0.5),
+    ]
     for row in rows:
         assert row["windows"] >= 1
         assert {"resample_s", "network_s", "decode_s", "accumulate_s"} <= row.keys()
     # Only the timed run waits after each of its stages; the totals are those of a usual run.
-    assert len(waits) >= 2 * 5
+    assert len(waits) >= 3 * 5
 
 
 def test_precision_and_copies(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +52,16 @@ def on_cpu(tiny_model: Path) -> Segmenter:
 
 
 @pytest.fixture
-def scarce() -> Iterator[None]:
-    """Leaves torch 1 MB of device memory."""
+def leave() -> Iterator[Callable[[float], None]]:
+    """A function that leaves torch so many MB of device memory beside what it holds already."""
     total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(2**20 / total, CUDA)
-    yield
+
+    def limit(mb: float) -> None:
+        torch.cuda.empty_cache()
+        share = (torch.cuda.memory_reserved(CUDA) + mb * 2**20) / total
+        torch.cuda.set_per_process_memory_fraction(share, CUDA)
+
+    yield limit
     torch.cuda.set_per_process_memory_fraction(1.0, CUDA)
 
 
@@ -111,18 +115,25 @@ def test_no_window_is_lost_when_a_batch_does_not_fit(on_cuda: Segmenter, volume:
 
     engine._network.forward = small_only  # type: ignore[method-assign]
     engine.batch = 8
-    result = on_cuda.segment(volume)
+    result = on_cuda.segment(volume)  # 16 windows in a layer: two batches of 8
     assert engine.batch <= 2
     assert disagreement(result.labels, usual.labels) < 1e-3
 
 
 def test_scarce_memory_falls_back_and_says_so(
-    on_cpu: Segmenter, tiny_model: Path, volume: Volume, scarce: None
+    on_cuda: Segmenter, on_cpu: Segmenter, volume: Volume, leave: Callable[[float], None]
 ) -> None:
-    segmenter = Segmenter.load(tiny_model, "cuda")
-    result = segmenter.segment(volume)
+    leave(2)
+    result = on_cuda.segment(volume)
     assert any("ran out of memory" in warning for warning in result.warnings)
     assert disagreement(result.labels, on_cpu.segment(volume).labels) < 1e-2
+
+
+def test_no_memory_for_the_model(
+    tiny_model: Path, volume: Volume, leave: Callable[[float], None]
+) -> None:
+    leave(0)
+    assert Segmenter.load(tiny_model, "cuda").segment(volume).labels.shape == volume.grid.shape
 
 
 def test_device_that_is_not_there() -> None:
