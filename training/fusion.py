@@ -111,7 +111,9 @@ def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> npt.N
         choices: for each label value the source; sources that the case lacks add nothing.
         drop_specks: keep only the main pieces of pseudo-labelled organs.
     """
-    files = {source: read_flare_labels(path)[0] for source, path in case.labels.items()}
+    wanted = {choice.source for choice in choices.values()}
+    used = [source for source in case.labels if source in wanted] or list(case.labels)[:1]
+    files = {source: read_flare_labels(case.labels[source])[0] for source in used}
     filled = [v for v, c in choices.items() if c.rule != GROUND_TRUTH]
     drawn = [v for v, c in choices.items() if c.rule == GROUND_TRUTH and v != TUMOR]
     maps = {

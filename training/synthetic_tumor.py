@@ -29,8 +29,9 @@ SITES: dict[int, float] = {
 MEDIAN_MM, SPREAD, SMALLEST_MM, LARGEST_MM = 22.0, 0.65, 5.0, 80.0
 # Largest diameter relative to that of a ball of the organ's volume: a tumour seldom fills it.
 ORGAN_SHARE = 0.8
-# HU that count as soft tissue: where a tumour may start and into which it may grow.
+# HU that count as soft tissue, where a tumour may start, and as fat, into which it may grow.
 SOFT_HU = (-160.0, 260.0)
+FAT_HU = (-160.0, 20.0)
 # Shares of tumour in a voxel below this are none.
 FAINTEST = 0.03
 # At most this many in one patch; the smaller numbers are more frequent.
@@ -96,15 +97,16 @@ def add_tumor(
     diameter = min(max(draw.lognormal(MEDIAN_MM, SPREAD), SMALLEST_MM), LARGEST_MM, limit)
     box, level = _shape(draw, middle, diameter / 2, image_ZYX.shape, spacing)
     around = image_ZYX[box]
-    # Growth is confined to its organ and, unless it stays inside, to fat and muscle around it.
-    room = (labels_ZYX[box] == site) | (labels_ZYX[box] == TUMOR)
+    # Growth is confined to its organ and, unless it stays inside, the fat around it.
+    room = (labels_ZYX[box] == TUMOR) | ((labels_ZYX[box] == site) & (site != BACKGROUND))
     if site == BACKGROUND or draw.chance(0.5):
-        room |= (labels_ZYX[box] == BACKGROUND) & soft[box]
+        smooth = _averaged(around)
+        room |= (labels_ZYX[box] == BACKGROUND) & (smooth > FAT_HU[0]) & (smooth < FAT_HU[1])
     border_mm = max(draw.uniform(0.4, 1.6), 0.25 * min(spacing))
     weight = torch.sigmoid((1 - level) * (diameter / 2 / border_mm)) * room
     weight[weight < FAINTEST] = 0
     tissue = around[home[box]]
-    look = _drawn_look(draw, float(tissue.median()), site)
+    look = _drawn_look(draw, float(tissue.median()), site, diameter)
     painted = _painted(draw, look, level, around, spacing)
     image, labels = image_ZYX.clone(), labels_ZYX.clone()
     image[box] = around + weight * (painted - around)
@@ -164,15 +166,16 @@ def _shape(
     return box, level + roughness * bumps + 0.4 * roughness * details
 
 
-def _drawn_look(draw: Draw, host: float, site: int) -> Look:
+def _drawn_look(draw: Draw, host: float, site: int, diameter: float) -> Look:
     """Contrast to the host tissue of ``host`` HU.
 
     Without contrast agent (a host below about 65 HU) tumours hardly differ from it; with it most
-    are darker, some brighter, some have a bright rim or a dead core.
+    are darker, some brighter, some have a bright rim or a dead core. What is small (``diameter`` in
+    mm) is called a tumour only if it stands out.
     """
     enhanced = host > 65
     strongest = 60.0 if enhanced else 22.0
-    difference = draw.uniform(8, strongest)
+    difference = draw.uniform(8, strongest) + 50 / diameter
     if site == BACKGROUND:
         body = draw.uniform(30, 110)
     elif draw.chance(0.25):
@@ -197,5 +200,9 @@ def _painted(draw: Draw, look: Look, level: Tensor, around: Tensor, spacing: Tri
     outer = torch.sigmoid((level - 1 + look.rim_share) / 0.05)
     hounsfield = look.body + (look.core - look.body) * inner + (look.rim - look.body) * outer
     hounsfield = hounsfield + look.unevenness * draw.smooth(shape, spacing, 6.0)[0]
-    blurred = F.avg_pool3d(around[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-    return hounsfield + (around - blurred).clamp(-40, 40)
+    return hounsfield + (around - _averaged(around)).clamp(-40, 40)
+
+
+def _averaged(image_ZYX: Tensor) -> Tensor:
+    """Mean over 3x3x3 voxels."""
+    return F.avg_pool3d(image_ZYX[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
