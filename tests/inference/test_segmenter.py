@@ -163,10 +163,11 @@ def test_equals_the_slow_way(
 
     monkeypatch.setattr(module, "body_mask", lambda image, *_: np.ones(image.shape, bool))
     phantom = make_phantom(*SHAPES[name], seed=5)
-    logits = slow_logits(Segmenter.load(tiny_model, "cpu"), phantom, 0.5)
+    logits = slow_logits(Segmenter.load(tiny_model, "cpu", precision="f32"), phantom, 0.5)
     expected = winners(enlarged(logits, phantom.grid.shape).astype(np.float32))
     volume = Volume.of_array(phantom.image_ZYX, phantom.grid)
-    result = Segmenter.load(tiny_model, device).segment(volume, decode="linear", step=0.5)
+    segmenter = Segmenter.load(tiny_model, device, precision="f32")
+    result = segmenter.segment(volume, decode="linear", step=0.5)
     assert len(np.unique(expected)) > 5
     assert (result.labels == expected).mean() > (0.9999 if device == "cpu" else 0.998)
 
@@ -182,6 +183,20 @@ def test_decode_and_step_are_the_callers_or_the_models(
     np.testing.assert_array_equal(by_default.labels, named.labels)
     assert by_default.windows == named.windows < linear.segment(volume).windows
     assert (linear.segment(volume).labels != by_default.labels).any()
+
+
+def test_windows_cut_to_the_patient(make_model: Callable[..., Path], phantom: Phantom):
+    """Fewer windows, one label for every voxel, and the same in every orientation."""
+    segmenter = Segmenter.load(make_model("fit", step=None), "cpu")
+    result = segmenter.segment(Volume.of_array(phantom.image_ZYX, phantom.grid))
+    sliding = segmenter.segment(Volume.of_array(phantom.image_ZYX, phantom.grid), step=0.5)
+    assert result.windows < sliding.windows
+    assert len(np.unique(result.labels)) > 5
+    turned = (0.0, -1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0)
+    voxels, grid = reoriented(phantom.image_ZYX, phantom.grid, turned)
+    expected, _ = reoriented(result.labels, phantom.grid, turned)
+    again = segmenter.segment(Volume.of_array(voxels, grid))
+    np.testing.assert_array_equal(again.labels, expected)
 
 
 @pytest.mark.parametrize(
