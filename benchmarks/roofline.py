@@ -22,7 +22,8 @@ from benchmarks.models import HELP, chosen
 from inference.description import Architecture, ModelDescription
 from inference.grid import Shape
 
-FLOAT = 4  # bytes
+# Bytes of a value by the engine's precision.
+VALUE_BYTES = {"f32": 4, "bf16": 2}
 _REPEATS = 5
 _MATRIX = 2048
 _TRIAD_FLOATS = 1 << 25  # three arrays of 128 MiB: far beyond any cache
@@ -54,22 +55,30 @@ class Layer:
         return 2 * self.weights * self.visits
 
     @property
-    def bytes(self) -> int:
-        """Every float32 map and weight moved once per pass over it."""
+    def moved(self) -> int:
+        """Values moved: every map and weight once per pass over it."""
         passes = 3 if self.normalised else 1
-        return FLOAT * (self.read + passes * self.written + self.weights)
+        return self.read + passes * self.written + self.weights
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Measured limits of a machine: float32 FLOP/s and bytes/s of main memory, all cores."""
+    """Measured limits of a machine, all cores.
+
+    Attributes:
+        flops_per_s: of a large product in the network's precision.
+        bytes_per_s: of main memory.
+        value_bytes: of a value in the network's precision.
+    """
 
     flops_per_s: float
     bytes_per_s: float
+    value_bytes: int
 
     def seconds(self, layer: Layer) -> float:
         """Least time of a layer."""
-        return max(layer.flops / self.flops_per_s, layer.bytes / self.bytes_per_s)
+        moving = layer.moved * self.value_bytes / self.bytes_per_s
+        return max(layer.flops / self.flops_per_s, moving)
 
 
 def layers(net: Architecture, patch: Shape) -> list[Layer]:
@@ -107,10 +116,16 @@ def least_seconds(net: Architecture, patch: Shape, ceilings: Ceilings) -> float:
     return sum(ceilings.seconds(layer) for layer in layers(net, patch))
 
 
-def measure_ceilings() -> Ceilings:
-    """Best of some repeats of a large matrix product (OpenVINO and NumPy) and of a triad."""
-    flops = max(_openvino_flops(), _numpy_flops())
-    return Ceilings(flops, _triad_bytes())
+def measure_ceilings(precision: str) -> Ceilings:
+    """Best of some repeats of a large product and of a triad.
+
+    Args:
+        precision: ``f32`` or ``bf16``, in which OpenVINO multiplies; NumPy tries too at ``f32``.
+    """
+    flops = _openvino_flops(precision)
+    if precision == "f32":
+        flops = max(flops, _numpy_flops())
+    return Ceilings(flops, _triad_bytes(), VALUE_BYTES[precision])
 
 
 def _best(work: Callable[[], object]) -> float:
@@ -129,7 +144,7 @@ def _numpy_flops() -> float:
     return float(2 * _MATRIX**3 / _best(lambda: np.matmul(a, a, out=out)))
 
 
-def _openvino_flops() -> float:
+def _openvino_flops(precision: str) -> float:
     """A 1x1x1 convolution as large as the matrix product, by the engine that runs the network."""
     import openvino as ov
     from openvino import opset13 as ops
@@ -140,7 +155,8 @@ def _openvino_flops() -> float:
     zero, one = [0, 0, 0], [1, 1, 1]
     model = ov.Model([ops.convolution(image, kernel, one, zero, zero, one)], [image])
     core = ov.Core()
-    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    core.set_property("CPU", hints)
     request = core.compile_model(model, "CPU").create_infer_request()
     data = np.ones(image.get_output_shape(0), np.float32)
     return float(2 * _MATRIX**3 / _best(lambda: request.infer([data], share_inputs=True)))
@@ -160,25 +176,31 @@ def _triad_bytes() -> float:
 
     with ThreadPoolExecutor(threads) as pool:
         best = _best(lambda: list(pool.map(part, edges[:-1], edges[1:])))
-    return 3 * FLOAT * _TRIAD_FLOATS / best
+    return 3 * 4 * _TRIAD_FLOATS / best
+
+
+def figures(net: Architecture, window: Shape, windows: int, ceilings: Ceilings) -> dict[str, float]:
+    """Ceilings, work and least time of ``windows`` windows of one shape, as JSON values."""
+    work = layers(net, window)
+    return {
+        "peak_gflops_per_s": ceilings.flops_per_s / 1e9,
+        "bandwidth_gbytes_per_s": ceilings.bytes_per_s / 1e9,
+        "gflop": windows * sum(layer.flops for layer in work) / 1e9,
+        "gbyte": windows * sum(layer.moved for layer in work) * ceilings.value_bytes / 1e9,
+        "least_s": windows * least_seconds(net, window, ceilings),
+    }
 
 
 def main() -> None:
-    """Print ceilings and the least time of one window, as JSON."""
+    """Print ceilings and the least time of one window of the training patch, as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
     parser.add_argument("--model", help=HELP)
-    description = ModelDescription.load(chosen(parser.parse_args().model))
+    parser.add_argument("--precision", choices=tuple(VALUE_BYTES), default="f32")
+    options = parser.parse_args()
+    description = ModelDescription.load(chosen(options.model))
     net, patch = description.architecture, description.patch
-    ceilings = measure_ceilings()
-    work = layers(net, patch)
-    figures = {
-        "gflops_per_s": ceilings.flops_per_s / 1e9,
-        "gbytes_per_s": ceilings.bytes_per_s / 1e9,
-        "gflop_per_window": sum(layer.flops for layer in work) / 1e9,
-        "gbyte_per_window": sum(layer.bytes for layer in work) / 1e9,
-        "least_s_per_window": least_seconds(net, patch, ceilings),
-    }
-    print(json.dumps(figures, indent=1))
+    ceilings = measure_ceilings(options.precision)
+    print(json.dumps(figures(net, patch, 1, ceilings), indent=1))
 
 
 if __name__ == "__main__":

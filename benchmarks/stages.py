@@ -5,9 +5,10 @@
 Fresh processes, the median of ``--runs`` each:
 
 - the interpreter's bare start (``python -c pass``);
-- a probe that times importing, then loading and compiling the model;
+- a probe that times importing, then loading the model;
 - ``python -m inference`` on the scan (cold) and on a folder that holds it twice, whose second case
-  (warm) finds everything loaded and its scan read ahead. Stages are those of ``--report``;
+  (warm) finds everything loaded, the network compiled (cold, that is part of the network's stage)
+  and its scan read ahead. Stages are those of ``--report``;
 - ``-X importtime``, for the share of each package in importing (it slows importing down).
 
 What the stages leave of the wall time is given as it is: inside the case (work between the clocks)
@@ -30,8 +31,11 @@ from typing import Any
 from benchmarks import environment, roofline
 from benchmarks.environment import ROOT
 from benchmarks.models import HELP, chosen
+from inference.body import BODY_HU, body_mask
 from inference.description import ModelDescription
-from inference.volume import write_atomically
+from inference.resample import resample_image
+from inference.volume import read_volume, write_atomically
+from inference.windows import Placement, mirror_index
 
 WORK = ROOT / "build" / "stages"
 IN_CASE = ("resample", "body", "network", "accumulate", "decode", "orient")
@@ -78,7 +82,7 @@ def interpreter_start() -> float:
 
 
 def import_and_load(model: Path, device: str) -> tuple[float, float]:
-    """Seconds of importing, and of loading and compiling, in a fresh process."""
+    """Seconds of importing, and of loading the model, in a fresh process."""
     imports = _IMPORTS.format(engine=_ENGINES[device])
     code = _PROBE.format(imports=imports, model=str(model), device=device)
     result = subprocess.run(
@@ -149,26 +153,43 @@ def collect(scan: Path, model: Path, device: str, runs: int) -> dict[str, Any]:
         "cold_s": medians(cold), "warm_s": medians(warm), "import_s": import_shares(device),
     }  # fmt: skip
     if device == "cpu":
-        document["roofline"] = _roofline(description, windows, document["cold_s"]["network"])
+        document["roofline"] = _roofline(
+            scan, description, windows, report["engine"], document["warm_s"]["network"]
+        )
     return document
 
 
-def _roofline(description: ModelDescription, windows: int, network_s: float) -> dict[str, float]:
-    net, patch = description.architecture, description.patch
-    ceilings = roofline.measure_ceilings()
-    work = roofline.layers(net, patch)
-    least = windows * roofline.least_seconds(net, patch, ceilings)
-    flops = windows * sum(layer.flops for layer in work)
+def _roofline(
+    scan: Path, description: ModelDescription, windows: int, engine: str, network_s: float
+) -> dict[str, Any]:
+    precision = "bf16" if engine.endswith("bf16") else "f32"
+    placement = windows_of(scan, description)
+    if placement.count != windows:
+        raise RuntimeError(f"the run took {windows} windows, not {placement.count}")
+    ceilings = roofline.measure_ceilings(precision)
+    found = roofline.figures(description.architecture, placement.patch, windows, ceilings)
     return {
-        "peak_gflops_per_s": ceilings.flops_per_s / 1e9,
-        "bandwidth_gbytes_per_s": ceilings.bytes_per_s / 1e9,
-        "gflop": flops / 1e9,
-        "gbyte": windows * sum(layer.bytes for layer in work) / 1e9,
-        "least_s": least,
+        **found,
+        "precision": precision,
+        "window_zyx": placement.patch,
         "measured_s": network_s,
-        "reached_gflops_per_s": flops / network_s / 1e9,
-        "share_of_roofline": least / network_s,
+        "reached_gflops_per_s": found["gflop"] / network_s,
+        "share_of_roofline": found["least_s"] / network_s,
     }
+
+
+def windows_of(scan: Path, description: ModelDescription) -> Placement:
+    """The windows of a scan with the model's own step."""
+    image_ZYX, grid = read_volume(scan).canonical()
+    shape = grid.resampled_shape(description.spacing)
+    image = resample_image(image_ZYX, description.intensity, shape)
+    body = body_mask(image, description.intensity.normalised(BODY_HU), description.spacing)
+    patch = description.patch
+    if description.step is None:
+        return Placement.fit(body, patch, description.architecture.divisor)
+    for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
+        body = body.take(mirror_index(n, p)[0], axis)
+    return Placement.plan(body.shape, patch, description.step, body)
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -194,8 +215,8 @@ def markdown(document: dict[str, Any]) -> str:
     if roof := document.get("roofline"):
         lines += [
             "",
-            f"Roofline: peak {roof['peak_gflops_per_s']:.0f} GFLOP/s (float32 matrix product), "
-            f"memory {roof['bandwidth_gbytes_per_s']:.1f} GB/s (triad); the network's "
+            f"Roofline ({roof['precision']}): peak {roof['peak_gflops_per_s']:.0f} GFLOP/s, memory "
+            f"{roof['bandwidth_gbytes_per_s']:.1f} GB/s (triad); the warm network's "
             f"{roof['gflop']:.0f} GFLOP and {roof['gbyte']:.1f} GB need at least "
             f"{roof['least_s']:.2f} s, took {roof['measured_s']:.2f} s "
             f"({roof['reached_gflops_per_s']:.0f} GFLOP/s): {roof['share_of_roofline']:.0%} of the "

@@ -22,7 +22,8 @@ everything. What is each tool's own, and left at its default:
 - MONAI here is LoadImage, Orientation, Spacing, ScaleIntensityRange, SlidingWindowInferer and
   Invert, then the decision: trilinear, spacing kept exactly (so the far border may move by part of
   a voxel), zeros for padding.
-- abdobox leaves out windows without patient and mirrors axes that are shorter than the patch.
-  ``abdobox`` runs the model's own defaults; ``abdobox-reference`` forces linear decoding and
-  half-patch steps, the same work as the peers.
+- abdobox cuts its windows to the patient or leaves out those without one, mirrors axes that are
+  shorter than the window, and computes in bfloat16 where the processor does so natively.
+  ``abdobox`` runs the model's own defaults; ``abdobox-reference`` is the peers' work: linear
+  decoding, half-patch steps, float32.
 """

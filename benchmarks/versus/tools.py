@@ -58,8 +58,8 @@ def abdobox(task: Task) -> list[str]:
 
 
 def abdobox_reference(task: Task) -> list[str]:
-    """abdobox doing the peers' work: logits enlarged, windows half a patch apart."""
-    return [*abdobox(task), "--decode", "linear", "--step", "0.5"]
+    """abdobox doing the peers' work: logits enlarged, windows half a patch apart, float32."""
+    return [*abdobox(task), "--decode", "linear", "--step", "0.5", "--precision", "f32"]
 
 
 def nnunet(task: Task) -> list[str]:

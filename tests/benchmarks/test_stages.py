@@ -46,7 +46,8 @@ def test_markdown():
         "windows": 2, "runs": 1, "wall_s": {"one case": 10.0, "two cases": 14.0},
         "cold_s": breakdown(10.0, start, case()), "warm_s": breakdown(4.0, {}, case()),
         "import_s": {"numpy": 0.1},
-        "roofline": {"peak_gflops_per_s": 100.0, "bandwidth_gbytes_per_s": 10.0, "gflop": 20.0,
+        "roofline": {"precision": "f32",
+                     "peak_gflops_per_s": 100.0, "bandwidth_gbytes_per_s": 10.0, "gflop": 20.0,
                      "gbyte": 1.0, "least_s": 0.25, "measured_s": 0.5,
                      "reached_gflops_per_s": 40.0, "share_of_roofline": 0.5},
     }  # fmt: skip

@@ -132,7 +132,8 @@ def test_peer_commands(tmp_path: Path, tiny_model: Path):
     assert (Path(command[command.index("-m") + 1]) / "plans.json").exists()
     assert "--disable_tta" in command
     assert tools.monai(task)[1:3] == ["-m", "benchmarks.versus.monai_peer"]
-    assert tools.abdobox_reference(task)[-4:] == ["--decode", "linear", "--step", "0.5"]
+    extra = tools.abdobox_reference(task)[len(tools.abdobox(task)) :]
+    assert extra == ["--decode", "linear", "--step", "0.5", "--precision", "f32"]
 
 
 def test_every_peer_is_pinned():
@@ -187,7 +188,8 @@ def test_abdobox_is_called_rightly(tmp_path: Path, scan: Path, tiny_model: Path)
     )
     document = runs.run(plan, tmp_path / "out.json")
     agreement = document["agreement"]["case"]["abdobox-reference / abdobox"]
-    assert agreement["equal_voxels"] == 1.0  # the tiny model's defaults are the reference
+    # The tiny model's defaults are the reference but for half precision.
+    assert agreement["equal_voxels"] > 0.9
 
 
 def test_no_time_left_runs_nothing(tmp_path: Path, scan: Path, tiny_model: Path):
