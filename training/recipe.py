@@ -118,6 +118,20 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Synthesis:
+    """Synthetic content, where the training is given anatomies to make it from
+    (:mod:`training.synthesis`).
+
+    Attributes:
+        share: of patches that are synthetic altogether.
+        tumors: share of the other patches with annotated tumours that get further ones.
+    """
+
+    share: float = 0.0
+    tumors: float = 0.0
+
+
+@dataclass(frozen=True)
 class Loss:
     """The compound loss (paper equations 1 and 2).
 
@@ -165,6 +179,7 @@ class Recipe:
     network: Network
     sampling: Sampling
     augmentation: Augmentation = field(default_factory=Augmentation)
+    synthesis: Synthesis = field(default_factory=Synthesis)
     loss: Loss = field(default_factory=Loss)
     optimisation: Optimisation = field(default_factory=Optimisation)
     seed: int = 0

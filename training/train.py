@@ -17,12 +17,17 @@ from training.processes import Processes
 from training.recipe import load_recipe
 from training.report import Emissions, write_report
 from training.store import Store
+from training.synthesis.anatomy import Anatomy
+from training.synthesis.source import load_anatomies
 from training.trainer import Trainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.label_maps and not arguments.structures:
+        parser.error("--label-maps needs --structures")
     processes = Processes.join(arguments.device)
     try:
         recipe = load_recipe(arguments.recipe)
@@ -31,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not arguments.resume and (arguments.out / checkpoint.LAST).exists():
             raise checkpoint.CheckpointError(
                 arguments.out, "holds a training already", "add --resume or take another folder")
-        trainer = Trainer(recipe, store, arguments.out, processes)
+        anatomies: list[Anatomy] = []
+        if arguments.label_maps:
+            anatomies = load_anatomies(arguments.label_maps, arguments.structures,
+                                       arguments.anatomies or arguments.out / "anatomies")
+        trainer = Trainer(recipe, store, arguments.out, processes, anatomies)
         if arguments.resume:
             trainer.restore(checkpoint.load(arguments.out / checkpoint.LAST, processes.device))
         if processes.rank == 0:
@@ -64,5 +73,11 @@ def _parser() -> argparse.ArgumentParser:
                         help="stop cleanly after so long, with a checkpoint")
     parser.add_argument("--schedule-minutes", type=float, metavar="M",
                         help="let the learning rate follow the time trained out of so long")
+    parser.add_argument("--label-maps", type=Path, nargs="+", metavar="NIFTI",
+                        help="label maps without scans, for the recipe's synthetic patches")
+    parser.add_argument("--structures", type=Path, metavar="JSON",
+                        help="names of the label maps' values")
+    parser.add_argument("--anatomies", type=Path, metavar="DIR",
+                        help="folder that keeps what is built from the label maps")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N]")
     return parser

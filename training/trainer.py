@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from training.precision import (
 from training.processes import Processes
 from training.recipe import Recipe
 from training.store import Store
+from training.synthesis.anatomy import Anatomy
+from training.synthesis.mixture import Mixture
+from training.synthesis.source import SyntheticSource
 from training.validate import mean_dice, quick_dice
 from training.weights import build_network, inference_weights
 
@@ -55,9 +59,13 @@ class Trainer:
         recipe, store: what to train, on what.
         out: folder for checkpoints and the journal.
         processes: this process among those of the run.
+        anatomies: bodies for the recipe's synthetic patches; without any there are none.
     """
 
-    def __init__(self, recipe: Recipe, store: Store, out: Path, processes: Processes) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, out: Path, processes: Processes,
+        anatomies: Sequence[Anatomy] = (),
+    ) -> None:
         self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
         self.device = processes.device
         self.dtype = training_dtype(recipe.optimisation.amp, self.device)
@@ -80,6 +88,11 @@ class Trainer:
         self.journal = Journal(out, quiet=processes.rank > 0)
         self.loader = Loader(store, store.split("train", recipe.unlabelled), recipe, self.device,
                              rank=processes.rank, world=processes.world)
+        self.mixture: Mixture | None = None
+        if anatomies and (recipe.synthesis.share or recipe.synthesis.tumors):
+            source = SyntheticSource(anatomies, recipe.sampling.spacing, self.device)
+            self.mixture = Mixture(source, store.intensity, recipe.synthesis.share,
+                                   recipe.synthesis.tumors, recipe.seed, processes.rank)
 
     def stop(self) -> None:
         """Ask :meth:`train` to stop after the present step, with a checkpoint."""
@@ -97,7 +110,8 @@ class Trainer:
             # All processes must agree, or those that go on wait for the others for ever.
             if self.processes.any(stop):
                 break
-            sums.loss += self.step(batch, progress)
+            mixed = self.mixture.mixed(self.position.step, batch) if self.mixture else batch
+            sums.loss += self.step(mixed, progress)
             sums.steps += 1
             self.position.step += 1
             self.position.seconds = before + time.monotonic() - begun
