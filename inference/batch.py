@@ -11,7 +11,7 @@ from pathlib import Path
 
 from inference.cases import Case
 from inference.description import Decode
-from inference.errors import AbdoboxError, OutputError
+from inference.errors import AbdoboxError, OutputError, ScanError
 from inference.progress import Progress
 from inference.report import CaseReport, RunReport
 from inference.segmenter import Segmentation, Segmenter
@@ -121,13 +121,13 @@ class Batch:
         self._progress.done(written.index, self._count, written.case.name, total)
 
     def _failed(self, case: Case, error: Exception) -> None:
-        if isinstance(error, AbdoboxError):
+        if isinstance(error, ScanError | OutputError):
             line = str(error)
+        elif isinstance(error, AbdoboxError):
+            line = f"{case.source}: {error}"
         else:
-            kind = type(error).__name__
-            line = (
-                f"{case.source}: internal error ({kind}: {error}); please report it, with --debug"
-            )
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            line = f"{case.source}: internal error ({what}); please report it, with --debug"
         if self._options.debug:
             traceback.print_exception(error)
         self._progress.error(line)

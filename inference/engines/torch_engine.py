@@ -45,7 +45,7 @@ class TorchEngine:
         self._description, self._weights = description, weights
         self.device = torch.device(device)
         self._cuda = self.device.type == "cuda"
-        self._resampler = resampler
+        self._resampler, self._precision = resampler, precision
         self._type = torch.float16 if self._cuda and precision == "auto" else torch.float32
         # On CUDA, cuDNN's 3D convolutions in half precision want channels last; on the CPU too,
         # oneDNN's kernels for them are quicker (docs/LOG.md).
@@ -107,7 +107,9 @@ class TorchEngine:
 
     def cpu_engine(self) -> Engine:
         """The same model on the CPU."""
-        return load_engine(self._description, self._weights, choose_device("cpu"))
+        return load_engine(
+            self._description, self._weights, choose_device("cpu"), precision=self._precision
+        )
 
     def _fitting_batch(self, description: ModelDescription) -> int:
         free, _ = torch.cuda.mem_get_info(self.device)
