@@ -51,6 +51,13 @@ def test_round_trip(tiny_model: Path, tmp_path: Path):
     assert loaded.card == description.card
 
 
+def test_a_step_of_null_cuts_windows_to_the_patient(document: dict[str, Any], tmp_path: Path):
+    document["step"] = None
+    loaded = ModelDescription.load(write(tmp_path, document))
+    assert loaded.step is None
+    assert loaded.to_json()["step"] is None
+
+
 def test_what_training_adds_is_kept_as_the_card(document: dict[str, Any], tmp_path: Path):
     document["recipe"] = {"name": "tiny", "epochs": 3}
     loaded = ModelDescription.load(write(tmp_path, document))

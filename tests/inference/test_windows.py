@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from inference.windows import (
@@ -102,6 +102,45 @@ def test_placement_leaves_out_only_windows_without_body():
     for start in kept:
         covered[box(start, patch)] = True
     assert covered[body].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_fitted_windows_lie_inside_the_mirrored_image(data: st.DataObject):
+    divisor = data.draw(st.tuples(*[st.sampled_from((1, 2, 4, 8))] * 3))
+    patch = tuple(d * data.draw(st.integers(1, 5)) for d in divisor)
+    shape = tuple(data.draw(st.integers(1, 70)) for _ in range(3))
+    body = np.zeros(shape, bool)
+    low, high = zip(
+        *(sorted(data.draw(st.tuples(*[st.integers(0, n - 1)] * 2))) for n in shape), strict=True
+    )
+    body[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
+    try:
+        placement = Placement.fit(body, patch, divisor)
+    except ValueError:
+        assume(False)
+    window = placement.patch
+    assert all(w % d == 0 for w, d in zip(window, divisor, strict=True))
+    assert math.prod(window) <= 2.5 * math.prod(patch)
+    # The segmenter mirrors the image up to the placement's shape, half on either side.
+    mirrored = body
+    for axis, (n, m) in enumerate(zip(shape, placement.shape, strict=True)):
+        assert m == max(n, window[axis])
+        mirrored = mirrored.take(mirror_index(n, m)[0], axis)
+    befores = [mirror_index(n, m)[1] for n, m in zip(shape, placement.shape, strict=True)]
+    covered = np.zeros(placement.shape, bool)
+    firsts = []
+    for layer in placement.layers:
+        firsts.append({start[0] for start in layer})
+        for start in layer:
+            inside = box(start, window)
+            assert all(s >= 0 for s in start)
+            assert covered[inside].shape == window  # none reaches over the edge
+            covered[inside] = True
+    assert all(len(first) == 1 for first in firsts)
+    assert firsts == sorted(firsts, key=min)
+    own = tuple(slice(b, b + n) for b, n in zip(befores, shape, strict=True))
+    assert covered[own][body].all()
 
 
 def test_layers_ascend_and_none_is_empty():

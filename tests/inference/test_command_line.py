@@ -1,0 +1,261 @@
+"""The command line as a process of its own: what it imports, prints, and leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+
+from examples.phantom import Phantom
+from inference import __version__
+from inference.labels import NAMES
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("numpy", "torch", "openvino", "SimpleITK", "safetensors", "isal", "cupy", "scipy")
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "inference", *map(str, words)]
+
+
+def call(*words: object, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=100, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory, phantom: Phantom) -> Path:
+    path = tmp_path_factory.mktemp("scan") / "a_0000.nii.gz"
+    image = sitk.GetImageFromArray(phantom.image_ZYX)
+    image.SetSpacing(phantom.grid.spacing[::-1])
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture
+def many(tmp_path: Path, scan: Path) -> Path:
+    """A folder with the scan under forty names."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(40):
+        os.link(scan, folder / f"case{i:02}_0000.nii.gz")
+    return folder
+
+
+def test_help():
+    result = call("--help")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    for option in ("--input", "--output", "--device", "--model", "--decode", "--step",
+                   "--resampler", "--skip-existing", "--report", "--quiet", "--version",
+                   "--list-labels"):  # fmt: skip
+        assert option in result.stdout
+
+
+def test_version():
+    assert call("--version").stdout == f"abdobox {__version__}\n"
+
+
+def test_list_labels():
+    lines = call("--list-labels").stdout.splitlines()
+    assert [line.split("\t") for line in lines] == [[str(k), v] for k, v in NAMES.items()]
+
+
+def modules_after(*words: object) -> tuple[int, set[str]]:
+    """Exit status, and the top-level modules that a run has imported."""
+    script = (
+        "import json, runpy, sys\n"
+        "try:\n"
+        "    runpy.run_module('inference', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as leaving:\n"
+        "    status = leaving.code or 0\n"
+        "names = sorted({name.partition('.')[0] for name in sys.modules})\n"
+        "sys.stderr.write('\\n' + json.dumps([status, names]))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, *map(str, words)],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=100,
+    )  # fmt: skip
+    status, names = json.loads(run.stderr.splitlines()[-1])
+    return status, set(names)
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("--list-labels",), ("-i", "a")])
+def test_answers_import_nothing_heavy(words: tuple[str, ...]):
+    status, modules = modules_after(*words)
+    assert status == (2 if words[0] == "-i" else 0)
+    assert modules.isdisjoint(HEAVY)
+
+
+def test_the_cpu_route_never_imports_torch(scan: Path, tiny_model: Path, tmp_path: Path):
+    options = ("--device", "cpu", "--model", tiny_model, "--report", tmp_path / "report.json")
+    status, modules = modules_after("-i", scan, "-o", tmp_path, *options)
+    assert status == 0
+    assert (tmp_path / "a.nii.gz").is_file()
+    assert "openvino" in modules
+    assert modules.isdisjoint({"torch", "cupy", "scipy", "nibabel"})
+    assert modules.isdisjoint({"training", "evaluation", "benchmarks", "nnunetv2", "monai"})
+    # Nor SimpleITK, which takes a while to load and is for other formats than NIfTI.
+    assert "SimpleITK" not in modules
+
+
+def test_help_is_quick():
+    """0.15 s on a machine of one's own; measured against an empty Python on a busy one."""
+
+    def quickest(*words: str) -> float:
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert quickest("-m", "inference", "--help") < max(0.15, 8 * quickest("-c", "pass"))
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ((), "-i INPUT and -o OUTPUT are needed"),
+        (("-i", "pyproject.toml"), "-o OUTPUT"),
+        (("-o", "out"), "-i INPUT"),
+        (("-i", "missing", "-o", "out"), "missing: there is no such file or folder"),
+        (("-i", ".", "-o", "out", "--step", "0"), "outside (0, 1]"),
+        (("-i", ".", "-o", "out", "--step", "1.5"), "outside (0, 1]"),
+        (("-i", ".", "-o", "out", "--step", "nan"), "outside (0, 1]"),
+        (("-i", ".", "-o", "out", "--step", "half"), "no number"),
+        (("-i", ".", "-o", "out", "--decode", "cubic"), "invalid choice"),
+        (("-i", ".", "-o", "out", "--resampler", "scipy"), "invalid choice"),
+        (("-i", ".", "-o", "out", "--unknown"), "unrecognized"),
+        (("-i", ".", "-o", "out", "extra"), "unrecognized"),
+    ],
+)
+def test_wrong_arguments(words: tuple[str, ...], cause: str, tmp_path: Path, monkeypatch, capfd):
+    from inference.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as leaving:
+        main(list(words))
+    assert leaving.value.code == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert cause in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_devices_that_cannot_be_used(
+    scan: Path, tiny_model: Path, tmp_path: Path, device: str, capfd: pytest.CaptureFixture[str]
+):
+    from inference.cli import main
+
+    words = ["-i", scan, "-o", tmp_path / "out", "--model", tiny_model, "--device", device]
+    assert main([str(word) for word in words]) == 1
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"error: --device {device}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_on_a_real_terminal(scan: Path, tiny_model: Path, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    words = command("-i", scan, "-o", tmp_path, "--device", "cpu", "--model", tiny_model)
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:
+        pass  # Linux's way to say that the other end was closed
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert process.stdout is not None
+    assert process.stdout.read() == b""
+    process.stdout.close()
+    text = shown.decode()
+    assert "\r[1/1] a: reading, 0 s" in text
+    assert "[1/1] a: segmenting" in text
+    assert "1 done, 0 failed" in text
+
+
+def start_many(many: Path, target: Path, tiny_model: Path, *more: object) -> subprocess.Popen:
+    words = command("-i", many, "-o", target, "--device", "cpu", "--model", tiny_model, *more)
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_files(folder: Path, count: int, process: subprocess.Popen) -> None:
+    end = time.monotonic() + 60
+    while len(list(folder.glob("*.nii.gz"))) < count:
+        assert process.poll() is None, "it was done before it could be stopped"
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_whole_files_only(many: Path, tiny_model: Path, tmp_path: Path):
+    target, report = tmp_path / "out", tmp_path / "report.json"
+    process = start_many(many, target, tiny_model, "--report", report)
+    wait_for_files(target, 2, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert out == b""
+    assert b"Traceback" not in err
+    assert_whole(target)
+    assert json.loads(report.read_text())["done"] >= 1
+
+
+def assert_whole(target: Path) -> None:
+    """Nothing but finished labels; all scans are the same, so all labels must be."""
+    files = list(target.iterdir())
+    assert all(path.name.endswith(".nii.gz") and path.name[0] != "." for path in files)
+    assert len({path.read_bytes() for path in files}) == 1
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_gives_what_one_clean_run_gives(
+    many: Path, scan: Path, tiny_model: Path, tmp_path: Path
+):
+    target = tmp_path / "out"
+    for files in (1, 4, 9):
+        process = start_many(many, target, tiny_model, "--skip-existing")
+        wait_for_files(target, files, process)
+        process.kill()
+        process.communicate(timeout=60)
+    finishing = start_many(many, target, tiny_model, "--skip-existing")
+    assert finishing.wait(120) == 0
+    finishing.communicate()
+    labels = {path.name: path.read_bytes() for path in target.glob("*.nii.gz")}
+    assert sorted(labels) == [f"case{i:02}.nii.gz" for i in range(40)]
+    options = ("--device", "cpu", "--model", tiny_model)
+    assert call("-i", scan, "-o", tmp_path / "clean", *options).returncode == 0
+    assert set(labels.values()) == {(tmp_path / "clean" / "a.nii.gz").read_bytes()}
+
+
+def test_predict_sh_runs_the_challenges_folders(tmp_path: Path, scan: Path, tiny_model: Path):
+    """As the organisers call it: from anywhere, with folders named inputs and outputs beside it."""
+    (tmp_path / "inputs").mkdir()
+    os.link(scan, tmp_path / "inputs" / "a_0000.nii.gz")
+    script = tmp_path / "predict.sh"
+    script.write_text((ROOT / "predict.sh").read_text())
+    (tmp_path / "inference").symlink_to(ROOT / "inference")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    words = ["/bin/sh", str(script), "--device", "cpu", "--model", str(tiny_model), "--quiet"]
+    result = subprocess.run(
+        words, cwd="/", env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "outputs" / "a.nii.gz").is_file()
