@@ -27,6 +27,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def child() -> dict[str, str]:
+    """Environment variables for what is measured: with Python's bytecode kept, as installed."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def line(machine: dict[str, Any]) -> str:
     """One line of prose for a table's caption."""
     gigabytes = machine["memory_bytes"] / 2**30
@@ -43,7 +48,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a plus sign where inference/ differs from it."""
+    """The commit that is checked out, with a plus sign where box or weights differ from it."""
 
     def git(*arguments: str) -> str:
         result = subprocess.run(
@@ -51,5 +56,5 @@ def commit() -> str:
         )
         return result.stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "inference", "benchmarks")
+    changed = git("status", "--porcelain", "--", "inference", "weights")
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")

@@ -29,8 +29,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks import environment, roofline
-from benchmarks.environment import ROOT
+from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, chosen
+from benchmarks.stages_table import markdown
 from inference.body import BODY_HU, body_mask
 from inference.description import ModelDescription
 from inference.resample import resample_image
@@ -70,14 +71,14 @@ def whole_run(scan: Path, model: Path, device: str, warm: bool) -> tuple[float, 
         "--report", str(report),
     ]  # fmt: skip
     start = time.perf_counter()
-    subprocess.run(command, check=True, cwd=ROOT)
+    subprocess.run(command, check=True, cwd=ROOT, env=child())
     return time.perf_counter() - start, json.loads(report.read_text())
 
 
 def interpreter_start() -> float:
     """Wall seconds of a Python that does nothing."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "pass"], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", "pass"], check=True, cwd=ROOT, env=child())
     return time.perf_counter() - start
 
 
@@ -86,7 +87,12 @@ def import_and_load(model: Path, device: str) -> tuple[float, float]:
     imports = _IMPORTS.format(engine=_ENGINES[device])
     code = _PROBE.format(imports=imports, model=str(model), device=device)
     result = subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=ROOT,
+        env=child(),
+        capture_output=True,
+        text=True,
     )
     imported, loaded = json.loads(result.stdout)
     return imported, loaded
@@ -97,7 +103,7 @@ def import_shares(device: str) -> Seconds:
     code = _IMPORTS.format(engine=_ENGINES[device])
     result = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code],
-        check=True, cwd=ROOT, capture_output=True, text=True,
+        check=True, cwd=ROOT, env=child(), capture_output=True, text=True,
     )  # fmt: skip
     return shares(result.stderr)
 
@@ -190,39 +196,6 @@ def windows_of(scan: Path, description: ModelDescription) -> Placement:
     for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
         body = body.take(mirror_index(n, p)[0], axis)
     return Placement.plan(body.shape, patch, description.step, body)
-
-
-def markdown(document: dict[str, Any]) -> str:
-    """The tables."""
-    cold, warm, walls = document["cold_s"], document["warm_s"], document["wall_s"]
-    shape = " x ".join(str(n) for n in reversed(document["shape_zyx"]))
-    lines = [
-        environment.line(document["machine"]), "",
-        f"{document['case']} ({shape}), model {document['model']}, {document['device']}, "
-        f"{document['windows']} windows; medians of {document['runs']} runs; whole process "
-        f"{walls['one case']:.2f} s, with the scan twice {walls['two cases']:.2f} s", "",
-        "| stage | cold s | share | warm s |", "|---|---|---|---|",
-    ]  # fmt: skip
-    total = sum(cold.values())
-    for stage, seconds in cold.items():
-        second = f"{warm[stage]:.3f}" if stage in warm else "-"
-        lines.append(f"| {stage} | {seconds:.3f} | {seconds / total:.1%} | {second} |")
-    lines.append(f"| sum | {total:.3f} | 100% | {sum(warm.values()):.3f} |")
-    largest = ", ".join(
-        f"{n} {seconds:.3f} s" for n, seconds in [*document["import_s"].items()][:8]
-    )
-    lines += ["", f"Importing, by package, under -X importtime: {largest}."]
-    if roof := document.get("roofline"):
-        lines += [
-            "",
-            f"Roofline ({roof['precision']}): peak {roof['peak_gflops_per_s']:.0f} GFLOP/s, memory "
-            f"{roof['bandwidth_gbytes_per_s']:.1f} GB/s (triad); the warm network's "
-            f"{roof['gflop']:.0f} GFLOP and {roof['gbyte']:.1f} GB need at least "
-            f"{roof['least_s']:.2f} s, took {roof['measured_s']:.2f} s "
-            f"({roof['reached_gflops_per_s']:.0f} GFLOP/s): {roof['share_of_roofline']:.0%} of the "
-            "roofline.",
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.environment import ROOT, describe
+from benchmarks.environment import ROOT, child, describe
 from benchmarks.process import Usage, measure
 from benchmarks.versus.agreement import between
 from benchmarks.versus.tools import TOOLS, Task, case_name, fresh
@@ -108,7 +108,7 @@ def _one(
     task = Task(scan.resolve(), plan.model.resolve(), folder, plan.device)
     command = TOOLS[tool](task)
     usage = measure(
-        command, plan.work / name / f"{tool}.log", cwd=ROOT, limit_s=limit_s,
+        command, plan.work / name / f"{tool}.log", cwd=ROOT, env=child(), limit_s=limit_s,
         limit_bytes=MEMORY_SHARE * psutil.virtual_memory().available, device_bytes=read_device,
     )  # fmt: skip
     if usage.ended == "done" and not task.labels.exists():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.stages import IN_CASE, breakdown, markdown, medians, shares
+from benchmarks.stages import IN_CASE, breakdown, medians, shares
+from benchmarks.stages_table import markdown
 
 IMPORTTIME = """import time: self [us] | cumulative | imported package
 import time:       100 |        100 |   numpy.core
