@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -26,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--cases", type=Path, metavar="DIR", help="folder of *_0000.nii.gz")
     source.add_argument(
         "--simulate", type=int, nargs="*", metavar="N",
-        help="phantom scans of 512x512xN instead; without N those of the paper's Table 6: "
-        + " ".join(map(str, TABLE6_SLICES)),
+        help="phantom scans of 512x512xN instead, kept in OUT/scans; without N the sizes of the "
+        "paper's Table 6: " + " ".join(map(str, TABLE6_SLICES)),
     )  # fmt: skip
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     p.add_argument("--gpus", metavar="SPEC", help="docker's --gpus, as device=1; none by default")
@@ -48,25 +47,23 @@ def main(argv: list[str] | None = None) -> int:
         sys.exit(f"error: {error}")
     limits = Limits(args.gpus, args.memory, args.shm_size, args.timeout)
     args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flare_scans_") as folder:
-        if args.cases:
-            scans = sorted(args.cases.glob("*_0000.nii.gz"))
-        else:
-            slices = args.simulate or TABLE6_SLICES
-            scans = [write_scan(Path(folder), n) for n in slices]
-        if not scans:
-            sys.exit(f"error: {args.cases}: holds no *_0000.nii.gz")
-        results: list[Result] = []
-        for index, scan in enumerate(scans, 1):
-            result = run_case(scan, args.image, args.out, limits, gpu=gpu, docker=docker)
-            results.append(result)
-            line = "; ".join([result.state, *result.problems])
-            print(
-                f"[{index}/{len(scans)}] {result.name}: {result.outcome.seconds:.1f} s, {line}",
-                file=sys.stderr,
-            )
-            # After every case, so that an interrupted evaluation keeps what it has.
-            _write(args.out, result, results)
+    if args.cases:
+        scans = sorted(args.cases.glob("*_0000.nii.gz"))
+    else:
+        scans = [write_scan(args.out / "scans", n) for n in args.simulate or TABLE6_SLICES]
+    if not scans:
+        sys.exit(f"error: {args.cases}: holds no *_0000.nii.gz")
+    results: list[Result] = []
+    for index, scan in enumerate(scans, 1):
+        result = run_case(scan, args.image, args.out, limits, gpu=gpu, docker=docker)
+        results.append(result)
+        line = "; ".join([result.state, *result.problems])
+        print(
+            f"[{index}/{len(scans)}] {result.name}: {result.outcome.seconds:.1f} s, {line}",
+            file=sys.stderr,
+        )
+        # After every case, so that an interrupted evaluation keeps what it has.
+        _write(args.out, result, results)
     about = {
         "image": image,
         "gpu": gpu.name if gpu else None,

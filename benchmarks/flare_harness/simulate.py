@@ -22,18 +22,22 @@ def thickness_mm(slices: int) -> float:
 
 
 def write_scan(folder: Path, slices: int, in_plane: int = 512) -> Path:
-    """Write ``phantom_NNN_0000.nii.gz`` into ``folder``; the same scan for the same arguments.
+    """Write ``phantom_NNN_0000.nii.gz`` into ``folder``, unless it is there already.
+
+    The same arguments give the same scan. Making one takes a good part of a second per slice.
 
     Args:
         folder: is made if need be.
         slices: along z.
         in_plane: voxels along y and x, over 410 mm.
     """
+    path = folder / f"phantom_{slices:03d}_0000.nii.gz"
+    if path.exists():
+        return path
     folder.mkdir(parents=True, exist_ok=True)
     spacing = IN_PLANE_MM * 512 / in_plane
     phantom = make_phantom(
         (slices, in_plane, in_plane), (thickness_mm(slices), spacing, spacing), seed=slices
     )
-    path = folder / f"phantom_{slices:03d}_0000.nii.gz"
     write_image(path, phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
     return path

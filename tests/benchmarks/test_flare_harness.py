@@ -304,3 +304,15 @@ def test_simulated_sizes(tmp_path: Path) -> None:
     assert scan.name == "phantom_004_0000.nii.gz"
     again = write_scan(tmp_path / "again", 4, in_plane=32)
     assert scan.read_bytes() == again.read_bytes()
+    scan.write_bytes(b"kept")
+    assert write_scan(tmp_path, 4, in_plane=32).read_bytes() == b"kept"
+
+
+def test_simulated_cases_are_run(calls: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for slices in (2, 3):
+        grid = Grid((slices, 8, 8), (5.0, 2.0, 2.0))
+        put(out / "scans" / "made", "")
+        write_labels(out / "scans" / f"phantom_{slices:03d}_0000.nii.gz", grid)
+    assert main(["--image", "silent", "--simulate", "2", "3", "--out", str(out)]) == 1
+    assert json.loads((out / "phantom_003.json").read_text())["size"] == [8, 8, 3]
