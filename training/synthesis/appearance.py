@@ -52,7 +52,7 @@ SOFT: dict[Tissue, tuple[Pair, Pair, Pair, Pair]] = {
     Tissue.SPINAL_CANAL: ((28, 6), (3, 2), (5, 3), (5, 3)),
     Tissue.BRAIN: ((34, 3), (4, 2), (5, 2), (5, 2)),
     Tissue.CARTILAGE: ((95, 25), (0, 0), (0, 0), (0, 0)),
-    Tissue.BONE: ((150, 45), (0, 0), (8, 4), (8, 4)),
+    Tissue.BONE: ((125, 40), (0, 0), (8, 4), (8, 4)),
 }
 # Unevenness within a tissue: standard deviation in HU.
 TEXTURE: dict[Tissue, float] = {
