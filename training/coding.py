@@ -7,6 +7,8 @@ a tumour to the organ that it lies in.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -42,6 +44,17 @@ def code_labels(labels_ZYX: Labels) -> Labels:
         if around[host] >= HOST_SHARE * around.sum():
             coded[grown][piece] = host
     return coded | (tumor * np.uint8(TUMOR_BIT))
+
+
+def only(coded_ZYX: Labels, annotated: Collection[int]) -> Labels:
+    """Coded labels without the classes that are not annotated.
+
+    They mean nothing, and would teach a loss that does not mask them.
+    """
+    known = np.array([value in annotated for value in range(TUMOR)])
+    organs = coded_ZYX & (TUMOR_BIT - 1)
+    kept = np.where(known[organs], organs, 0).astype(np.uint8)
+    return kept | (coded_ZYX & TUMOR_BIT) if TUMOR in annotated else kept
 
 
 def members(coded_ZYX: Labels, value: int) -> npt.NDArray[np.bool_]:

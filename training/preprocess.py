@@ -18,7 +18,7 @@ from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.resample import resample_image
 from inference.volume import read_labels, read_volume
-from training.coding import code_labels, resample_coded
+from training.coding import code_labels, only, resample_coded
 from training.recipe import Recipe, load_recipe
 from training.store import StoredCase, StoreError, write_case, write_index
 
@@ -65,13 +65,14 @@ def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, o
     if labels_ZYX.shape != hounsfield_ZYX.shape:
         raise StoreError(row["label"], f"has shape {labels_ZYX.shape}, the image has "
                          f"{hounsfield_ZYX.shape}", "give labels on the image's grid")
-    coded_ZYX = code_labels(np.ascontiguousarray(labels_ZYX))
+    annotated = tuple(int(v) for v in row["annotated"].split())
+    coded_ZYX = only(code_labels(np.ascontiguousarray(labels_ZYX)), annotated)
     native = recipe.sampling.native
     shape = grid.shape if native else grid.resampled_shape(recipe.sampling.spacing)
     z, y, x = (e / n for e, n in zip(grid.extent_mm, shape, strict=True))
     case = StoredCase(
         name=row["name"], patient=row["patient"], split=row["split"],
-        annotated=tuple(int(v) for v in row["annotated"].split()),
+        annotated=annotated,
         unlabelled=row.get("unlabelled") == "1",
         shape=shape, spacing=(z, y, x), image=row["image"], label=row["label"],
     )

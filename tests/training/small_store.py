@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.description import Intensity
 from inference.labels import ORGANS
+from training.coding import only
 from training.recipe import Recipe, load_recipe
 from training.store import Store, StoredCase, write_case, write_index
 
@@ -45,7 +46,7 @@ def make_store(folder: Path, annotated=((*ORGANS, 14), (*ORGANS, 14)), split="tr
             annotated=tuple(annotated[min(seed, len(annotated) - 1)]), unlabelled=False,
             shape=SHAPE, spacing=SPACING, image=f"{name}_0000.nii.gz", label=f"{name}.nii.gz",
         )
-        write_case(folder, case, image, labels)
+        write_case(folder, case, image, only(labels, case.annotated))
     write_index(folder, INTENSITY, names)
     return Store(folder)
 

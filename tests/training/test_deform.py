@@ -21,9 +21,9 @@ from training.recipe import Augmentation
 CPU = torch.device("cpu")
 
 
-def taken(volume, patch, spacing, deformation=IDENTITY, centre=None, source_spacing=(1, 1, 1),
+def taken(volume, patch, spacing, deformation=IDENTITY, *, source_spacing=(1, 1, 1),
           mode="bilinear"):
-    centre = centre or tuple(n / 2 for n in volume.shape)
+    centre = tuple(n / 2 for n in volume.shape)
     grid = sampling_grid(patch, spacing, deformation, centre=centre, source=volume.shape,
                          source_spacing=source_spacing, device=CPU)
     return sample(torch.from_numpy(volume)[None], grid, mode)[0].numpy()

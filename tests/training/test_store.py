@@ -5,7 +5,7 @@ import pytest
 from small_store import INTENSITY, SHAPE, make_store, scan
 
 from inference.resample import resample_labels
-from training.coding import TUMOR_BIT, code_labels, members, resample_coded
+from training.coding import TUMOR_BIT, code_labels, members, only, resample_coded
 from training.store import Store, StoreError, foreground_voxels
 
 
@@ -15,7 +15,7 @@ def test_round_trip(tmp_path):
     image, labels = scan(1)
     assert store.intensity == INTENSITY
     assert case.annotated == (3, 14) and case.shape == SHAPE
-    assert np.array_equal(store.labels(case), labels)
+    assert np.array_equal(store.labels(case), only(labels, (3, 14)))
     assert np.allclose(store.image(case), image, atol=2e-3)
     assert isinstance(store.image(case), np.memmap)
     assert [c.name for c in store.split("train")] == ["case0", "case1"]
@@ -44,6 +44,12 @@ def test_a_tumour_outside_all_organs_has_no_host():
     labels = np.zeros((9, 9, 9), np.uint8)
     labels[4:6, 4:6, 4:6] = 14
     assert set(np.unique(code_labels(labels))) == {0, TUMOR_BIT}
+
+
+def test_labels_that_are_not_annotated_are_taken_out():
+    coded = np.array([0, 1, 2, TUMOR_BIT, TUMOR_BIT + 1, TUMOR_BIT + 2], np.uint8)
+    assert only(coded, (1, 14)).tolist() == [0, 1, 0, 16, 17, 16]
+    assert only(coded, (2,)).tolist() == [0, 0, 2, 0, 0, 2]
 
 
 def test_resampling_to_the_same_grid_changes_nothing():

@@ -14,6 +14,7 @@ from small_store import make_store, small_recipe
 from training import checkpoint
 from training.journal import read_journal
 from training.limits import Limits, Position
+from training.loader import Loader
 from training.processes import Processes
 from training.recipe import Augmentation
 from training.store import Store
@@ -206,7 +207,8 @@ def overfitted(folder, annotated, selected=range(1, 15)):
     run = trainer(folder, recipe, annotated=annotated)
     run.train(Limits())
     network = run.averaged()
-    return [quick_dice(network, run.loader, replace(case, annotated=EVERYTHING), torch.float32)
+    complete = Loader(make_store(folder / "store"), [], recipe, ONE.device)
+    return [quick_dice(network, complete, replace(case, annotated=EVERYTHING), torch.float32)
             for case in run.store.split("train")]
 
 
