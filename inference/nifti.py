@@ -1,14 +1,12 @@
-"""The NIfTI header: its two layouts, its sanity, and the geometry that it states.
+"""The NIfTI header: its two layouts and its sanity.
 
 https://nifti.nimh.nih.gov/nifti-1. SimpleITK fills the missing part of a truncated file with zeros
-and overlooks a wrong magic or a NaN spacing; every such file is refused here. The geometry follows
-ITK's rules (itkNiftiImageIO.cxx), so that a label map lies where SimpleITK puts its scan.
+and overlooks a wrong magic or a NaN spacing; every such file is refused here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Direction, Grid, Shape
+from inference.limits import HeaderError, check_extent, check_size, check_spacing
+from inference.nifti_forms import placement, quaternion
 
 NIFTI1 = np.dtype([
     ("sizeof_hdr", "<i4"), ("unused1", "S35"), ("dim_info", "u1"), ("dim", "<i2", 8),
@@ -43,22 +43,6 @@ VOXEL_TYPES: dict[int, str] = {
     1280: "u8",
 }  # fmt: skip
 _UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
-
-MAX_AXIS = 8192
-MAX_VOXELS = 2**30
-MIN_SPACING_MM, MAX_SPACING_MM = 0.01, 50.0
-# More than any table travels: a spacing in the wrong unit, whose scan would fill the memory.
-MAX_EXTENT_MM = 3000.0
-# Cosines between axes up to this are rounding or slight tilt: the nearest rotation is used.
-MAX_SHEAR = 0.02
-
-
-class HeaderError(ValueError):
-    """A header that cannot be trusted. The message is the cause; ``remedy`` says what to do."""
-
-    def __init__(self, cause: str, remedy: str = "convert the scan again from its source") -> None:
-        super().__init__(cause)
-        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -111,7 +95,7 @@ class NiftiHeader:
         if unit is None:
             raise HeaderError(f"unknown unit of length {int(fields['xyzt_units']) & 7}")
         spacing_XYZ = _spacing(fields, unit)
-        matrix, origin = _placement(fields, spacing_XYZ / unit, notes.append)
+        matrix, origin = placement(fields, spacing_XYZ / unit, notes.append)
         direction = np.diag([-1.0, -1.0, 1.0]) @ matrix
         grid = Grid(
             shape=shape,
@@ -119,7 +103,7 @@ class NiftiHeader:
             origin=(-float(origin[0]), -float(origin[1]), float(origin[2])),
             direction=_nine(direction),
         )
-        _check_extent(grid)
+        check_extent(grid)
         return cls(fields, swapped, voxel_type, grid, tuple(notes))
 
     @classmethod
@@ -133,7 +117,7 @@ class NiftiHeader:
         fields["pixdim"] = (handedness, *grid.spacing[::-1], 1, 1, 1, 1)
         fields["xyzt_units"] = 2
         fields["qform_code"] = fields["sform_code"] = 1
-        fields["quatern"] = _quaternion(matrix * (1, 1, handedness))
+        fields["quatern"] = quaternion(matrix * (1, 1, handedness))
         fields["qoffset"] = origin
         fields["srow"] = np.column_stack((matrix * grid.spacing[::-1], origin))
         return cls(fields, False, np.dtype("u1"), grid, ())
@@ -193,53 +177,6 @@ def _shape(fields: npt.NDArray[Any]) -> Shape:
     return (sizes[2], sizes[1], sizes[0])
 
 
-def check_size(shape: Shape) -> None:
-    """Refuse, before any memory is taken, shapes (z, y, x) that no CT has. Raises HeaderError."""
-    size = " x ".join(str(n) for n in shape[::-1])
-    if max(shape) > MAX_AXIS or math.prod(shape) > MAX_VOXELS:
-        raise HeaderError(
-            f"claims {size} voxels (limits: {MAX_AXIS} per axis, {MAX_VOXELS} in all)",
-            "crop the scan to the abdomen",
-        )
-    if min(shape) < 2:
-        raise HeaderError(f"is a single slice ({size})", "give a 3D scan")
-
-
-def check_spacing(spacing: npt.NDArray[np.float64]) -> None:
-    """Refuse spacings in mm that are no numbers or out of all proportion. Raises HeaderError."""
-    low, high = MIN_SPACING_MM, MAX_SPACING_MM
-    if not (np.isfinite(spacing).all() and (spacing >= low).all() and (spacing <= high).all()):
-        text = " x ".join(f"{s:g}" for s in spacing)
-        raise HeaderError(f"has a spacing of {text} mm (accepted: {low:g} to {high:g})")
-
-
-def check_grid(grid: Grid) -> None:
-    """Refuse grids that no CT has, whichever file or array they come with. Raises HeaderError."""
-    check_size(grid.shape)
-    check_spacing(np.array(grid.spacing[::-1]))
-    _check_extent(grid)
-    _finite(np.array(grid.origin))
-    axes = np.array(grid.direction).reshape(3, 3)
-    _check_shear(float(np.abs(axes.T @ axes - np.eye(3)).max()))
-
-
-def _check_extent(grid: Grid) -> None:
-    if max(grid.extent_mm) > MAX_EXTENT_MM:
-        size = " x ".join(f"{mm:.0f}" for mm in grid.extent_mm[::-1])
-        raise HeaderError(
-            f"claims a field of view of {size} mm (limit: {MAX_EXTENT_MM:g})",
-            "correct its spacing, or crop it to the abdomen",
-        )
-
-
-def _check_shear(shear: float) -> None:
-    if not shear <= MAX_SHEAR:
-        raise HeaderError(
-            f"has axes that are not at right angles (cosine {shear:.3f})",
-            "resample the scan to a rectangular grid (gantry tilt correction)",
-        )
-
-
 def _voxel_type(fields: npt.NDArray[Any], swapped: bool) -> np.dtype[Any]:
     code = int(fields["datatype"])
     if code not in VOXEL_TYPES:
@@ -256,99 +193,6 @@ def _spacing(fields: npt.NDArray[Any], unit: float) -> npt.NDArray[np.float64]:
     spacing = fields["pixdim"][1:4].astype(np.float64) * unit
     check_spacing(spacing)
     return spacing
-
-
-def _placement(
-    fields: npt.NDArray[Any], spacing: npt.NDArray[np.float64], note: Callable[[str], None]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Direction matrix (columns: unit vectors, RAS) and origin (RAS): ITK's choice of form."""
-    q_known, s_known = int(fields["qform_code"]) > 0, int(fields["sform_code"]) > 0
-    if not q_known and not s_known:
-        note("neither qform nor sform is set: the patient's orientation is taken as ITK does")
-        return np.diag([-1.0, -1.0, 1.0]), np.zeros(3)
-    srow = fields["srow"].astype(np.float64)
-    sform, s_origin, shear = _unit_columns(srow, s_known)
-    qform = _rotation(fields)
-    q_origin = fields["qoffset"].astype(np.float64)
-    s_usable = sform is not None and shear <= 1e-4
-    if q_known and qform is not None:
-        similar = (
-            sform is not None
-            and np.allclose(sform, qform, atol=1e-4)
-            and np.allclose(s_origin, q_origin, atol=1e-4)
-        )
-        if s_known and not similar:
-            note("qform and sform disagree")
-        if not (s_usable and (similar or int(fields["sform_code"]) == 1)):
-            return qform, _finite(q_origin)
-    if sform is None:
-        raise HeaderError("states no usable orientation (qform and sform are broken)")
-    _check_shear(shear)
-    scales = np.linalg.norm(srow[:, :3], axis=0)
-    if not np.allclose(scales, spacing, rtol=1e-3):
-        note("pixdim and sform disagree on the spacing: pixdim is used")
-    if shear > 1e-4:
-        note(f"the axes are slightly sheared (cosine {shear:.4f}): the nearest rotation is used")
-        u, _, vt = np.linalg.svd(sform)
-        sform = u @ vt
-    return sform, _finite(s_origin)
-
-
-def _unit_columns(
-    srow: npt.NDArray[np.float64], known: bool
-) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64], float]:
-    """The sform's unit columns (None where it is singular), origin, and largest shear cosine."""
-    origin = srow[:, 3]
-    lengths = np.linalg.norm(srow[:, :3], axis=0)
-    if not known or not np.isfinite(srow).all() or (lengths < 1e-6).any():
-        return None, origin, math.inf
-    unit = srow[:, :3] / lengths
-    if abs(np.linalg.det(unit)) < 0.1:
-        return None, origin, math.inf
-    return unit, origin, float(np.abs(unit.T @ unit - np.eye(3)).max())
-
-
-def _rotation(fields: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
-    """The qform's rotation, handedness included; None where its numbers are broken."""
-    b, c, d = (float(v) for v in fields["quatern"])
-    rest = 1.0 - (b * b + c * c + d * d)
-    if not math.isfinite(rest):
-        return None
-    if rest < 1e-7:
-        norm = math.sqrt(b * b + c * c + d * d)
-        a, b, c, d = 0.0, b / norm, c / norm, d / norm
-    else:
-        a = math.sqrt(rest)
-    matrix = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
-        ]
-    )
-    return matrix * (1, 1, -1 if fields["pixdim"][0] < 0 else 1)
-
-
-def _quaternion(rotation: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """(b, c, d) of a proper rotation, with a >= 0: the eigenvector of Bar-Itzhack's matrix."""
-    r = rotation
-    k = np.array(
-        [
-            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-            [0, r[0, 0] - r[1, 1] - r[2, 2], r[1, 0] + r[0, 1], r[2, 0] + r[0, 2]],
-            [0, 0, r[1, 1] - r[0, 0] - r[2, 2], r[2, 1] + r[1, 2]],
-            [0, 0, 0, r[2, 2] - r[0, 0] - r[1, 1]],
-        ]
-    )
-    a, b, c, d = np.linalg.eigh(k, UPLO="U")[1][:, -1]
-    sign = -1.0 if a < 0 else 1.0
-    return (sign * float(b), sign * float(c), sign * float(d))
-
-
-def _finite(origin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    if not np.isfinite(origin).all():
-        raise HeaderError("has an origin that is not a number")
-    return origin
 
 
 def _nine(matrix: npt.NDArray[np.float64]) -> Direction:

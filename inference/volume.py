@@ -6,7 +6,8 @@ import gzip
 import io
 import math
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from isal import igzip, isal_zlib
 
 from inference.errors import OutputError, ScanError
 from inference.grid import Grid, Orientation
-from inference.nifti import HeaderError, NiftiHeader, check_grid, check_size
+from inference.limits import HeaderError, check_grid, check_size
+from inference.nifti import NiftiHeader
 from inference.resample import Image
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -76,46 +78,43 @@ def read_volume(path: Path) -> Volume:
         ScanError: unreadable, truncated, corrupt, not one 3D volume, or with contents that are no
             CT (NaN, constant).
     """
-    try:
+    with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_nifti(path)
         return _read_other(path)
-    except HeaderError as error:
-        raise ScanError(path, str(error), error.remedy) from error
-    except (gzip.BadGzipFile, _INFLATE_ERROR) as error:
-        raise ScanError(
-            path,
-            f"the compressed data are corrupt ({error})",
-            "copy the file again from its source",
-        ) from error
-    except EOFError as error:
-        raise ScanError(
-            path, "ends before its data do: it is truncated", "copy the file again from its source"
-        ) from error
-    except MemoryError as error:
-        raise ScanError(path, "does not fit into memory", "give more memory, or crop") from error
-    except OSError as error:
-        raise ScanError(
-            path,
-            f"cannot be read ({error.strerror or error})",
-            "check that it exists and may be read",
-        ) from error
 
 
 def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
     """Read a label map of values 0..255 in its own axis order. Raises ScanError."""
-    try:
-        header, stored = _stored_nifti(path) if path.name.endswith(NIFTI_SUFFIXES) else (None, None)
-        if header is None or stored is None:
-            stored, grid = _stored_other(path)
+    with _explained(path):
+        if path.name.lower().endswith(NIFTI_SUFFIXES):
+            header, stored = _stored_nifti(path)
+            values, grid = _hounsfield(stored, *header.scale), header.grid
         else:
-            grid = header.grid
-        labels = stored.astype(np.uint8)
-        if not np.array_equal(labels, stored):
+            values, grid = _stored_other(path)
+        labels = values.astype(np.uint8)
+        if not np.array_equal(labels, values):
             raise HeaderError("holds values that are no labels 0..255", "give a label map")
         return labels, grid
-    except (HeaderError, OSError, EOFError, _INFLATE_ERROR) as error:
-        raise ScanError(path, str(error) or "is truncated", "give a sound label map") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever reading ``path`` can raise into a ScanError: file, cause, remedy."""
+    again = "copy the file again from its source"
+    try:
+        yield
+    except HeaderError as error:
+        raise ScanError(path, str(error), error.remedy) from error
+    except (gzip.BadGzipFile, _INFLATE_ERROR) as error:
+        raise ScanError(path, f"the compressed data are corrupt ({error})", again) from error
+    except EOFError as error:
+        raise ScanError(path, "ends before its data do: it is truncated", again) from error
+    except MemoryError as error:
+        raise ScanError(path, "does not fit into memory", "give more memory, or crop") from error
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror or error})"
+        raise ScanError(path, cause, "check that it exists and may be read") from error
 
 
 def write_labels(path: Path, labels_ZYX: npt.NDArray[np.uint8], header: NiftiHeader) -> None:
