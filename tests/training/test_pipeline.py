@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 from small_store import INTENSITY, scan
 
+from training import cascade
 from training.__main__ import main
 from training.coding import members
 from training.store import Store
@@ -110,3 +111,23 @@ def test_missing_input_is_one_clear_line(fused, tmp_path, capsys, verb, missing)
     assert main([verb, *options[verb]]) == 1
     error = capsys.readouterr().err
     assert missing in error and error.count("\n") == 1
+
+
+def test_cascade_from_the_first_networks_labels_to_scores(fused):
+    """First network labels the second's store, the second is trained and evaluated on them."""
+    first, second = fused / "first", fused / "second"
+    options = ["--data", str(fused / "store"), "--device", "cpu"]
+    assert main(["train", "--recipe", str(fused / "mine.toml"), "--out", str(first), *options]) == 0
+    assert main(["export", "--run", str(first), "--out", str(fused / "models"), "--name", "a"]) == 0
+    assert cascade.main(["--model", str(fused / "models" / "a"), "--data", str(fused / "store"),
+                         "--device", "cpu"]) == 0
+    store = Store(fused / "store")
+    assert store.previous(store.cases[0]).shape == store.cases[0].shape
+    text = (fused / "mine.toml").read_text().replace("[network]", "[network]\nprevious = true")
+    (fused / "second.toml").write_text(text)
+    recipe = str(fused / "second.toml")
+    assert main(["train", "--recipe", recipe, "--out", str(second), *options]) == 0
+    for decode in ("nearest", "linear"):
+        assert main(["evaluate", "--run", str(second), "--decode", decode, *options]) == 0
+        metrics = json.loads((second / "metrics.json").read_text())
+        assert metrics["decode"] == decode and "liver" in metrics["dsc"]["case2"]
