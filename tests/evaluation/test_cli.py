@@ -101,7 +101,7 @@ def test_every_kind_of_bad_case_is_one_line_and_the_others_are_scored(
         "flipped": "direction (-1, 0, 0, 0, -1, 0, 0, 0, 1) instead of",
         "fourth": "is not one volume",
         "text": "is no NIfTI file",
-        "cut": "give a sound label map",
+        "cut": "copy the file again from its source",
     }.items():
         assert [cause in line for line in lines if f"{name}.nii.gz: " in line] == [True], name
     assert len(lines) == 10 and all("; " in line for line in lines)
