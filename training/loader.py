@@ -82,7 +82,7 @@ class Loader:
 
     def __init__(
         self, store: Store, cases: Sequence[StoredCase], recipe: Recipe, device: torch.device, *,
-        rank: int = 0, world: int = 1, workers: int = 2,
+        rank: int = 0, world: int = 1, workers: int = 4,
     ) -> None:
         self.store, self.cases, self.recipe, self.device = store, cases, recipe, device
         self.members = range(rank, recipe.sampling.batch, world)
