@@ -142,11 +142,11 @@ def slow_logits(segmenter: Segmenter, phantom: Phantom, step: float) -> np.ndarr
 
 
 SHAPES = {
-    "thinner than the window": ((9, 60, 64), (5.0, 6.0, 7.0)),
+    "thinner than the window": ((9, 60, 44), (5.0, 6.0, 7.0)),
     "smaller everywhere": ((10, 12, 14), (12.0, 13.0, 14.0)),
     "two slices": ((2, 40, 40), (5.0, 8.0, 8.0)),
-    "long": ((70, 34, 36), (8.0, 8.0, 8.0)),
-    "coarse": ((15, 40, 40), (20.0, 8.0, 8.0)),
+    "long": ((60, 34, 30), (8.0, 8.0, 8.0)),
+    "coarse": ((15, 40, 30), (20.0, 8.0, 8.0)),
 }
 
 
