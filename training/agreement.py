@@ -16,7 +16,7 @@ import numpy.typing as npt
 from inference.grid import Grid, Orientation, Triple
 from inference.labels import NAMES, ORGANS, TUMOR
 from inference.volume import read_labels
-from training.index import DRAWN, Case, Classes, DatasetError
+from training.case import DRAWN, Case, Classes, DatasetError
 from training.overrides import NO_OVERRIDES, Override, Overrides
 from training.plausibility import doubts
 

@@ -23,15 +23,9 @@ from inference.errors import AbdoboxError
 from inference.labels import TUMOR
 from inference.volume import read_volume, write_labels
 from training.agreement import GROUND_TRUTH, Choice, Judgement, Settings, judge, read_flare_labels
+from training.case import DRAWN, SUFFIX, Case, format_classes, write_annotated_table
 from training.fusion_report import write_report
-from training.index import (
-    DRAWN,
-    SUFFIX,
-    Case,
-    build_index,
-    format_classes,
-    write_annotated_table,
-)
+from training.index import build_index
 from training.overrides import NO_OVERRIDES, Overrides, read_overrides
 from training.plausibility import clean
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inference.labels import NAMES
-from training.index import Case, DatasetError, keep_patients_together
+from training.case import Case, DatasetError
+from training.index import keep_patients_together
 
 PER_CLASS = ("drop", "absent", "trust")
 

@@ -83,7 +83,8 @@ def main_pieces(mask_ZYX: Mask) -> Mask:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     kept = sizes >= max(1.0, SECOND_PIECE * sizes.max())
-    return kept[pieces]
+    main: Mask = kept[pieces]
+    return main
 
 
 def clean(labels_ZYX: Labels, classes: tuple[int, ...]) -> Labels:

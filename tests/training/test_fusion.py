@@ -10,8 +10,9 @@ import pytest
 from dataset_files import blocks, flare_dataset, load, save
 
 from training.agreement import Choice, Settings, dice_per_class, judge
+from training.case import Case, DatasetError
 from training.fusion import main, merge, select
-from training.index import Case, DatasetError, build_index
+from training.index import build_index
 from training.overrides import read_overrides
 
 PAPER = Settings(per_class=False, teachers=("aladdin5", "blackbean"))

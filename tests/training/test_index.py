@@ -10,13 +10,13 @@ import pytest
 from dataset_files import SHARED, blocks, flare_dataset, noise, save
 
 from inference.labels import ORGANS
-from training.index import (
+from training.case import (
     DatasetError,
-    build_index,
     parse_classes,
     read_annotated_table,
     write_annotated_table,
 )
+from training.index import build_index
 
 
 def test_flare_layout_derives_annotated_classes_from_the_values(tmp_path: Path) -> None:
@@ -56,8 +56,19 @@ def test_bad_cases_are_named_and_left_out(tmp_path: Path) -> None:
 def test_nnunet_labels_must_be_the_challenges(tmp_path: Path) -> None:
     root = flare_dataset(tmp_path)
     (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "colon": 15}}))
-    with pytest.raises(DatasetError, match="15"):
+    with pytest.raises(DatasetError, match="colon"):
         build_index([root])
+    (root / "dataset.json").write_text(json.dumps({"labels": {"Kidney_Right": 13}}))
+    with pytest.raises(DatasetError, match="Kidney_Right"):
+        build_index([root])
+    (root / "dataset.json").write_text(json.dumps({"labels": {"kidney right": 2, "lesion": 14}}))
+    assert len(build_index([root]).cases) == 4
+
+
+def test_a_table_that_makes_no_sense_is_named(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("scan,owner\na,b\n")
+    with pytest.raises(DatasetError, match="cannot be understood"):
+        build_index([tmp_path])
 
 
 def test_a_folder_without_a_layout_is_refused(tmp_path: Path) -> None:
