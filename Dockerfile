@@ -31,4 +31,5 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
         -r requirements.txt \
     && pip uninstall -y --root-user-action=ignore openvino-telemetry
 # Compute only: no graphics libraries are mounted into the container.
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# CuPy keeps its kernel in memory: the root file system may be read-only.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility CUPY_CACHE_IN_MEMORY=1

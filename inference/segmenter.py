@@ -85,7 +85,16 @@ class Segmenter:
         folder = model_folder(Path(path), model)
         description = ModelDescription.load(folder)
         weights = verified_weights(folder, description)
-        engine = load_engine(description, weights, choose_device(device), resampler, precision)
+        chosen = choose_device(device)
+        try:
+            engine = load_engine(description, weights, chosen, resampler, precision)
+        except RuntimeError as error:
+            # torch's word for a device without memory for the model, or without a sound driver.
+            cause = str(error).splitlines()[0]
+            if device != "auto" or not chosen.startswith("cuda"):
+                raise DeviceError(f"device {device}", f"does not take the model ({cause})",
+                                  "free its memory, or use --device cpu") from error  # fmt: skip
+            engine = load_engine(description, weights, choose_device("cpu"), precision=precision)
         return cls(folder, description, engine)
 
     def segment(
@@ -117,24 +126,25 @@ class Segmenter:
             volume = _volume(image)
         notes: list[str] = list(volume.warnings)
         orientation = Orientation.of(volume.grid.direction)
-        while True:
+        engine: Engine | None = self.engine
+        while engine is not None:
+            run, next_engine = _Run(self.description, engine, clock), None
             try:
-                run = _Run(self.description, self.engine, clock)
                 labels = run(volume, decode, step)
-                break
-            except (MemoryError, RuntimeError) as error:
-                # torch.OutOfMemoryError is a RuntimeError; only the engine knows it.
-                fallback = self.engine.fallback(error)
-                if fallback is None:
-                    if isinstance(error, MemoryError):
-                        raise DeviceError(
-                            "this machine",
-                            "has not enough memory for the scan",
-                            "give more memory, or crop the scan",
-                        ) from error
+            except MemoryError as error:
+                raise DeviceError(
+                    "this machine",
+                    "has not enough memory for the scan",
+                    "give more memory, or crop the scan",
+                ) from error
+            except RuntimeError as error:
+                next_engine = engine.fallback(error)
+                if next_engine is None:
                     raise
-                notes.append(f"{self.engine.name} ran out of memory: going on with {fallback.name}")
-                self.engine = fallback
+                notes.append(f"{engine.name} ran out of memory: going on with {next_engine.name}")
+            # Outside the handler, whose traceback would keep the failed run's memory alive. Only
+            # this scan pays: the next one starts on the device again.
+            engine = next_engine
         with clock("orient"):
             labels = np.ascontiguousarray(orientation.invert(labels))
         return Segmentation(
@@ -249,8 +259,10 @@ class _Run:
 
         for layer in placement.layers:
             hand_on(layer[0][0])
-            for i in range(0, len(layer), engine.batch):
-                starts = layer[i : i + engine.batch]
+            left = layer
+            while left:
+                # The batch may shrink on the way, where memory is short.
+                starts, left = left[: engine.batch], left[engine.batch :]
                 with clock("network"):
                     logits = engine.forward([image[box(s, placement.patch)] for s in starts])
                 with clock("accumulate"):

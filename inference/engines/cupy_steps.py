@@ -55,7 +55,7 @@ __device__ float abdobox_sample(
 """
 
 _KERNEL_SOURCE = r"""
-#include <cuda_fp16.h>
+%(include)s
 #define VOXEL %(voxel)s
 #define OUTPUT %(output)s
 """ + SAMPLE_SOURCE + r"""
@@ -116,5 +116,8 @@ def resample_image(
 def _kernel(voxel: torch.dtype, output: torch.dtype) -> Any:
     import cupy
 
-    source = _KERNEL_SOURCE % {"voxel": _C_TYPES[voxel], "output": _C_TYPES[output]}
+    # Only half needs the header, which CuPy finds where CUDA's own are installed.
+    include = "#include <cuda_fp16.h>" if output == torch.float16 else ""
+    names = {"voxel": _C_TYPES[voxel], "output": _C_TYPES[output], "include": include}
+    source = _KERNEL_SOURCE % names
     return cupy.RawKernel(source, "abdobox_resample", options=("--std=c++17",))

@@ -17,8 +17,9 @@ from inference.grid import Shape
 from inference.network import UNet
 from inference.resample import Image
 
-# Largest batch of windows, and the share of free device memory that one may take.
-_MAX_BATCH = 8
+# Largest batch of windows (one of 128^3 nearly fills a large GPU already), and the share of free
+# device memory that it may take.
+_MAX_BATCH = 2
 _MEMORY_SHARE = 0.5
 # Bytes per voxel of a window that the network's first stage keeps alive, per feature.
 _LIVE_MAPS = 6
@@ -50,6 +51,10 @@ class TorchEngine:
         # On CUDA, cuDNN's 3D convolutions in half precision want channels last; on the CPU too,
         # oneDNN's kernels for them are quicker (docs/LOG.md).
         self._format = torch.channels_last_3d
+        if self._cuda:
+            torch.cuda.set_device(self.device)
+            # The same scan gives the same labels, whichever algorithm would be quicker by a hair.
+            torch.backends.cudnn.deterministic = True
         network = UNet(description.architecture)
         network.load_state_dict(load_safetensors(weights))
         self._network = network.eval().to(self.device, self._type)
@@ -71,14 +76,14 @@ class TorchEngine:
     def forward(self, windows: list[Tensor]) -> list[Tensor]:
         batch = torch.stack(windows)[:, None].to(self._type, memory_format=self._format)
         try:
-            logits = self._network(batch)
-        except torch.OutOfMemoryError:
-            if len(windows) == 1:
+            return list(self._network(batch).float().unbind())
+        except RuntimeError as error:
+            if len(windows) == 1 or not _out_of_memory(error):
                 raise
-            half = len(windows) // 2
-            self.batch = half
-            return self.forward(windows[:half]) + self.forward(windows[half:])
-        return list(logits.float().unbind())
+        # Outside the handler, whose traceback would keep the failed batch's maps alive.
+        del batch
+        half = self.batch = len(windows) // 2
+        return self.forward(windows[:half]) + self.forward(windows[half:])
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         return torch.zeros(shape, device=self.device)
@@ -100,10 +105,7 @@ class TorchEngine:
         return torch.cuda.max_memory_reserved(self.device) if self._cuda else None
 
     def fallback(self, error: Exception) -> Engine | None:
-        if not self._cuda or not isinstance(error, torch.OutOfMemoryError):
-            return None
-        torch.cuda.empty_cache()
-        return HostEngine(self)
+        return HostEngine(self) if self._cuda and _out_of_memory(error) else None
 
     def cpu_engine(self) -> Engine:
         """The same model on the CPU."""
@@ -133,7 +135,12 @@ class HostEngine(NumpyArrays):
         return self._engine.peak_memory()
 
     def fallback(self, error: Exception) -> Engine | None:
-        if not isinstance(error, torch.OutOfMemoryError):
-            return None
-        torch.cuda.empty_cache()
-        return self._engine.cpu_engine()
+        return self._engine.cpu_engine() if _out_of_memory(error) else None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether a device ran out of memory, in any of the words that CUDA and cuDNN have for it."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    words = ("out of memory", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

@@ -264,6 +264,20 @@ def test_smaller_batches_when_memory_is_short(
     assert result.warnings == by_torch.warnings
 
 
+@pytest.mark.parametrize("batch", [3, 4])
+def test_no_window_is_lost_when_the_batch_shrinks_on_the_way(tiny_model: Path, batch: int):
+    phantom = make_phantom((10, 60, 60), (8.0, 8.0, 8.0), seed=1)
+    segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
+    whole = segmenter.segment(volume_of(phantom), step=0.5)
+    assert whole.windows > 2 * batch
+    engine = segmenter.engine
+    engine.batch = batch
+    engine._network = Failing(engine._network, most=1)
+    pieces = segmenter.segment(volume_of(phantom), step=0.5)
+    assert engine.batch == 1
+    assert (pieces.labels == whole.labels).mean() > 0.9999
+
+
 def test_accumulation_moves_to_the_host_when_the_device_is_full(
     tiny_model: Path,
     phantom: Phantom,
@@ -279,8 +293,7 @@ def test_accumulation_moves_to_the_host_when_the_device_is_full(
 
     monkeypatch.setattr(engine, "zeros", no_room)
     result = segmenter.segment(volume_of(phantom))
-    assert isinstance(segmenter.engine, HostEngine)
-    assert segmenter.engine.peak_memory() == 123
+    assert HostEngine(engine).peak_memory() == 123
     assert (result.labels == by_torch.labels).mean() > 0.9999
     assert any("out of memory" in w and "accumulating on the CPU" in w for w in result.warnings)
 
@@ -296,16 +309,12 @@ def test_the_cpu_takes_over_when_not_one_window_fits(
     pretend_cuda(engine, monkeypatch)
     engine._network = Failing(engine._network, most=0)
     result = segmenter.segment(volume_of(phantom))
-    assert isinstance(segmenter.engine, OpenVinoEngine)
     np.testing.assert_array_equal(result.labels, by_openvino.labels)
     steps = [w for w in result.warnings if "out of memory" in w]
     assert len(steps) == 2
     assert "OpenVINO on CPU" in steps[1]
-    # The next scan does not go through it all again.
-    calls = engine._network.calls
-    again = segmenter.segment(volume_of(phantom))
-    assert engine._network.calls == calls
-    assert not any("out of memory" in w for w in again.warnings)
+    # Only that scan pays: the next one starts on the device again.
+    assert segmenter.engine is engine
 
 
 def raising(error: Exception) -> Callable[..., None]:
@@ -334,3 +343,22 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
         with pytest.raises(RuntimeError, match="a mistake"):
             segmenter.segment(volume_of(phantom))
         assert segmenter.engine is engine
+
+
+def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    from inference import segmenter as module
+
+    load = module.load_engine
+
+    def full(description: ModelDescription, weights: bytes, device: str, *rest: str, **named: str):
+        if device.startswith("cuda"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
+        return load(description, weights, device, *rest, **named)
+
+    monkeypatch.setattr(module, "load_engine", full)
+    monkeypatch.setattr(
+        module, "choose_device", lambda device: "openvino" if device == "cpu" else "cuda"
+    )
+    assert isinstance(Segmenter.load(tiny_model, "auto").engine, OpenVinoEngine)
+    with pytest.raises(DeviceError, match=r"does not take the model .*use --device cpu"):
+        Segmenter.load(tiny_model, "cuda")
