@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,27 +43,43 @@ class Batch:
     """Segments cases one after another; a case that fails is reported and the others go on.
 
     Args:
-        segmenter: the loaded model.
+        load: loads the model; called while the first scan is being read, and only if there is one.
         options: see :class:`BatchOptions`.
         progress: what to tell a person.
         report: filled as cases end.
+
+    Attributes:
+        segmenter: the model, once it is loaded.
     """
 
     def __init__(
-        self, segmenter: Segmenter, options: BatchOptions, progress: Progress, report: RunReport
+        self,
+        load: Callable[[], Segmenter],
+        options: BatchOptions,
+        progress: Progress,
+        report: RunReport,
     ) -> None:
-        self._segmenter, self._options = segmenter, options
+        self.segmenter: Segmenter | None = None
+        self._load, self._options = load, options
         self._progress, self._report = progress, report
         self._count = 0
 
     def run(self, cases: list[Case]) -> None:
-        """Segment ``cases`` in order. Failures end up in the report, not in an exception."""
+        """Segment ``cases`` in order. Failures end up in the report, not in an exception.
+
+        Raises:
+            AbdoboxError: the model cannot be loaded.
+        """
         todo = [case for case in cases if not self._skipped(case)]
         self._count = len(todo)
-        with ThreadPoolExecutor(1) as writer:
+        if not todo:
+            return
+        with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(1) as reader:
+            ahead = _ahead(todo, reader)
+            self.segmenter = segmenter = self._load()
             pending: _Written | None = None
-            for index, (case, read) in enumerate(_ahead(todo), 1):
-                done = self._segment(case, read, index)
+            for index, (case, read) in enumerate(ahead, 1):
+                done = self._segment(segmenter, case, read, index)
                 # The last labels must be on disk before more are handed over: one at a time.
                 self._settle(pending)
                 pending = None
@@ -80,16 +96,14 @@ class Batch:
         return True
 
     def _segment(
-        self, case: Case, read: Future[tuple[Volume, float]], index: int
+        self, segmenter: Segmenter, case: Case, read: Future[tuple[Volume, float]], index: int
     ) -> tuple[Segmentation, CaseReport] | None:
         self._progress.status(index, self._count, case.name, "reading", 0.0)
         start = time.perf_counter()
         try:
             volume, seconds = read.result()
             self._progress.status(index, self._count, case.name, "segmenting", seconds)
-            result = self._segmenter.segment(
-                volume, decode=self._options.decode, step=self._options.step
-            )
+            result = segmenter.segment(volume, decode=self._options.decode, step=self._options.step)
         except Exception as error:
             self._failed(case, error)
             return None
@@ -134,16 +148,26 @@ class Batch:
         self._report.cases.append(CaseReport(case.name, str(case.source), "failed", error=line))
 
 
-def _ahead(cases: list[Case]) -> Iterator[tuple[Case, Future[tuple[Volume, float]]]]:
-    """Each case with its volume on the way: while one is worked on, the next is being read."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(_read, case.source) for case in cases[:1]]
+def _ahead(
+    cases: list[Case], reader: ThreadPoolExecutor
+) -> Iterator[tuple[Case, Future[tuple[Volume, float]]]]:
+    """Each case with its volume on the way: while one is worked on, the next is being read.
+
+    The first is being read from this call on.
+    """
+    coming = reader.submit(_read, cases[0].source)
+
+    def pairs(
+        coming: Future[tuple[Volume, float]],
+    ) -> Iterator[tuple[Case, Future[tuple[Volume, float]]]]:
         for case, following in zip(cases, [*cases[1:], None], strict=True):
-            current = coming.pop()
+            current = coming
             current.exception()  # waits, so that two volumes at most are in memory
             if following is not None:
-                coming.append(reader.submit(_read, following.source))
+                coming = reader.submit(_read, following.source)
             yield case, current
+
+    return pairs(coming)
 
 
 def _read(path: Path) -> tuple[Volume, float]:

@@ -123,18 +123,20 @@ def _segment(args: argparse.Namespace) -> int:
         report.cases.append(
             CaseReport(Path(problem.subject).name, problem.subject, "failed", error=str(problem))
         )
-    segmenter = None
+
+    def load() -> Segmenter:
+        return Segmenter.load(
+            WEIGHTS,
+            args.device,
+            model=args.model,
+            resampler=args.resampler,
+            precision=args.precision,
+        )
+
+    options = BatchOptions(args.decode, args.step, args.skip_existing, args.debug)
+    batch = Batch(load, options, progress, report)
     try:
-        if cases:
-            segmenter = Segmenter.load(
-                WEIGHTS,
-                args.device,
-                model=args.model,
-                resampler=args.resampler,
-                precision=args.precision,
-            )
-            options = BatchOptions(args.decode, args.step, args.skip_existing, args.debug)
-            Batch(segmenter, options, progress, report).run(cases)
+        batch.run(cases)
     except AbdoboxError as error:
         if args.debug:
             raise
@@ -142,7 +144,7 @@ def _segment(args: argparse.Namespace) -> int:
         return FAILED
     finally:
         if args.report:
-            _write_report(report, args.report, segmenter, progress)
+            _write_report(report, args.report, batch.segmenter, progress)
     failed = report.count("failed")
     skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
     progress.summary(f"{report.count('done')} done{skipped}, {failed} failed: {args.output}")

@@ -31,12 +31,15 @@ def placement(
     q_origin = fields["qoffset"].astype(np.float64)
     s_usable = sform is not None and shear <= 1e-4
     if q_known and qform is not None:
-        similar = (
+        # ITK compares quaternions, which do not hold the direction of the third axis.
+        same, mirrored = (
             sform is not None
-            and np.allclose(sform, qform, atol=1e-4)
+            and np.allclose(sform * (1, 1, third), qform, atol=1e-4)
             and np.allclose(s_origin, q_origin, atol=1e-4)
+            for third in (1, -1)
         )
-        if s_known and not similar:
+        similar = same or mirrored
+        if s_known and not same:
             note("qform and sform disagree")
         if not (s_usable and (similar or int(fields["sform_code"]) == 1)):
             return qform, check_origin(q_origin)

@@ -7,7 +7,6 @@ import platform
 import resource
 import time
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +79,8 @@ class RunReport:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # slow, and only wanted here
+
     versions = {}
     for package in _PACKAGES:
         try:

@@ -222,6 +222,8 @@ class _Run:
         inside = tuple(
             slice(before, before + n) for (_, before), n in zip(mirrors, shape, strict=True)
         )
+        with clock("compile"):
+            engine.prepare(placement.patch)
         decoder = engine.decoder(decode, shape, grid.shape)
         self._stream(placement, image, inside, decoder)
         with clock("decode"):
@@ -250,7 +252,13 @@ class _Run:
             )
 
         def hand_on(until: int) -> None:
-            for first, logits in accumulator.advance(until):
+            finished = accumulator.advance(until)
+            while True:
+                with clock("accumulate"):
+                    slab = next(finished, None)
+                if slab is None:
+                    return
+                first, logits = slab
                 start = max(inside[0].start - first, 0)
                 stop = min(inside[0].stop - first, logits.shape[1])
                 if stop > start:

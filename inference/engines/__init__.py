@@ -34,6 +34,9 @@ class Engine(Protocol):
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
         """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
 
+    def prepare(self, window: Shape) -> None:
+        """Get ready for windows of this shape (z, y, x)."""
+
     def forward(self, windows: list[Array]) -> list[Array]:
         """Logits (labels, z, y, x), float32, of each image window (z, y, x)."""
 

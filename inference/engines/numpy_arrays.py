@@ -21,6 +21,9 @@ class NumpyArrays:
     ) -> npt.NDArray[np.float32]:
         return resample_image(image_ZYX, intensity, shape)
 
+    def prepare(self, window: Shape) -> None:
+        """Nothing to do."""
+
     def zeros(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         return np.zeros(shape, np.float32)
 

@@ -43,26 +43,27 @@ class OpenVinoEngine(NumpyArrays):
         )
         if cache := cache_folder():
             self._core.set_property({"CACHE_DIR": str(cache)})
-        self._requests: dict[Shape, Any] = {}
+        self._window: Shape | None = None
+        self._request: Any = None
         self.name = f"OpenVINO on CPU, {kind}"
+
+    def prepare(self, window: Shape) -> None:
+        """Compile the network for a window shape; only the last one's feature maps are kept."""
+        if self._window != window:
+            graph = build_graph(self._architecture, self._weights, window)
+            self._request = None
+            self._request = self._core.compile_model(graph, "CPU").create_infer_request()
+            self._window = window
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         out = []
         for window_ZYX in windows:
+            self.prepare(window_ZYX.shape)
             image = np.ascontiguousarray(window_ZYX)[None, None]
-            request = self._compiled(window_ZYX.shape)
-            request.infer([image], share_inputs=True)
+            self._request.infer([image], share_inputs=True)
             # The request's own output buffer: valid, and free to be overwritten, until the next.
-            out.append(request.get_output_tensor(0).data[0])
+            out.append(self._request.get_output_tensor(0).data[0])
         return out
-
-    def _compiled(self, window: Shape) -> Any:
-        if window not in self._requests:
-            # Each shape holds its own feature maps: keep only the last.
-            self._requests.clear()
-            graph = build_graph(self._architecture, self._weights, window)
-            self._requests[window] = self._core.compile_model(graph, "CPU").create_infer_request()
-        return self._requests[window]
 
     def peak_memory(self) -> int | None:
         return None

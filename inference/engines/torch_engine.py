@@ -72,6 +72,9 @@ class TorchEngine:
         voxels = torch.from_numpy(np.ascontiguousarray(image_ZYX)).to(self.device)
         return resample_image(voxels, intensity, shape)
 
+    def prepare(self, window: Shape) -> None:
+        """Nothing to do: torch takes any shape."""
+
     @torch.no_grad()
     def forward(self, windows: list[Tensor]) -> list[Tensor]:
         batch = torch.stack(windows)[:, None].to(self._type, memory_format=self._format)
