@@ -47,8 +47,9 @@ def read_column(run: Path) -> Column:
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AbdoboxError(run, "holds no evaluated training",
-                           "run python -m training evaluate") from error
+        raise AbdoboxError(
+            run, "holds no evaluated training", "run python -m training evaluate"
+        ) from error
     mean: dict[str, dict[str, Any]] = metrics["mean"]
     scores = {target: (values["dsc"], values["nsd"]) for target, values in mean.items()}
     return Column(recipe["title"] or recipe["name"], scores)
@@ -59,8 +60,11 @@ def table(columns: Sequence[Column]) -> str:
     heads = [f"{column.title} {metric}" for column in columns for metric in ("DSC", "NSD")]
     lines = ["| Target | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for target in ROWS:
-        cells = [_percent(value) for column in columns
-                 for value in column.scores.get(target, (None, None))]
+        cells = [
+            _percent(value)
+            for column in columns
+            for value in column.scores.get(target, (None, None))
+        ]
         lines.append(f"| {target} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

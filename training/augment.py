@@ -35,23 +35,27 @@ def augment(
 
 
 def clip_window(
-    image: Tensor, probability: float, window_hu: Range, generator: Generator, *,
-    jitter_hu: float, intensity: Intensity,
+    image: Tensor,
+    probability: float,
+    window_hu: Range,
+    generator: Generator,
+    *,
+    jitter_hu: float,
+    intensity: Intensity,
 ) -> Tensor:
     """Clip to a soft-tissue window, as collections of windowed slices are."""
     chosen = _chosen(image, probability, generator)
     lower, upper = (
         (value + _uniform(image, (-jitter_hu, jitter_hu), generator) - intensity.mean)
-        / intensity.std for value in window_hu
+        / intensity.std
+        for value in window_hu
     )
     if not chosen.any():
         return image
     return torch.where(chosen, image.clamp(lower, upper), image)
 
 
-def add_noise(
-    image: Tensor, probability: float, variance: Range, generator: Generator
-) -> Tensor:
+def add_noise(image: Tensor, probability: float, variance: Range, generator: Generator) -> Tensor:
     """White Gaussian noise of a random variance."""
     chosen = _chosen(image, probability, generator)
     deviation = _uniform(image, variance, generator).sqrt()
@@ -116,8 +120,11 @@ def change_gamma(
     chosen = _chosen(image, probability, generator)
     # As nnU-Net: half of the exponents lie below 1, where the range allows it.
     below = torch.rand(_per_image(image), generator=generator, device=image.device) < 0.5
-    exponent = torch.where(below, _uniform(image, (min(gamma[0], 1.0), 1.0), generator),
-                           _uniform(image, (max(gamma[0], 1.0), gamma[1]), generator))
+    exponent = torch.where(
+        below,
+        _uniform(image, (min(gamma[0], 1.0), 1.0), generator),
+        _uniform(image, (max(gamma[0], 1.0), gamma[1]), generator),
+    )
     if not chosen.any():
         return image
     x = -image if inverted else image

@@ -74,8 +74,11 @@ class CascadePredictor:
         recipe = from_dict(state["recipe"])
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if store.intensity != Intensity(**state["intensity_hu"]):
-            raise AbdoboxError(store.folder, "has other intensity statistics than the network",
-                               "take the store that it was trained from")
+            raise AbdoboxError(
+                store.folder,
+                "has other intensity statistics than the network",
+                "take the store that it was trained from",
+            )
         self.decode = decode
         self.network = UNet(recipe.network.architecture()).to(device).eval()
         self.network.load_state_dict(inference_weights(state))
@@ -89,9 +92,12 @@ class CascadePredictor:
         canonical = orientation.canonical(grid)
         logits, _ = whole_scan(self.network, self.loader, case, self.dtype)
         inside = tuple(
-            slice((have - want) // 2, (have - want) // 2 + want) for have, want in
-            zip(logits.shape[2:], canonical.resampled_shape(self.loader.recipe.sampling.spacing),
-                strict=True)
+            slice((have - want) // 2, (have - want) // 2 + want)
+            for have, want in zip(
+                logits.shape[2:],
+                canonical.resampled_shape(self.loader.recipe.sampling.spacing),
+                strict=True,
+            )
         )
         logits = logits[(slice(None), slice(None), *inside)]
         if self.decode == "linear":

@@ -40,8 +40,9 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(path, "there is no such file", "train without --resume") from error
     except Exception as error:
-        raise CheckpointError(path, f"cannot be read ({type(error).__name__})",
-                              "go on from another checkpoint") from error
+        raise CheckpointError(
+            path, f"cannot be read ({type(error).__name__})", "go on from another checkpoint"
+        ) from error
     if state.get("format") != FORMAT:
         raise CheckpointError(path, "is of another format", "train anew")
     return state

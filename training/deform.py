@@ -54,8 +54,9 @@ def draw_deformation(
     """Rotation, scaling and elastic deformation, each with its own probability."""
     matrix = np.eye(3)
     if rng.random() < settings.rotation:
-        matrix = matrix @ rotation([math.radians(rng.uniform(-a, a))
-                                    for a in settings.rotation_degrees])
+        matrix = matrix @ rotation(
+            [math.radians(rng.uniform(-a, a)) for a in settings.rotation_degrees]
+        )
     if rng.random() < settings.scaling:
         matrix = matrix * math.exp(rng.uniform(*np.log(settings.scaling_range)))
     control = None
@@ -78,8 +79,14 @@ def rotation(angles: list[float]) -> npt.NDArray[np.float64]:
 
 
 def sampling_grid(
-    patch: Shape, spacing: Triple, deformation: Deformation, *, centre: Triple,
-    source: Shape, source_spacing: Triple, device: torch.device,
+    patch: Shape,
+    spacing: Triple,
+    deformation: Deformation,
+    *,
+    centre: Triple,
+    source: Shape,
+    source_spacing: Triple,
+    device: torch.device,
 ) -> Tensor:
     """Grid for ``functional.grid_sample(align_corners=False)``: (1, z, y, x, 3), x first.
 
@@ -88,8 +95,10 @@ def sampling_grid(
         centre: of the patch in the source, in voxels from its outer edge, (z, y, x).
         source, source_spacing: shape and voxel size of the array that is sampled.
     """
-    axes = [(torch.arange(n, device=device) + (0.5 - n / 2)) * s
-            for n, s in zip(patch, spacing, strict=True)]
+    axes = [
+        (torch.arange(n, device=device) + (0.5 - n / 2)) * s
+        for n, s in zip(patch, spacing, strict=True)
+    ]
     offset_ZYX3 = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).float()
     if deformation.control_mm is not None:
         control = torch.from_numpy(deformation.control_mm).to(device)[None]
@@ -98,15 +107,21 @@ def sampling_grid(
     # From mm to grid_sample's units, in which the source's edges lie at -1 and 1.
     unit = 2 / (np.array(source) * np.array(source_spacing))
     matrix = torch.from_numpy((deformation.matrix * unit[:, None]).astype(np.float32)).to(device)
-    shift = torch.tensor([2 * c / n - 1 for c, n in zip(centre, source, strict=True)],
-                         dtype=torch.float32, device=device)
+    shift = torch.tensor(
+        [2 * c / n - 1 for c, n in zip(centre, source, strict=True)],
+        dtype=torch.float32,
+        device=device,
+    )
     return (offset_ZYX3 @ matrix.T + shift).flip(-1)[None]
 
 
 def sample(image_CZYX: Tensor, grid_1ZYX3: Tensor, mode: str) -> Tensor:
     """Values at the grid's places: (C, z, y, x) float32; ``bilinear`` means trilinear here."""
     return functional.grid_sample(
-        image_CZYX[None].float(), grid_1ZYX3, mode=mode, padding_mode="reflection",
+        image_CZYX[None].float(),
+        grid_1ZYX3,
+        mode=mode,
+        padding_mode="reflection",
         align_corners=False,
     )[0]
 

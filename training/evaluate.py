@@ -71,8 +71,11 @@ def score(case: StoredCase, predicted: Labels, mode: str) -> CaseResult:
     reference, grid = read_labels(Path(case.label))
     orientation = Orientation.of(grid.direction)
     scores = evaluate_case(
-        orientation.apply(predicted), orientation.apply(reference),
-        orientation.canonical(grid).spacing, case.annotated, mode,
+        orientation.apply(predicted),
+        orientation.apply(reference),
+        orientation.canonical(grid).spacing,
+        case.annotated,
+        mode,
     )
     return CaseResult(case.name, scores)
 
@@ -85,9 +88,13 @@ def write_metrics(
     step = checkpoint.load(run / which)["position"]["step"]
     document: dict[str, Any] = {
         "against": "the labels of the data set, pseudo-labels where no person drew any",
-        "step": step, "decode": decode, "mode": mode,
-        "mean": {row.target: {"cases": row.cases, "dsc": _number(row.dsc[0]),
-                              "nsd": _number(row.nsd[0])} for row in rows},
+        "step": step,
+        "decode": decode,
+        "mode": mode,
+        "mean": {
+            row.target: {"cases": row.cases, "dsc": _number(row.dsc[0]), "nsd": _number(row.nsd[0])}
+            for row in rows
+        },
         "dsc": {r.name: {NAMES[v]: _number(s[0]) for v, s in r.scores.items()} for r in results},
         "nsd": {r.name: {NAMES[v]: _number(s[1]) for v, s in r.scores.items()} for r in results},
     }

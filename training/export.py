@@ -38,20 +38,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         folder = arguments.out / arguments.name
         description = export(
-            arguments.run, folder, arguments.name, version=arguments.version,
-            which=arguments.checkpoint, store=arguments.data,
+            arguments.run,
+            folder,
+            arguments.name,
+            version=arguments.version,
+            which=arguments.checkpoint,
+            store=arguments.data,
         )
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{folder}: {description.card['training']['steps']} steps, sha256 "
-          f"{description.sha256[:12]}", file=sys.stderr)
+    print(
+        f"{folder}: {description.card['training']['steps']} steps, sha256 "
+        f"{description.sha256[:12]}",
+        file=sys.stderr,
+    )
     return 0
 
 
 def export(
-    run: Path, folder: Path, name: str, *, version: str = "0.1.0",
-    which: str = checkpoint.LAST, store: Path | None = None,
+    run: Path,
+    folder: Path,
+    name: str,
+    *,
+    version: str = "0.1.0",
+    which: str = checkpoint.LAST,
+    store: Path | None = None,
 ) -> ModelDescription:
     """Write ``folder/model.safetensors`` and ``folder/model.json``.
 
@@ -74,11 +86,15 @@ def export(
     weights = {k: w.to(torch.float16).contiguous() for k, w in inference_weights(state).items()}
     data = safetensors(weights)
     description = ModelDescription(
-        name=name, version=version,
+        name=name,
+        version=version,
         architecture=recipe.network.architecture(),
-        spacing=recipe.sampling.spacing, patch=recipe.sampling.patch,
+        spacing=recipe.sampling.spacing,
+        patch=recipe.sampling.patch,
         intensity=Intensity(**state["intensity_hu"]),
-        decode=recipe.decode, step=STEP, sha256=hashlib.sha256(data).hexdigest(),
+        decode=recipe.decode,
+        step=STEP,
+        sha256=hashlib.sha256(data).hexdigest(),
         card=_card(state, recipe, run, store),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,14 +113,17 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
         "licence": LICENCE,
         "recipe": recipe.to_dict(),
         "training": {
-            "steps": position["step"], "minutes": round(position["seconds"] / 60, 1),
+            "steps": position["step"],
+            "minutes": round(position["seconds"] / 60, 1),
             "averaged_weights": state["average"] is not None,
         },
     }
     if store is not None:
         cases = Store(store).cases
-        card["data"] = {split: sorted(c.name for c in cases if c.split == split)
-                        for split in ("train", "validation")}
+        card["data"] = {
+            split: sorted(c.name for c in cases if c.split == split)
+            for split in ("train", "validation")
+        }
     metrics = run / "metrics.json"
     if metrics.is_file():
         card["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))

@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from training.limits import Position
+
 FILE = "log.jsonl"
+# Steps over which losses are averaged.
+STEPS = 20
 
 
 class Journal:
@@ -41,6 +45,45 @@ class Journal:
         if not self.quiet and sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
+
+
+class Losses:
+    """Averages losses over some steps and writes the mean, the rate and the pace.
+
+    Args:
+        journal: where to.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._begin()
+
+    def add(self, loss: float, position: Position, rate: float) -> None:
+        """The loss of the step that has led to ``position``, taken at that learning rate."""
+        self._sum, self._steps = self._sum + loss, self._steps + 1
+        self._position, self._rate = position, rate
+        if self._steps == STEPS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what has come together, if anything."""
+        if not self._steps:
+            return
+        loss, pace = self._sum / self._steps, (time.monotonic() - self._since) / self._steps
+        step, seconds = self._position.step, self._position.seconds
+        self.journal.write(
+            "training",
+            step,
+            loss=round(loss, 5),
+            rate=self._rate,
+            seconds=round(seconds, 1),
+            step_seconds=round(pace, 3),
+        )
+        self.journal.progress(f"step {step}  loss {loss:.3f}  {pace:.2f} s/step")
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sum, self._steps, self._since = 0.0, 0, time.monotonic()
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:

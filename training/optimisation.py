@@ -33,7 +33,13 @@ def rate_factor(settings: Optimisation, progress: float) -> float:
 def build_optimizer(network: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum (paper Table 4), or AdamW."""
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(network.parameters(), settings.rate,
-                                 weight_decay=settings.weight_decay)
-    return torch.optim.SGD(network.parameters(), settings.rate, settings.momentum,
-                           weight_decay=settings.weight_decay, nesterov=True)
+        return torch.optim.AdamW(
+            network.parameters(), settings.rate, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        network.parameters(),
+        settings.rate,
+        settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=True,
+    )

@@ -63,18 +63,26 @@ def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, o
     labels_ZYX, labels_grid = read_labels(Path(row["label"]))
     labels_ZYX = Orientation.of(labels_grid.direction).apply(labels_ZYX)
     if labels_ZYX.shape != hounsfield_ZYX.shape:
-        raise StoreError(row["label"], f"has shape {labels_ZYX.shape}, the image has "
-                         f"{hounsfield_ZYX.shape}", "give labels on the image's grid")
+        raise StoreError(
+            row["label"],
+            f"has shape {labels_ZYX.shape}, the image has {hounsfield_ZYX.shape}",
+            "give labels on the image's grid",
+        )
     annotated = tuple(int(v) for v in row["annotated"].split())
     coded_ZYX = only(code_labels(np.ascontiguousarray(labels_ZYX)), annotated)
     native = recipe.sampling.native
     shape = grid.shape if native else grid.resampled_shape(recipe.sampling.spacing)
     z, y, x = (e / n for e, n in zip(grid.extent_mm, shape, strict=True))
     case = StoredCase(
-        name=row["name"], patient=row["patient"], split=row["split"],
+        name=row["name"],
+        patient=row["patient"],
+        split=row["split"],
         annotated=annotated,
         unlabelled=row.get("unlabelled") == "1",
-        shape=shape, spacing=(z, y, x), image=row["image"], label=row["label"],
+        shape=shape,
+        spacing=(z, y, x),
+        image=row["image"],
+        label=row["label"],
     )
     image = resample_image(hounsfield_ZYX, intensity, shape)
     write_case(out, case, image, coded_ZYX if native else resample_coded(coded_ZYX, shape))
@@ -97,8 +105,9 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     sources = folder / "annotated_classes.csv"
     if sources.is_file():
         with sources.open(newline="", encoding="utf-8") as stream:
-            drawn = {r["name"] for r in csv.DictReader(stream)
-                     if r["source"] in DRAWN and r["classes"]}
+            drawn = {
+                r["name"] for r in csv.DictReader(stream) if r["source"] in DRAWN and r["classes"]
+            }
         for row in rows:
             row["unlabelled"] = str(int(row["name"] not in drawn))
     return rows
@@ -114,8 +123,9 @@ def read_intensity(path: Path) -> Intensity:
         values = json.loads(path.read_text(encoding="utf-8"))["intensity_hu"]
         return Intensity(*(float(values[k]) for k in ("lower", "upper", "mean", "std")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(path, f"holds no intensity statistics ({error})",
-                         "run python -m training fingerprint") from error
+        raise StoreError(
+            path, f"holds no intensity statistics ({error})", "run python -m training fingerprint"
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

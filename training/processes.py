@@ -60,9 +60,7 @@ class Processes:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
-    def accumulate(
-        self, network: nn.Module, last: bool
-    ) -> contextlib.AbstractContextManager[None]:
+    def accumulate(self, network: nn.Module, last: bool) -> contextlib.AbstractContextManager[None]:
         """Around the passes of one part of a batch: gradients are exchanged with the last part."""
         if isinstance(network, DistributedDataParallel) and not last:
             return network.no_sync()

@@ -40,8 +40,9 @@ class Emissions:
         # Offline: no request leaves the machine. The country decides how much carbon a
         # kilowatt-hour costs; set the variable to yours.
         country = os.environ.get("CODECARBON_COUNTRY_ISO_CODE", "USA")
-        tracker = OfflineEmissionsTracker(country_iso_code=country, save_to_file=False,
-                                          log_level="error")
+        tracker = OfflineEmissionsTracker(
+            country_iso_code=country, save_to_file=False, log_level="error"
+        )
         tracker.start()
         try:
             yield
@@ -54,12 +55,16 @@ def write_report(run: Path, recipe: Recipe, kilograms: float | None) -> None:
     events = read_journal(run)
     training = [e for e in events if e["kind"] == "training"]
     losses = [(e["step"], e["loss"]) for e in training]
-    scores = [(e["step"], e["mean_dice"]) for e in events
-              if e["kind"] == "validation" and not math.isnan(e["mean_dice"])]
+    scores = [
+        (e["step"], e["mean_dice"])
+        for e in events
+        if e["kind"] == "validation" and not math.isnan(e["mean_dice"])
+    ]
     draw_curves(losses, scores).save(run / "curve.png")
     seconds = training[-1]["seconds"] if training else 0.0
-    (run / "report.md").write_text(protocol(recipe, seconds, kilograms, losses, scores),
-                                   encoding="utf-8")
+    (run / "report.md").write_text(
+        protocol(recipe, seconds, kilograms, losses, scores), encoding="utf-8"
+    )
 
 
 def protocol(
@@ -105,10 +110,13 @@ def draw_curves(losses: Curve, scores: Curve) -> Image.Image:
     low, high = min(values), max(values)
     high = high if high > low else low + 1
     draw.rectangle((MARGIN, MARGIN, SIZE[0] - MARGIN, SIZE[1] - MARGIN), outline="black")
-    for curve, bounds, color in ((losses, (low, high), LOSS_COLOR),
-                                 (scores, (0.0, 1.0), DICE_COLOR)):
-        points = [_place(step / last, (v - bounds[0]) / (bounds[1] - bounds[0]))
-                  for step, v in curve]
+    for curve, bounds, color in (
+        (losses, (low, high), LOSS_COLOR),
+        (scores, (0.0, 1.0), DICE_COLOR),
+    ):
+        points = [
+            _place(step / last, (v - bounds[0]) / (bounds[1] - bounds[0])) for step, v in curve
+        ]
         if len(points) > 1:
             draw.line(points, fill=color, width=2)
     for k in range(5):
@@ -126,5 +134,4 @@ def draw_curves(losses: Curve, scores: Curve) -> Image.Image:
 
 def _place(right: float, up: float) -> tuple[float, float]:
     """Pixel of a point given as shares of the axes."""
-    return (MARGIN + right * (SIZE[0] - 2 * MARGIN),
-            SIZE[1] - MARGIN - up * (SIZE[1] - 2 * MARGIN))
+    return (MARGIN + right * (SIZE[0] - 2 * MARGIN), SIZE[1] - MARGIN - up * (SIZE[1] - 2 * MARGIN))

@@ -72,8 +72,9 @@ class Store:
         try:
             document = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise StoreError(folder, "holds no preprocessed scans",
-                             "run python -m training preprocess") from error
+            raise StoreError(
+                folder, "holds no preprocessed scans", "run python -m training preprocess"
+            ) from error
         if document.get("format") != FORMAT:
             raise StoreError(folder, "is of another format", "preprocess again")
         self.intensity = Intensity(**document["intensity_hu"])
@@ -121,7 +122,9 @@ def write_case(
 def write_index(folder: Path, intensity: Intensity, names: list[str]) -> None:
     """Write ``store.json``, which makes the folder a store."""
     document = {
-        "format": FORMAT, "intensity_hu": dataclasses.asdict(intensity), "cases": sorted(names),
+        "format": FORMAT,
+        "intensity_hu": dataclasses.asdict(intensity),
+        "cases": sorted(names),
     }
     (folder / "store.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 

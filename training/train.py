@@ -35,11 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.out.mkdir(parents=True, exist_ok=True)
         if not arguments.resume and (arguments.out / checkpoint.LAST).exists():
             raise checkpoint.CheckpointError(
-                arguments.out, "holds a training already", "add --resume or take another folder")
+                arguments.out, "holds a training already", "add --resume or take another folder"
+            )
         anatomies: list[Anatomy] = []
         if arguments.label_maps:
-            anatomies = load_anatomies(arguments.label_maps, arguments.structures,
-                                       arguments.anatomies or arguments.out / "anatomies")
+            anatomies = load_anatomies(
+                arguments.label_maps,
+                arguments.structures,
+                arguments.anatomies or arguments.out / "anatomies",
+            )
         trainer = Trainer(recipe, store, arguments.out, processes, anatomies)
         if arguments.resume:
             trainer.restore(checkpoint.load(arguments.out / checkpoint.LAST, processes.device))
@@ -69,15 +73,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--max-minutes", type=float, default=math.inf, metavar="M",
-                        help="stop cleanly after so long, with a checkpoint")
-    parser.add_argument("--schedule-minutes", type=float, metavar="M",
-                        help="let the learning rate follow the time trained out of so long")
-    parser.add_argument("--label-maps", type=Path, nargs="+", metavar="NIFTI",
-                        help="label maps without scans, for the recipe's synthetic patches")
-    parser.add_argument("--structures", type=Path, metavar="JSON",
-                        help="names of the label maps' values")
-    parser.add_argument("--anatomies", type=Path, metavar="DIR",
-                        help="folder that keeps what is built from the label maps")
+    parser.add_argument(
+        "--max-minutes",
+        type=float,
+        default=math.inf,
+        metavar="M",
+        help="stop cleanly after so long, with a checkpoint",
+    )
+    parser.add_argument(
+        "--schedule-minutes",
+        type=float,
+        metavar="M",
+        help="let the learning rate follow the time trained out of so long",
+    )
+    parser.add_argument(
+        "--label-maps",
+        type=Path,
+        nargs="+",
+        metavar="NIFTI",
+        help="label maps without scans, for the recipe's synthetic patches",
+    )
+    parser.add_argument(
+        "--structures", type=Path, metavar="JSON", help="names of the label maps' values"
+    )
+    parser.add_argument(
+        "--anatomies",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps what is built from the label maps",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:N]")
     return parser

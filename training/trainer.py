@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from inference.labels import NAMES
 from inference.network import UNet
 from training import checkpoint
 from training.average import Average
-from training.journal import Journal
+from training.journal import Journal, Losses
 from training.limits import Limits, Position
 from training.loader import Batch, Loader
 from training.loss import counted_pairs, supervised_sum
@@ -38,18 +37,8 @@ from training.synthesis.source import SyntheticSource
 from training.validate import mean_dice, quick_dice
 from training.weights import build_network, inference_weights
 
-# Steps over which the journal averages, and seconds between two checkpoints.
-JOURNAL_STEPS = 20
+# Between two checkpoints.
 CHECKPOINT_SECONDS = 180.0
-
-
-@dataclass
-class _Sums:
-    """Losses since the last line of the journal."""
-
-    loss: float = 0.0
-    steps: int = 0
-    since: float = field(default_factory=time.monotonic)
 
 
 class Trainer:
@@ -63,7 +52,11 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, store: Store, out: Path, processes: Processes,
+        self,
+        recipe: Recipe,
+        store: Store,
+        out: Path,
+        processes: Processes,
         anatomies: Sequence[Anatomy] = (),
     ) -> None:
         self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
@@ -72,8 +65,7 @@ class Trainer:
         self.format = memory_format(self.device)
         torch.backends.cudnn.benchmark = True
         torch.manual_seed(recipe.seed)
-        self.network = build_network(recipe.network).to(
-            self.device, memory_format=self.format)  # type: ignore[call-overload]
+        self.network = build_network(recipe.network).to(self.device, memory_format=self.format)  # type: ignore[call-overload]
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             keep_in_float32(self.network.encoder[-1], self.device)
         self.wrapped: nn.Module = self.network
@@ -86,13 +78,25 @@ class Trainer:
         self.position = Position()
         self.stop_asked = False
         self.journal = Journal(out, quiet=processes.rank > 0)
-        self.loader = Loader(store, store.split("train", recipe.unlabelled), recipe, self.device,
-                             rank=processes.rank, world=processes.world)
+        self.loader = Loader(
+            store,
+            store.split("train", recipe.unlabelled),
+            recipe,
+            self.device,
+            rank=processes.rank,
+            world=processes.world,
+        )
         self.mixture: Mixture | None = None
         if anatomies and (recipe.synthesis.share or recipe.synthesis.tumors):
             source = SyntheticSource(anatomies, recipe.sampling.spacing, self.device)
-            self.mixture = Mixture(source, store.intensity, recipe.synthesis.share,
-                                   recipe.synthesis.tumors, recipe.seed, processes.rank)
+            self.mixture = Mixture(
+                source,
+                store.intensity,
+                recipe.synthesis.share,
+                recipe.synthesis.tumors,
+                recipe.seed,
+                processes.rank,
+            )
 
     def stop(self) -> None:
         """Ask :meth:`train` to stop after the present step, with a checkpoint."""
@@ -101,7 +105,7 @@ class Trainer:
     def train(self, limits: Limits) -> bool:
         """Train until the recipe's end or a limit. Returns whether the training is complete."""
         begun, before = time.monotonic(), self.position.seconds
-        saved, sums = begun, _Sums()
+        saved, losses = begun, Losses(self.journal)
         for batch in self.loader.batches(self.position.step):
             progress = limits.progress(self.position, self.recipe.steps)
             elapsed = time.monotonic() - begun
@@ -111,21 +115,17 @@ class Trainer:
             if self.processes.any(stop):
                 break
             mixed = self.mixture.mixed(self.position.step, batch) if self.mixture else batch
-            sums.loss += self.step(mixed, progress)
-            sums.steps += 1
+            loss = self.step(mixed, progress)
             self.position.step += 1
             self.position.seconds = before + time.monotonic() - begun
-            if sums.steps == JOURNAL_STEPS:
-                self._report(sums, progress)
-                sums = _Sums()
+            losses.add(loss, self.position, self.optimizer.param_groups[0]["lr"])
             if self.position.step % self._validation_steps == 0:
                 self.validate()
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self.save(checkpoint.LAST)
                 saved = time.monotonic()
         progress = limits.progress(self.position, self.recipe.steps)
-        if sums.steps:
-            self._report(sums, progress)
+        losses.write()
         self.save(checkpoint.LAST)
         return progress >= 1
 
@@ -146,7 +146,7 @@ class Trainer:
         if not self.scaler.is_enabled() and not norm.isfinite():
             # bfloat16 has no scaler that would leave such a step out; one NaN would be the end.
             self.journal.write("skipped", self.position.step, norm=float(norm))
-            return 0.0
+            return total
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
@@ -171,7 +171,6 @@ class Trainer:
             total += cost.detach()
         return float(self.processes.sum(total))
 
-
     def validate(self) -> None:
         """Quick DSC of the averaged network on the validation cases; keeps the best weights."""
         scores: dict[str, dict[int, float]] = {}
@@ -181,8 +180,10 @@ class Trainer:
                 scores[case.name] = quick_dice(network, self.loader, case, self.dtype)
         mean = mean_dice(list(scores.values()))
         if scores:
-            rounded = {name: {NAMES[v]: round(d, 4) for v, d in score.items()}
-                       for name, score in scores.items()}
+            rounded = {
+                name: {NAMES[v]: round(d, 4) for v, d in score.items()}
+                for name, score in scores.items()
+            }
             self.journal.write("validation", self.position.step, mean_dice=mean, cases=rounded)
         if mean > self.position.best:
             self.position.best = mean
@@ -191,7 +192,8 @@ class Trainer:
     def averaged(self) -> UNet:
         """A copy of the network without deep supervision, with averaged weights if kept."""
         network = UNet(self.recipe.network.architecture()).to(
-            self.device, memory_format=self.format)  # type: ignore[call-overload]
+            self.device, memory_format=self.format
+        )  # type: ignore[call-overload]
         network.load_state_dict(inference_weights(self.state()))
         return network.eval()
 
@@ -221,7 +223,8 @@ class Trainer:
         """
         if Intensity(**state["intensity_hu"]) != self.store.intensity:
             raise checkpoint.CheckpointError(
-                self.out, "was trained with other intensity statistics", "take the same store")
+                self.out, "was trained with other intensity statistics", "take the same store"
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -237,15 +240,3 @@ class Trainer:
     @property
     def _validation_steps(self) -> int:
         return self.recipe.validate_every * self.recipe.optimisation.steps_per_epoch
-
-    def _report(self, sums: _Sums, progress: float) -> None:
-        pace = (time.monotonic() - sums.since) / sums.steps
-        self.journal.write(
-            "training", self.position.step, loss=round(sums.loss / sums.steps, 5),
-            rate=self.optimizer.param_groups[0]["lr"], seconds=round(self.position.seconds, 1),
-            step_seconds=round(pace, 3), progress=round(progress, 4),
-        )
-        self.journal.progress(
-            f"step {self.position.step}  loss {sums.loss / sums.steps:.3f}  "
-            f"{pace:.2f} s/step  {100 * progress:.1f} %"
-        )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from inference.grid import Shape
 from training.coding import one_hot
-from training.deform import IDENTITY
+from training.crop import Place, read_crop
 from training.loader import Loader
 from training.precision import autocast, memory_format
 from training.recipe import Recipe
@@ -42,10 +42,11 @@ def whole_scan(
     network: nn.Module, loader: Loader, case: StoredCase, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Logits (1, 14, z, y, x) and coded labels (z, y, x) on the network's grid, uncropped."""
-    crop = loader.read(case, scan_shape(case, loader.recipe),
-                       (case.shape[0] / 2, case.shape[1] / 2, case.shape[2] / 2), IDENTITY,
-                       (0, case.shape[0]))
-    image, labels = loader.sampled(crop, scan_shape(case, loader.recipe))
+    z, y, x = (n / 2 for n in case.shape)
+    shape, spacing = scan_shape(case, loader.recipe), loader.recipe.sampling.spacing
+    place = Place(case, shape, spacing, (z, y, x), (0, case.shape[0]))
+    crop = read_crop(loader.store, place, loader.recipe.network.previous)
+    image, labels = crop.sampled(loader.device)
     with autocast(dtype, loader.device):
         logits = network(image[None].contiguous(memory_format=memory_format(loader.device)))
     return (logits[0] if isinstance(logits, list) else logits).float(), labels
@@ -55,8 +56,10 @@ def scan_shape(case: StoredCase, recipe: Recipe) -> Shape:
     """Shape of the whole scan on the network's grid, rounded up to what the strides divide."""
     divisor = recipe.network.architecture().divisor
     z, y, x = (
-        max(math.ceil(n * old / new / d), 1) * d for n, old, new, d in
-        zip(case.shape, case.spacing, recipe.sampling.spacing, divisor, strict=True)
+        max(math.ceil(n * old / new / d), 1) * d
+        for n, old, new, d in zip(
+            case.shape, case.spacing, recipe.sampling.spacing, divisor, strict=True
+        )
     )
     return (z, y, x)
 
@@ -64,6 +67,9 @@ def scan_shape(case: StoredCase, recipe: Recipe) -> Shape:
 def mean_dice(scores: Sequence[dict[int, float]]) -> float:
     """Mean over labels of the mean over cases, undefined values left out."""
     labels = sorted({value for score in scores for value in score})
-    means = [np.nanmean(found) for value in labels
-             if not np.isnan(found := [s[value] for s in scores if value in s]).all()]
+    means = [
+        np.nanmean(found)
+        for value in labels
+        if not np.isnan(found := [s[value] for s in scores if value in s]).all()
+    ]
     return float(np.mean(means)) if means else math.nan

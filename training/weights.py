@@ -32,6 +32,7 @@ def inference_weights(state: dict[str, Any]) -> dict[str, Tensor]:
     average = state["average"]
     weights: dict[str, Tensor] = average["weights"] if average else state["network"]
     return {
-        name: weight for name, weight in weights.items()
+        name: weight
+        for name, weight in weights.items()
         if not name.startswith("heads.") or name.startswith("heads.0.")
     }

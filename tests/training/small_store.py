@@ -25,11 +25,15 @@ def scan(seed: int, shape=SHAPE) -> tuple[np.ndarray, np.ndarray]:
     labels = np.zeros(shape, np.uint8)
     image = np.full(shape, -1.5, np.float32)
     image[y**2 + x**2 < 0.9] = -0.5
-    for value, (cy, cx), brightness in ((1, (0, -0.4), 1.0), (2, (0.2, 0.5), 2.0),
-                                        (3, (-0.5, 0.3), 0.3)):
+    for value, (cy, cx), brightness in (
+        (1, (0, -0.4), 1.0),
+        (2, (0.2, 0.5), 2.0),
+        (3, (-0.5, 0.3), 0.3),
+    ):
         shift = rng.uniform(-0.08, 0.08, 2)
         inside = (z / 0.7) ** 2 + ((y - cy - shift[0]) / 0.35) ** 2 + (
-            (x - cx - shift[1]) / 0.3) ** 2 < 1
+            (x - cx - shift[1]) / 0.3
+        ) ** 2 < 1
         labels[inside], image[inside] = value, brightness
     tumor = (z / 0.2) ** 2 + (y / 0.15) ** 2 + ((x + 0.4) / 0.15) ** 2 < 1
     image[tumor] = -0.2
@@ -42,9 +46,15 @@ def make_store(folder: Path, annotated=((*ORGANS, 14), (*ORGANS, 14)), split="tr
     for seed, name in enumerate(names):
         image, labels = scan(seed)
         case = StoredCase(
-            name=name, patient=name, split="validation" if name == "v" else split,
-            annotated=tuple(annotated[min(seed, len(annotated) - 1)]), unlabelled=False,
-            shape=SHAPE, spacing=SPACING, image=f"{name}_0000.nii.gz", label=f"{name}.nii.gz",
+            name=name,
+            patient=name,
+            split="validation" if name == "v" else split,
+            annotated=tuple(annotated[min(seed, len(annotated) - 1)]),
+            unlabelled=False,
+            shape=SHAPE,
+            spacing=SPACING,
+            image=f"{name}_0000.nii.gz",
+            label=f"{name}.nii.gz",
         )
         write_case(folder, case, image, only(labels, case.annotated))
     write_index(folder, INTENSITY, names)
@@ -56,10 +66,15 @@ def small_recipe(**sampling) -> Recipe:
     recipe = load_recipe("tiny")
     return replace(
         recipe,
-        network=replace(recipe.network, features=(4, 8), strides=recipe.network.strides[:2],
-                        kernels=recipe.network.kernels[:2]),
+        network=replace(
+            recipe.network,
+            features=(4, 8),
+            strides=recipe.network.strides[:2],
+            kernels=recipe.network.kernels[:2],
+        ),
         sampling=replace(recipe.sampling, **{"patch": (16, 16, 16), "batch": 2, **sampling}),
-        optimisation=replace(recipe.optimisation, epochs=2, steps_per_epoch=3, amp="float32",
-                             ema=0.9),
+        optimisation=replace(
+            recipe.optimisation, epochs=2, steps_per_epoch=3, amp="float32", ema=0.9
+        ),
         validate_every=1,
     )

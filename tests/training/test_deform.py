@@ -21,11 +21,19 @@ from training.recipe import Augmentation
 CPU = torch.device("cpu")
 
 
-def taken(volume, patch, spacing, deformation=IDENTITY, *, source_spacing=(1, 1, 1),
-          mode="bilinear"):
+def taken(
+    volume, patch, spacing, deformation=IDENTITY, *, source_spacing=(1, 1, 1), mode="bilinear"
+):
     centre = tuple(n / 2 for n in volume.shape)
-    grid = sampling_grid(patch, spacing, deformation, centre=centre, source=volume.shape,
-                         source_spacing=source_spacing, device=CPU)
+    grid = sampling_grid(
+        patch,
+        spacing,
+        deformation,
+        centre=centre,
+        source=volume.shape,
+        source_spacing=source_spacing,
+        device=CPU,
+    )
     return sample(torch.from_numpy(volume)[None], grid, mode)[0].numpy()
 
 
@@ -48,17 +56,24 @@ def test_whole_scan_equals_inference_resampling():
 def test_quarter_turn_about_z_turns_the_plane():
     volume = np.random.default_rng(0).random((3, 6, 6), np.float32)
     turned = taken(volume, volume.shape, (1, 1, 1), Deformation(rotation([math.pi / 2, 0, 0])))
-    assert (np.allclose(turned, np.rot90(volume, 1, (1, 2)), atol=1e-4)
-            or np.allclose(turned, np.rot90(volume, -1, (1, 2)), atol=1e-4))
+    assert np.allclose(turned, np.rot90(volume, 1, (1, 2)), atol=1e-4) or np.allclose(
+        turned, np.rot90(volume, -1, (1, 2)), atol=1e-4
+    )
 
 
 def test_rotation_is_rigid_in_millimetres():
     """A ball in anisotropic voxels stays a ball, whatever the angles."""
-    z, y, x = np.meshgrid(*(np.arange(n) * s for n, s in ((20, 4), (80, 1), (80, 1))),
-                          indexing="ij")
+    z, y, x = np.meshgrid(
+        *(np.arange(n) * s for n, s in ((20, 4), (80, 1), (80, 1))), indexing="ij"
+    )
     ball = ((z - 38) ** 2 + (y - 39.5) ** 2 + (x - 39.5) ** 2 < 25**2).astype(np.float32)
-    turned = taken(ball, ball.shape, (4, 1, 1), Deformation(rotation([0.4, 0.7, -0.5])),
-                   source_spacing=(4, 1, 1))
+    turned = taken(
+        ball,
+        ball.shape,
+        (4, 1, 1),
+        Deformation(rotation([0.4, 0.7, -0.5])),
+        source_spacing=(4, 1, 1),
+    )
     assert np.abs(turned - ball).mean() < 0.02
 
 
@@ -71,8 +86,11 @@ def test_beyond_the_ends_the_scan_is_mirrored():
     volume = np.arange(6, dtype=np.float32).reshape(6, 1, 1)
     found = taken(volume, (18, 1, 1), (1, 1, 1), mode="nearest")[:, 0, 0]
     expected = volume[mirrored(-6, 18, 6), 0, 0]
-    assert found.tolist() == expected.tolist() == [5, 4, 3, 2, 1, 0, 0, 1, 2, 3, 4, 5, 5, 4, 3, 2,
-                                                   1, 0]
+    assert (
+        found.tolist()
+        == expected.tolist()
+        == [5, 4, 3, 2, 1, 0, 0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0]
+    )
 
 
 def test_constant_displacement_shifts():
@@ -88,8 +106,15 @@ def test_reach_covers_all_that_is_sampled():
     settings = Augmentation(rotation=1, scaling=1, elastic=1)
     for _ in range(20):
         deformation = draw_deformation(settings, (40, 60, 60), rng)
-        grid = sampling_grid((8, 12, 12), (5, 5, 5), deformation, centre=(0, 0, 0),
-                             source=(2, 2, 2), source_spacing=(1, 1, 1), device=CPU)
+        grid = sampling_grid(
+            (8, 12, 12),
+            (5, 5, 5),
+            deformation,
+            centre=(0, 0, 0),
+            source=(2, 2, 2),
+            source_spacing=(1, 1, 1),
+            device=CPU,
+        )
         # With a source of 2 mm whose centre is its corner, grid units are millimetres minus 1.
         offsets = np.abs(grid.numpy()[0, ..., ::-1] + 1).max(axis=(0, 1, 2))
         assert (offsets <= deformation.reach_mm((40, 60, 60)) * 1.4 + 1).all()
@@ -97,8 +122,9 @@ def test_reach_covers_all_that_is_sampled():
 
 def test_probabilities_are_kept_and_seeded():
     settings = Augmentation()
-    draws = [draw_deformation(settings, (100, 100, 100), np.random.default_rng(n))
-             for n in range(1500)]
+    draws = [
+        draw_deformation(settings, (100, 100, 100), np.random.default_rng(n)) for n in range(1500)
+    ]
     share = np.mean([not d.identity for d in draws])
     assert share == pytest.approx(1 - 0.8**3, abs=0.05)
     again = draw_deformation(settings, (100, 100, 100), np.random.default_rng(7))

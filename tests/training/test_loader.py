@@ -9,15 +9,24 @@ import torch
 from small_store import SPACING, make_store, scan, small_recipe
 
 from training.coding import one_hot
-from training.deform import IDENTITY
+from training.crop import Place, read_crop
+from training.deform import Deformation, rotation
 from training.loader import Loader
 from training.recipe import Augmentation
 from training.store import Store
 
 CPU = torch.device("cpu")
 STILL = Augmentation(
-    rotation=0, scaling=0, elastic=0, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
-    gamma=0, gamma_inverted=0,
+    rotation=0,
+    scaling=0,
+    elastic=0,
+    noise=0,
+    blur=0,
+    brightness=0,
+    contrast=0,
+    low_resolution=0,
+    gamma=0,
+    gamma_inverted=0,
 )
 
 
@@ -54,7 +63,7 @@ def test_annotated_classes_come_from_the_case(tmp_path):
 
 def test_unchanged_patches_are_pieces_of_the_scan(tmp_path):
     draw = loader(tmp_path, still=True)
-    image, labels = draw.sampled(draw.crop(0, 0, (16, 16, 16)), (16, 16, 16))
+    image, labels = draw.crop(0, 0, (16, 16, 16)).sampled(CPU)
     pieces = [np.lib.stride_tricks.sliding_window_view(scan(s)[1], (16, 16, 16)) for s in (0, 1)]
     assert any((p == labels.numpy()).all(axis=(3, 4, 5)).any() for p in pieces)
     assert image.shape == (1, 16, 16, 16)
@@ -62,24 +71,20 @@ def test_unchanged_patches_are_pieces_of_the_scan(tmp_path):
 
 def test_interpolated_and_copied_patches_agree(tmp_path):
     """The same place, once voxel for voxel, once through the sampling grid."""
-    draw = loader(tmp_path)
-    case = draw.cases[0]
-    crop = draw.read(case, (16, 16, 16), (12.0, 20.0, 20.0), IDENTITY, (0, 24))
-    copied = draw.sampled(crop, (16, 16, 16))
-    assert crop.exact
-    wide = replace(crop, image_ZYX=np.array(draw.store.image(case)),
-                   labels_ZYX=np.array(draw.store.labels(case)), centre=(12.0, 20.0, 20.0),
-                   exact=False)
-    sampled = draw.sampled(wide, (16, 16, 16))
-    assert torch.allclose(copied[0], sampled[0], atol=1e-3)
-    assert torch.equal(copied[1], sampled[1])
+    store = make_store(tmp_path)
+    middle = (12.0, 20.0, 20.0)
+    copied = Place(store.cases[0], (16, 16, 16), SPACING, middle, (0, 24))
+    turned = replace(copied, deformation=Deformation(rotation([1e-9, 0.0, 0.0])))
+    assert copied.exact and not turned.exact
+    first, second = (read_crop(store, place).sampled(CPU) for place in (copied, turned))
+    assert torch.allclose(first[0], second[0], atol=1e-3)
+    assert torch.equal(first[1], second[1])
 
 
 def test_slabs_are_mirrored_beyond_their_ends(tmp_path):
-    draw = loader(tmp_path)
-    case = draw.cases[0]
-    _, labels = draw.sampled(draw.read(case, (16, 16, 16), (12.0, 20.0, 20.0), IDENTITY, (8, 16)),
-                             (16, 16, 16))
+    store = make_store(tmp_path)
+    place = Place(store.cases[0], (16, 16, 16), SPACING, (12.0, 20.0, 20.0), (8, 16))
+    _, labels = read_crop(store, place).sampled(CPU)
     inner = labels[4:12]
     assert torch.equal(labels[:4], inner[:4].flip(0))
     assert torch.equal(labels[12:], inner[4:].flip(0))

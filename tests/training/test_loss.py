@@ -57,8 +57,10 @@ def test_equals_equation_2(seed, cases):
 def test_equals_equation_1_where_everything_is_annotated():
     logits, target, annotated = example(cases=1)
     found = selected_partial_loss(
-        torch.from_numpy(logits), torch.from_numpy(target), torch.ones_like(
-            torch.from_numpy(annotated)))
+        torch.from_numpy(logits),
+        torch.from_numpy(target),
+        torch.ones_like(torch.from_numpy(annotated)),
+    )
     assert float(found) == pytest.approx(equation_1(logits, target), rel=1e-5)
 
 
@@ -106,8 +108,9 @@ def test_half_precision_logits_far_from_zero(dtype):
 
 def test_absent_class_predicted_absent_costs_nothing():
     logits = torch.full((1, 1, 4, 4, 4), -200.0)
-    assert float(selected_partial_loss(logits, torch.zeros_like(logits), torch.ones(1, 1).bool())
-                 ) == pytest.approx(0, abs=1e-6)
+    assert float(
+        selected_partial_loss(logits, torch.zeros_like(logits), torch.ones(1, 1).bool())
+    ) == pytest.approx(0, abs=1e-6)
 
 
 def test_perfect_prediction_costs_minus_one():
@@ -120,8 +123,9 @@ def test_perfect_prediction_costs_minus_one():
 def test_sum_adds_up_over_parts_of_the_batch():
     logits, target, annotated = map(torch.from_numpy, example())
     whole = pair_loss_sum(logits, target, annotated)
-    parts = sum(pair_loss_sum(logits[n : n + 1], target[n : n + 1], annotated[n : n + 1])
-                for n in range(3))
+    parts = sum(
+        pair_loss_sum(logits[n : n + 1], target[n : n + 1], annotated[n : n + 1]) for n in range(3)
+    )
     assert float(whole) == pytest.approx(float(parts), rel=1e-6)
 
 

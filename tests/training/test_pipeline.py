@@ -38,15 +38,24 @@ def fused(tmp_path_factory):
         name = f"case{seed}"
         write(folder / f"{name}_0000.nii.gz", hounsfield, flip=seed == 1)
         write(folder / f"{name}.nii.gz", labels, flip=seed == 1)
-        rows.append({"name": name, "patient": name, "split": split,
-                     "image": folder / f"{name}_0000.nii.gz", "label": folder / f"{name}.nii.gz",
-                     "annotated": "1 2 3 14", "agreement": "0.9"})
+        rows.append(
+            {
+                "name": name,
+                "patient": name,
+                "split": split,
+                "image": folder / f"{name}_0000.nii.gz",
+                "label": folder / f"{name}.nii.gz",
+                "annotated": "1 2 3 14",
+                "agreement": "0.9",
+            }
+        )
     with (folder / "cases.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     (folder / "annotated_classes.csv").write_text(
-        "name,source,classes\ncase0,truth,1 14\ncase0,hk,1 2 3\ncase1,hk,1 2 3\n")
+        "name,source,classes\ncase0,truth,1 14\ncase0,hk,1 2 3\ncase1,hk,1 2 3\n"
+    )
     (folder / "fingerprint.json").write_text(json.dumps({"intensity_hu": vars(INTENSITY)}))
     (folder / "mine.toml").write_text("""
         base = "tiny"
@@ -61,9 +70,22 @@ def fused(tmp_path_factory):
         epochs = 2
         steps_per_epoch = 2
     """)
-    assert main(["preprocess", "--recipe", str(folder / "mine.toml"), "--data", str(folder),
-                 "--fingerprint", str(folder / "fingerprint.json"),
-                 "--out", str(folder / "store")]) == 0
+    assert (
+        main(
+            [
+                "preprocess",
+                "--recipe",
+                str(folder / "mine.toml"),
+                "--data",
+                str(folder),
+                "--fingerprint",
+                str(folder / "fingerprint.json"),
+                "--out",
+                str(folder / "store"),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -81,8 +103,17 @@ def test_preprocessing_orients_normalises_and_codes(fused):
 
 def test_train_stop_resume_evaluate(fused, capsys):
     run = fused / "run"
-    train = ["train", "--recipe", str(fused / "mine.toml"), "--data", str(fused / "store"),
-             "--out", str(run), "--device", "cpu"]
+    train = [
+        "train",
+        "--recipe",
+        str(fused / "mine.toml"),
+        "--data",
+        str(fused / "store"),
+        "--out",
+        str(run),
+        "--device",
+        "cpu",
+    ]
     assert main([*train, "--max-minutes", "0"]) == 0
     assert "--resume" in capsys.readouterr().err
     assert main(train) == 1, "a training was overwritten"
@@ -96,15 +127,28 @@ def test_train_stop_resume_evaluate(fused, capsys):
     assert (run / "metrics.csv").read_text().startswith("Name,Liver_DSC")
 
 
-@pytest.mark.parametrize(("verb", "missing"), [
-    ("preprocess", "cases.csv"), ("train", "nowhere"), ("evaluate", "nowhere"),
-])
+@pytest.mark.parametrize(
+    ("verb", "missing"),
+    [
+        ("preprocess", "cases.csv"),
+        ("train", "nowhere"),
+        ("evaluate", "nowhere"),
+    ],
+)
 def test_missing_input_is_one_clear_line(fused, tmp_path, capsys, verb, missing):
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     options = {
-        "preprocess": ["--recipe", "tiny", "--data", str(nowhere), "--out", str(tmp_path / "o"),
-                       "--fingerprint", str(fused / "fingerprint.json")],
+        "preprocess": [
+            "--recipe",
+            "tiny",
+            "--data",
+            str(nowhere),
+            "--out",
+            str(tmp_path / "o"),
+            "--fingerprint",
+            str(fused / "fingerprint.json"),
+        ],
         "train": ["--recipe", "tiny", "--data", str(nowhere), "--out", str(tmp_path / "o")],
         "evaluate": ["--run", str(tmp_path), "--data", str(nowhere)],
     }
@@ -119,8 +163,19 @@ def test_cascade_from_the_first_networks_labels_to_scores(fused):
     options = ["--data", str(fused / "store"), "--device", "cpu"]
     assert main(["train", "--recipe", str(fused / "mine.toml"), "--out", str(first), *options]) == 0
     assert main(["export", "--run", str(first), "--out", str(fused / "models"), "--name", "a"]) == 0
-    assert cascade.main(["--model", str(fused / "models" / "a"), "--data", str(fused / "store"),
-                         "--device", "cpu"]) == 0
+    assert (
+        cascade.main(
+            [
+                "--model",
+                str(fused / "models" / "a"),
+                "--data",
+                str(fused / "store"),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     store = Store(fused / "store")
     assert store.previous(store.cases[0]).shape == store.cases[0].shape
     text = (fused / "mine.toml").read_text().replace("[network]", "[network]\nprevious = true")

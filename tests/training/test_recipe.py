@@ -40,12 +40,15 @@ def test_cascades_differ_in_the_loss_alone():
     assert p.loss.selected == (14,) and n.loss.selected == ()
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("colour = 'red'", "colour"),
-    ("base = 'small'\n[sampling]\npatch = [100, 128, 128]", "divisible"),
-    ("base = 'small'\n[loss]\nselected = [99]", "selected"),
-    ("base = [", "recipe"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 'red'", "colour"),
+        ("base = 'small'\n[sampling]\npatch = [100, 128, 128]", "divisible"),
+        ("base = 'small'\n[loss]\nselected = [99]", "selected"),
+        ("base = [", "recipe"),
+    ],
+)
 def test_impossible_recipes_say_why(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     path.write_text(text)

@@ -106,7 +106,8 @@ def test_unannotated_classes_do_not_move_the_heads(tmp_path):
     """What is masked everywhere keeps its head's weights but for the decay."""
     recipe = small_recipe()
     recipe = replace(
-        recipe, loss=replace(recipe.loss, selected=tuple(range(1, 15))),
+        recipe,
+        loss=replace(recipe.loss, selected=tuple(range(1, 15))),
         optimisation=replace(recipe.optimisation, weight_decay=0.0),
     )
     run = trainer(tmp_path, recipe, annotated=((1, 2), (1, 2)))
@@ -153,8 +154,9 @@ def three_steps(folder: str):
     """Losses of three steps, and the weights afterwards, in this process of a run."""
     processes = Processes.join("cpu")
     run = Trainer(small_recipe(batch=4), Store(Path(folder)), Path(folder), processes)
-    losses = [run.step(batch, 0.0) for batch, _ in zip(run.loader.batches(0), range(3),
-                                                       strict=False)]
+    losses = [
+        run.step(batch, 0.0) for batch, _ in zip(run.loader.batches(0), range(3), strict=False)
+    ]
     if processes.rank == 0 and processes.world > 1:
         torch.save((losses, run.network.state_dict()), Path(folder) / "result.pt")
     processes.leave()
@@ -171,11 +173,17 @@ def test_two_processes_train_as_one(tmp_path):
         port = free.getsockname()[1]
     code = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     common = {
-        **os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
     }
-    children = [subprocess.Popen([sys.executable, "-c", code], env={**common, "RANK": str(rank)})
-                for rank in (0, 1)]
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], env={**common, "RANK": str(rank)})
+        for rank in (0, 1)
+    ]
     assert [child.wait(120) for child in children] == [0, 0]
     losses2, weights2 = torch.load(tmp_path / "result.pt")
     assert losses == pytest.approx(losses2, abs=1e-5)
@@ -193,23 +201,44 @@ def overfitted(folder, annotated, selected=range(1, 15)):
     recipe = replace(
         recipe,
         augmentation=Augmentation(
-            rotation=0, scaling=0, elastic=0, gamma=0, gamma_inverted=0, contrast=0, brightness=0,
-            low_resolution=0, blur=0, noise=0),
+            rotation=0,
+            scaling=0,
+            elastic=0,
+            gamma=0,
+            gamma_inverted=0,
+            contrast=0,
+            brightness=0,
+            low_resolution=0,
+            blur=0,
+            noise=0,
+        ),
         loss=replace(recipe.loss, selected=tuple(selected)),
         network=replace(
-            recipe.network, features=(8, 16, 32), kernels=((3, 3, 3),) * 3,
-            strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)), head_prior=0.01),
+            recipe.network,
+            features=(8, 16, 32),
+            kernels=((3, 3, 3),) * 3,
+            strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+            head_prior=0.01,
+        ),
         optimisation=replace(
-            recipe.optimisation, optimizer="adamw", rate=1e-2, decay="cosine", ema=0.9, epochs=1,
-            steps_per_epoch=150),
+            recipe.optimisation,
+            optimizer="adamw",
+            rate=1e-2,
+            decay="cosine",
+            ema=0.9,
+            epochs=1,
+            steps_per_epoch=150,
+        ),
         validate_every=100,
     )
     run = trainer(folder, recipe, annotated=annotated)
     run.train(Limits())
     network = run.averaged()
     complete = Loader(make_store(folder / "store"), [], recipe, ONE.device)
-    return [quick_dice(network, complete, replace(case, annotated=EVERYTHING), torch.float32)
-            for case in run.store.split("train")]
+    return [
+        quick_dice(network, complete, replace(case, annotated=EVERYTHING), torch.float32)
+        for case in run.store.split("train")
+    ]
 
 
 def mean(scores):
