@@ -135,7 +135,10 @@ def judge(case: Case, settings: Settings, overrides: Overrides = NO_OVERRIDES) -
 
 
 def _per_class(
-    choices: Mapping[int, Choice], filler_ZYX: Labels, spacing: Triple, compared: set[int],
+    choices: Mapping[int, Choice],
+    filler_ZYX: Labels,
+    spacing: Triple,
+    compared: set[int],
     settings: Settings,
 ) -> dict[int, Choice]:
     """Teachers agree, or, where the filler is alone, the organ is plausible.

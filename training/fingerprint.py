@@ -61,8 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{error}; run python -m training fuse first", file=sys.stderr)
         return 2
-    files = [(row["name"], Path(row["image"]), Path(row["label"])) for row in rows
-             if not any(fnmatch(row["name"], pattern) for pattern in arguments.exclude)]
+    files = [
+        (row["name"], Path(row["image"]), Path(row["label"]))
+        for row in rows
+        if not any(fnmatch(row["name"], pattern) for pattern in arguments.exclude)
+    ]
     fingerprints: list[CaseFingerprint] = []
     with ProcessPoolExecutor(arguments.workers) as pool:
         for result in pool.map(_fingerprint_or_reason, files):
@@ -101,8 +104,9 @@ def intensity_of(histogram: Histogram) -> Intensity:
     """
     hounsfield = np.arange(LOWEST_HU, HIGHEST_HU + 1, dtype=np.float64)
     cumulative = np.cumsum(histogram) / histogram.sum()
-    lower, upper = (float(hounsfield[np.searchsorted(cumulative, p / 100)])
-                    for p in CLIP_PERCENTILES)
+    lower, upper = (
+        float(hounsfield[np.searchsorted(cumulative, p / 100)]) for p in CLIP_PERCENTILES
+    )
     clipped = np.clip(hounsfield, lower, upper)
     mean = float(np.average(clipped, weights=histogram))
     variance = float(np.average((clipped - mean) ** 2, weights=histogram))
@@ -141,7 +145,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training fingerprint", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder written by fuse")
     parser.add_argument("--out", type=Path, required=True, metavar="JSON")
-    parser.add_argument("--exclude", nargs="*", default=[], metavar="PATTERN",
-                        help="names to leave out, such as scans whose HU are clipped: 'msd_*'")
+    parser.add_argument(
+        "--exclude",
+        nargs="*",
+        default=[],
+        metavar="PATTERN",
+        help="names to leave out, such as scans whose HU are clipped: 'msd_*'",
+    )
     parser.add_argument("--workers", type=int, default=2)
     return parser

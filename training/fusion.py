@@ -35,8 +35,9 @@ COLUMNS = ("name", "patient", "split", "image", "label", "annotated", "agreement
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m training fuse``. Returns the exit status."""
     arguments = _parser().parse_args(argv)
-    settings = Settings(arguments.mode == "per-class", tuple(arguments.teachers),
-                        arguments.threshold)
+    settings = Settings(
+        arguments.mode == "per-class", tuple(arguments.teachers), arguments.threshold
+    )
     try:
         overrides = read_overrides(arguments.overrides) if arguments.overrides else NO_OVERRIDES
         index = build_index(arguments.data)
@@ -45,8 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     cases = overrides.apply_split(index.cases)
     judgements, rejected = judge_all(cases, settings, overrides, arguments.workers)
-    chosen = judgements if settings.per_class else select(
-        judgements, settings.threshold, arguments.partial, arguments.unlabelled)
+    chosen = (
+        judgements
+        if settings.per_class
+        else select(judgements, settings.threshold, arguments.partial, arguments.unlabelled)
+    )
     (arguments.out / "labels").mkdir(parents=True, exist_ok=True)
     write_annotated_table(arguments.out / "annotated_classes.csv", cases)
     written, unreadable = write_merged(chosen, arguments.out / "labels", settings.per_class)
@@ -112,7 +116,8 @@ def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> npt.N
     drawn = [v for v, c in choices.items() if c.rule == GROUND_TRUTH and v != TUMOR]
     maps = {
         source: clean(labels, tuple(v for v in filled if choices[v].source == source))
-        if drop_specks and source not in DRAWN else labels
+        if drop_specks and source not in DRAWN
+        else labels
         for source, labels in files.items()
     }
     out = np.zeros_like(next(iter(maps.values())))
@@ -151,10 +156,17 @@ def write_cases(path: Path, judgements: Iterable[Judgement], labels: Path) -> No
         for judgement in judgements:
             case = judgement.case
             label = labels / f"{case.name}{SUFFIX}"
-            writer.writerow((
-                case.name, case.patient, case.split, case.image.resolve(), label.resolve(),
-                format_classes(judgement.annotated), f"{judgement.agreement:.4f}",
-            ))
+            writer.writerow(
+                (
+                    case.name,
+                    case.patient,
+                    case.split,
+                    case.image.resolve(),
+                    label.resolve(),
+                    format_classes(judgement.annotated),
+                    f"{judgement.agreement:.4f}",
+                )
+            )
 
 
 def _judge_or_reason(case: Case, settings: Settings, overrides: Overrides) -> Judgement | str:
@@ -166,17 +178,37 @@ def _judge_or_reason(case: Case, settings: Settings, overrides: Overrides) -> Ju
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training fuse", description=__doc__)
-    parser.add_argument("--data", type=Path, action="append", required=True,
-                        help="data folder; repeat for more than one")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        required=True,
+        help="data folder; repeat for more than one",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the fused data set")
     parser.add_argument("--mode", choices=("paper", "per-class"), default="paper")
-    parser.add_argument("--teachers", nargs="+", required=True, metavar="SOURCE",
-                        help="pseudo-label sets; the first fills, the others confirm")
+    parser.add_argument(
+        "--teachers",
+        nargs="+",
+        required=True,
+        metavar="SOURCE",
+        help="pseudo-label sets; the first fills, the others confirm",
+    )
     parser.add_argument("--threshold", type=float, default=0.85, metavar="DSC")
-    parser.add_argument("--partial", type=int, default=200, metavar="N",
-                        help="partially labelled cases to take (paper mode)")
-    parser.add_argument("--unlabelled", type=int, default=100, metavar="N",
-                        help="unlabelled cases to take (paper mode)")
+    parser.add_argument(
+        "--partial",
+        type=int,
+        default=200,
+        metavar="N",
+        help="partially labelled cases to take (paper mode)",
+    )
+    parser.add_argument(
+        "--unlabelled",
+        type=int,
+        default=100,
+        metavar="N",
+        help="unlabelled cases to take (paper mode)",
+    )
     parser.add_argument("--overrides", type=Path, metavar="CSV", help="decisions made by eye")
     parser.add_argument("--workers", type=int, default=2)
     return parser

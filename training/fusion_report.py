@@ -17,7 +17,10 @@ BINS = 20
 
 
 def write_report(
-    folder: Path, settings: Settings, judged: Sequence[Judgement], used: Sequence[Judgement],
+    folder: Path,
+    settings: Settings,
+    judged: Sequence[Judgement],
+    used: Sequence[Judgement],
     rejected: Mapping[str, str],
 ) -> None:
     """Write ``agreement.csv``, ``report.md`` and ``agreement.png`` into ``folder``.
@@ -52,8 +55,9 @@ def draw_histogram(values: Sequence[float], threshold: float) -> Image.Image:
         draw.text((x, height - margin + 6), f"{tick / 10:.1f}", fill="black", anchor="mt")
     line = margin + (width - 2 * margin) * threshold
     draw.line((line, margin / 2, line, height - margin), fill=(214, 96, 77), width=2)
-    draw.text((width / 2, height - 14), "mean DSC of the two pseudo-label sets", fill="black",
-              anchor="mm")
+    draw.text(
+        (width / 2, height - 14), "mean DSC of the two pseudo-label sets", fill="black", anchor="mm"
+    )
     return image
 
 
@@ -65,15 +69,25 @@ def _write_table(path: Path, judged: Sequence[Judgement], used: set[str]) -> Non
         for judgement in judged:
             case = judgement.case
             for value, choice in judgement.choices.items():
-                writer.writerow((
-                    case.name, case.split, f"{judgement.agreement:.4f}",
-                    int(case.name in used), value, NAMES[value], choice.source or "",
-                    "" if math.isnan(choice.dice) else f"{choice.dice:.4f}", choice.rule,
-                ))
+                writer.writerow(
+                    (
+                        case.name,
+                        case.split,
+                        f"{judgement.agreement:.4f}",
+                        int(case.name in used),
+                        value,
+                        NAMES[value],
+                        choice.source or "",
+                        "" if math.isnan(choice.dice) else f"{choice.dice:.4f}",
+                        choice.rule,
+                    )
+                )
 
 
 def _summary(
-    settings: Settings, judged: Sequence[Judgement], used: Sequence[Judgement],
+    settings: Settings,
+    judged: Sequence[Judgement],
+    used: Sequence[Judgement],
     rejected: Mapping[str, str],
 ) -> str:
     train = [judgement for judgement in used if judgement.case.split == "train"]

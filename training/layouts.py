@@ -46,8 +46,11 @@ def read_folder(folder: Path, rejected: dict[str, str]) -> list[Case]:
         if folder.is_dir() and _folders(folder, "imagestr", "unlabel"):
             return _flare_cases(folder, rejected)
     except (KeyError, ValueError, TypeError) as error:
-        raise DatasetError(folder, f"has a table that cannot be understood ({error!r})",
-                           "compare it with docs/training_data.md") from error
+        raise DatasetError(
+            folder,
+            f"has a table that cannot be understood ({error!r})",
+            "compare it with docs/training_data.md",
+        ) from error
     raise DatasetError(
         folder, "is no data set", "give a folder with index.csv, ct/ or imagesTr/ in it"
     )
@@ -71,16 +74,21 @@ def _listed_cases(folder: Path) -> list[Case]:
     cases = []
     with (folder / "index.csv").open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
-            columns = {key[: -len("_classes")]: text for key, text in row.items()
-                       if key.endswith("_classes") and text}
-            cases.append(Case(
-                name=row["name"],
-                patient=row["patient"],
-                split=row["split"],
-                image=folder / "images" / f"{row['name']}{CHANNEL}{SUFFIX}",
-                labels={s: folder / s / f"{row['name']}{SUFFIX}" for s in columns},
-                annotated={s: parse_classes(text) for s, text in columns.items()},
-            ))
+            columns = {
+                key[: -len("_classes")]: text
+                for key, text in row.items()
+                if key.endswith("_classes") and text
+            }
+            cases.append(
+                Case(
+                    name=row["name"],
+                    patient=row["patient"],
+                    split=row["split"],
+                    image=folder / "images" / f"{row['name']}{CHANNEL}{SUFFIX}",
+                    labels={s: folder / s / f"{row['name']}{SUFFIX}" for s in columns},
+                    annotated={s: parse_classes(text) for s, text in columns.items()},
+                )
+            )
     return cases
 
 
@@ -111,10 +119,13 @@ def _flare_cases(folder: Path, rejected: dict[str, str]) -> list[Case]:
     for name in images:
         files = [(source, sub / f"{name}{SUFFIX}") for source, sub in sources]
         labels[name] = {source: path for source, path in files if path.exists()}
-    derived = _derived_classes({
-        name: paths[TRUTH] for name, paths in labels.items()
-        if TRUTH in paths and (name, TRUTH) not in table
-    })
+    derived = _derived_classes(
+        {
+            name: paths[TRUTH]
+            for name, paths in labels.items()
+            if TRUTH in paths and (name, TRUTH) not in table
+        }
+    )
     cases = []
     for name, image in images.items():
         truth = table.get((name, TRUTH), derived.get(name))
@@ -122,8 +133,10 @@ def _flare_cases(folder: Path, rejected: dict[str, str]) -> list[Case]:
             rejected[name] = truth
             continue
         # Pseudo-labels know the 13 organs and never the tumour (paper section 2.2).
-        annotated = {source: truth if source == TRUTH and truth is not None else ORGANS
-                     for source in labels[name]}
+        annotated = {
+            source: truth if source == TRUTH and truth is not None else ORGANS
+            for source in labels[name]
+        }
         cases.append(Case(name, name, "train", image, labels[name], annotated))
     return cases
 

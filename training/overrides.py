@@ -42,10 +42,12 @@ class Overrides:
 
     def apply_split(self, cases: Iterable[Case]) -> list[Case]:
         """The cases with the held-out ones, and all scans of their patients, in validation."""
-        return keep_patients_together([
-            replace(case, split="validation") if case.name in self.validation else case
-            for case in cases
-        ])
+        return keep_patients_together(
+            [
+                replace(case, split="validation") if case.name in self.validation else case
+                for case in cases
+            ]
+        )
 
 
 NO_OVERRIDES = Overrides({}, frozenset())
@@ -65,7 +67,8 @@ def read_overrides(path: Path) -> Overrides:
                 organs[row["name"], int(value)] = entry
             else:
                 raise DatasetError(
-                    f"{path}, line {number}", f"decision {decision!r} for class {value!r}",
+                    f"{path}, line {number}",
+                    f"decision {decision!r} for class {value!r}",
                     f"use {', '.join(PER_CLASS)} with a class, or validation without one",
                 )
     return Overrides(organs, frozenset(validation))

@@ -22,8 +22,18 @@ Mask = npt.NDArray[np.bool_]
 
 # Adult volumes in ml with room for splenomegaly, a lone kidney and an empty or full stomach.
 VOLUME_ML: dict[int, tuple[float, float]] = {
-    1: (600, 3800), 2: (50, 450), 3: (40, 1500), 4: (20, 200), 5: (25, 450), 6: (15, 200),
-    7: (1.2, 15), 8: (1.2, 15), 9: (3, 200), 10: (4, 80), 11: (30, 2000), 12: (15, 200),
+    1: (600, 3800),
+    2: (50, 450),
+    3: (40, 1500),
+    4: (20, 200),
+    5: (25, 450),
+    6: (15, 200),
+    7: (1.2, 15),
+    8: (1.2, 15),
+    9: (3, 200),
+    10: (4, 80),
+    11: (30, 2000),
+    12: (15, 200),
     13: (50, 450),
 }
 # Of an organ that the field of view cuts at least this share of the smallest volume must be there:
@@ -36,13 +46,30 @@ SECOND_PIECE = 0.1
 
 # (organ, direction, reference): the organ's centroid lies in that direction of the reference's.
 PLACES: tuple[tuple[int, str, int], ...] = (
-    (1, "right", 5), (2, "right", 5), (3, "left", 5), (6, "right", 5), (7, "right", 5),
-    (8, "left", 5), (9, "right", 5), (13, "left", 5), (11, "left", 6), (12, "right", 13),
-    (4, "front", 5), (7, "above", 2), (8, "above", 13), (10, "above", 12), (9, "front", 2),
+    (1, "right", 5),
+    (2, "right", 5),
+    (3, "left", 5),
+    (6, "right", 5),
+    (7, "right", 5),
+    (8, "left", 5),
+    (9, "right", 5),
+    (13, "left", 5),
+    (11, "left", 6),
+    (12, "right", 13),
+    (4, "front", 5),
+    (7, "above", 2),
+    (8, "above", 13),
+    (10, "above", 12),
+    (9, "front", 2),
 )
 # (organ, reference, mm): the largest distance of the two centroids in the axial plane.
 NEAR_MM: tuple[tuple[int, int, float], ...] = (
-    (10, 5, 60), (6, 5, 80), (12, 4, 90), (7, 2, 80), (8, 13, 80), (9, 1, 130),
+    (10, 5, 60),
+    (6, 5, 80),
+    (12, 4, 90),
+    (7, 2, 80),
+    (8, 13, 80),
+    (9, 1, 130),
 )
 # Directions in canonical LPS order: axis of (z, y, x) and the sign of the difference.
 _DIRECTIONS = {"right": (2, -1), "left": (2, 1), "front": (1, -1), "above": (0, 1)}
@@ -163,8 +190,9 @@ def _piece(labels_ZYX: Labels, value: int, spacing: Triple) -> Piece | None:
     centroids = np.stack(
         [rows + box[0].start, over_x @ y / areas[rows], over_y @ x / areas[rows]], axis=1
     )
-    edges = itertools.chain.from_iterable((part.start == 0, part.stop == n)
-                                          for part, n in zip(box, labels_ZYX.shape, strict=True))
+    edges = itertools.chain.from_iterable(
+        (part.start == 0, part.stop == n) for part, n in zip(box, labels_ZYX.shape, strict=True)
+    )
     return Piece(
         ml=float(areas.sum() * np.prod(spacing) / 1000),
         dominance=float(sizes.max() / all_ZYX[box].sum()),

@@ -22,8 +22,18 @@ from training.synthesis.draw import Draw
 
 # How often a tumour sits where; 0 stands for nodes and deposits in the fat between the organs.
 SITES: dict[int, float] = {
-    1: 0.34, 2: 0.09, 13: 0.09, 4: 0.14, 11: 0.07, 3: 0.05, 0: 0.10, 7: 0.03, 8: 0.03, 9: 0.02,
-    10: 0.02, 12: 0.02,
+    1: 0.34,
+    2: 0.09,
+    13: 0.09,
+    4: 0.14,
+    11: 0.07,
+    3: 0.05,
+    0: 0.10,
+    7: 0.03,
+    8: 0.03,
+    9: 0.02,
+    10: 0.02,
+    12: 0.02,
 }
 # Diameter in mm: log-normal, cut at both ends.
 MEDIAN_MM, SPREAD, SMALLEST_MM, LARGEST_MM = 22.0, 0.65, 5.0, 80.0
@@ -68,7 +78,10 @@ def add_tumors(
 
 
 def add_tumor(
-    image_ZYX: Tensor, labels_ZYX: Tensor, generator: torch.Generator, spacing: Triple,
+    image_ZYX: Tensor,
+    labels_ZYX: Tensor,
+    generator: torch.Generator,
+    spacing: Triple,
     site: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw one tumour.
@@ -188,8 +201,9 @@ def _drawn_look(draw: Draw, host: float, site: int, diameter: float) -> Look:
         body = core = draw.uniform(2, 25)
     elif draw.chance(0.03):  # iodised oil or calcium
         body = draw.uniform(200, 700)
-    return Look(body, rim, core, draw.uniform(0.1, 0.3), draw.uniform(0.3, 0.75),
-                draw.uniform(2, 14))
+    return Look(
+        body, rim, core, draw.uniform(0.1, 0.3), draw.uniform(0.3, 0.75), draw.uniform(2, 14)
+    )
 
 
 def _painted(draw: Draw, look: Look, level: Tensor, around: Tensor, spacing: Triple) -> Tensor:

@@ -30,8 +30,11 @@ def test_values_beyond_the_range_count_at_its_ends() -> None:
 def write_dataset(root: Path) -> None:
     """Two training scans (one of them of clipped HU) and one held-out scan."""
     rows = ["name,patient,split,image,label,annotated,agreement"]
-    for name, split, low in (("a", "train", 0), ("clipped_b", "train", 500),
-                             ("c", "validation", 900)):
+    for name, split, low in (
+        ("a", "train", 0),
+        ("clipped_b", "train", 500),
+        ("c", "validation", 900),
+    ):
         image = np.full((10, 10, 10), -1000, np.int16)
         image[2:8] = low + np.arange(600).reshape(6, 10, 10) % 100
         label = np.zeros((10, 10, 10), np.uint8)
@@ -46,8 +49,9 @@ def test_command_uses_the_foreground_of_training_cases_that_are_not_excluded(
 ) -> None:
     write_dataset(tmp_path)
     out = tmp_path / "plans" / "fingerprint.json"
-    status = main(["--data", str(tmp_path), "--out", str(out), "--exclude", "clipped_*",
-                   "--workers", "1"])
+    status = main(
+        ["--data", str(tmp_path), "--out", str(out), "--exclude", "clipped_*", "--workers", "1"]
+    )
     assert status == 0
     plan = json.loads(out.read_text())
     assert plan["cases"] == ["a"]

@@ -114,8 +114,19 @@ def test_command_writes_labels_tables_and_report(tmp_path: Path) -> None:
     root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
     damaged = root / "imagesTr2200" / "FLARE23_0002_0000.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:-1000])  # its header stays readable
-    status = main(["--data", str(root), "--out", str(out), "--teachers", "aladdin5", "blackbean",
-                   "--workers", "1"])
+    status = main(
+        [
+            "--data",
+            str(root),
+            "--out",
+            str(out),
+            "--teachers",
+            "aladdin5",
+            "blackbean",
+            "--workers",
+            "1",
+        ]
+    )
     assert status == 0
     with (out / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -78,8 +78,12 @@ def test_a_folder_without_a_layout_is_refused(tmp_path: Path) -> None:
 
 def listed_dataset(root: Path) -> Path:
     """Two scans of one patient, one of them held out, one source each."""
-    rows = ["name,patient,expert_classes,hk_classes,split",
-            "a_1,a,1 14,1 2,validation", "a_2,a,,1 2,train", "b,b,,1 2,train"]
+    rows = [
+        "name,patient,expert_classes,hk_classes,split",
+        "a_1,a,1 14,1 2,validation",
+        "a_2,a,,1 2,train",
+        "b,b,,1 2,train",
+    ]
     (root / "index.csv").write_text("\n".join(rows) + "\n")
     for name in ("a_1", "a_2", "b"):
         save(root / "images" / f"{name}_0000.nii.gz", noise())
@@ -91,7 +95,9 @@ def listed_dataset(root: Path) -> Path:
 def test_a_patient_never_lies_on_both_sides(tmp_path: Path) -> None:
     cases = build_index([listed_dataset(tmp_path)]).cases
     assert {case.name: case.split for case in cases} == {
-        "a_1": "validation", "a_2": "validation", "b": "train",
+        "a_1": "validation",
+        "a_2": "validation",
+        "b": "train",
     }
     assert cases[0].annotated == {"expert": (1, 14), "hk": (1, 2)}
     assert set(cases[1].labels) == {"hk"}

@@ -72,7 +72,8 @@ def test_tumors_are_added_only_where_the_scans_own_are_known() -> None:
 
 def test_a_cascade_is_refused() -> None:
     batch = real_batch(1, tumor_known=False)
-    cascade = Batch(batch.image_NCZYX.expand(-1, 15, -1, -1, -1), batch.labels_NZYX,
-                    batch.annotated_NC)
+    cascade = Batch(
+        batch.image_NCZYX.expand(-1, 15, -1, -1, -1), batch.labels_NZYX, batch.annotated_NC
+    )
     with pytest.raises(ValueError, match="cascade"):
         Mixture(FakeSource(), INTENSITY, share=0.5).mixed(0, cascade)

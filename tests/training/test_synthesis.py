@@ -26,8 +26,17 @@ from training.synthesis.geometry import draw_pose
 from training.synthesis.source import SyntheticSource, load_anatomies
 from training.synthesis.tissues import LABELS, Tissue, tissue_of
 
-STRUCTURES = {1: "spleen", 2: "kidney_right", 3: "kidney_left", 5: "liver", 6: "stomach",
-              10: "lung_lower_lobe_left", 29: "vertebrae_L3", 52: "aorta", 96: "rib_left_5"}
+STRUCTURES = {
+    1: "spleen",
+    2: "kidney_right",
+    3: "kidney_left",
+    5: "liver",
+    6: "stomach",
+    10: "lung_lower_lobe_left",
+    29: "vertebrae_L3",
+    52: "aorta",
+    96: "rib_left_5",
+}
 PATCH, SPACING = (32, 48, 48), (6.0, 6.0, 6.0)
 
 
@@ -72,7 +81,8 @@ def test_structures_keep_their_voxels_and_hollow_organs_get_a_lumen(anatomy: Ana
     stomach = tissues[ids == 6]
     assert set(np.unique(stomach)) == {Tissue.STOMACH_WALL, Tissue.STOMACH_LUMEN}
     assert tissues[26, 20, 47] == Tissue.STOMACH_LUMEN and tissues[26, 14, 47] == (
-        Tissue.STOMACH_WALL)
+        Tissue.STOMACH_WALL
+    )
     assert anatomy.annotated == (1, 2, 3, 5, 11, 13)
     assert anatomy.organs_z == (8, 45)
 
@@ -148,8 +158,10 @@ def test_deformation_does_not_fold_space(anatomy: Anatomy) -> None:
 
 
 def test_scans_that_end_within_the_patch_are_mirrored(anatomy: Anatomy) -> None:
-    depths = [draw_pose(Draw(generator(s)), anatomy, (64, 8, 8), SPACING).points[0, :, 4, 4]
-              for s in range(4)]
+    depths = [
+        draw_pose(Draw(generator(s)), anatomy, (64, 8, 8), SPACING).points[0, :, 4, 4]
+        for s in range(4)
+    ]
     for depth in depths:
         assert depth.min() > -8 and depth.max() < anatomy.codes_ZYX.shape[0] + 8
 

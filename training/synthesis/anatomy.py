@@ -100,8 +100,11 @@ def build_anatomy(label_map: Path, structures: Path) -> Anatomy:
     try:
         return anatomy_of(labels_ZYX, spacing, names)
     except KeyError as error:
-        raise AnatomyError(label_map, f"holds an unknown structure {error}",
-                           "add it to training/synthesis/tissues.py") from error
+        raise AnatomyError(
+            label_map,
+            f"holds an unknown structure {error}",
+            "add it to training/synthesis/tissues.py",
+        ) from error
 
 
 def anatomy_of(labels_ZYX: Labels, spacing: Triple, names: dict[int, str]) -> Anatomy:
@@ -162,8 +165,7 @@ def _place(
 
 
 def _fill_body(tissues_ZYX: Labels, limbs_ZYX: Mask, size: float) -> npt.NDArray[np.uint8]:
-    """Give unlabelled voxels a tissue, in place; returns the positions of fat and of the outside.
-    """
+    """Give unlabelled voxels a tissue, in place; returns where fat and the outside are."""
     step = (slice(None, None, COARSE),) * 3
     coarse = tissues_ZYX[step]
     coarse_mm = size * COARSE
@@ -229,16 +231,16 @@ def radial_distance(filled_ZYX: Mask, trunk_ZYX: Mask, size: float) -> npt.NDArr
 
 
 def _smooth_outline(radius: npt.NDArray[np.float64], size: float) -> npt.NDArray[np.float64]:
-    """A smooth outline (slice, angle) in mm that leaves next to nothing of the given one outside.
-    """
+    """A smooth outline (slice, angle) in mm that leaves next to nothing of the given one out."""
     around = ("nearest", "wrap")
     closing = (max(1, round(30 / size)), ANGLES // 6)
     closed = ndimage.grey_closing(radius, closing, mode="wrap")
     smooth = ndimage.gaussian_filter(closed, (12 / size, ANGLES / 24), mode=around)
     for _ in range(3):
         outside = np.maximum(radius - smooth, 0)
-        wide = ndimage.maximum_filter(outside, (max(1, round(20 / size)), ANGLES // 12),
-                                      mode=around)
+        wide = ndimage.maximum_filter(
+            outside, (max(1, round(20 / size)), ANGLES // 12), mode=around
+        )
         smooth += ndimage.gaussian_filter(wide, (10 / size, ANGLES / 30), mode=around)
     return smooth + 1.0
 

@@ -56,11 +56,25 @@ SOFT: dict[Tissue, tuple[Pair, Pair, Pair, Pair]] = {
 }
 # Unevenness within a tissue: standard deviation in HU.
 TEXTURE: dict[Tissue, float] = {
-    Tissue.VISCERAL_FAT: 11, Tissue.MUSCLE: 13, Tissue.BONE: 70, Tissue.CARTILAGE: 35,
-    Tissue.LUNG: 35, Tissue.HEART: 9, Tissue.LIVER: 5, Tissue.SPLEEN: 5, Tissue.PANCREAS: 17,
-    Tissue.KIDNEY_RIGHT: 32, Tissue.KIDNEY_LEFT: 32, Tissue.ADRENAL_RIGHT: 8,
-    Tissue.ADRENAL_LEFT: 8, Tissue.STOMACH_WALL: 9, Tissue.DUODENUM_WALL: 9,
-    Tissue.SMALL_BOWEL_WALL: 9, Tissue.COLON_WALL: 9, Tissue.GLAND: 9, Tissue.ESOPHAGUS_WALL: 6,
+    Tissue.VISCERAL_FAT: 11,
+    Tissue.MUSCLE: 13,
+    Tissue.BONE: 70,
+    Tissue.CARTILAGE: 35,
+    Tissue.LUNG: 35,
+    Tissue.HEART: 9,
+    Tissue.LIVER: 5,
+    Tissue.SPLEEN: 5,
+    Tissue.PANCREAS: 17,
+    Tissue.KIDNEY_RIGHT: 32,
+    Tissue.KIDNEY_LEFT: 32,
+    Tissue.ADRENAL_RIGHT: 8,
+    Tissue.ADRENAL_LEFT: 8,
+    Tissue.STOMACH_WALL: 9,
+    Tissue.DUODENUM_WALL: 9,
+    Tissue.SMALL_BOWEL_WALL: 9,
+    Tissue.COLON_WALL: 9,
+    Tissue.GLAND: 9,
+    Tissue.ESOPHAGUS_WALL: 6,
 }
 
 
@@ -106,8 +120,12 @@ def draw_appearance(draw: Draw, device: torch.device) -> Appearance:
     vessels[Tissue.LIVER] = means[Tissue.PORTAL_VEIN] - means[Tissue.LIVER]
     vessels[Tissue.LUNG] = 850
     vessels[Tissue.VISCERAL_FAT] = 0.7 * (means[Tissue.PORTAL_VEIN] - fat)
-    return Appearance(PHASES[phase], rows.reshape(-1).to(device), texture.reshape(-1).to(device),
-                      vessels.to(device))
+    return Appearance(
+        PHASES[phase],
+        rows.reshape(-1).to(device),
+        texture.reshape(-1).to(device),
+        vessels.to(device),
+    )
 
 
 def _means(draw: Draw, phase: int) -> dict[Tissue, float]:
@@ -128,9 +146,7 @@ def _means(draw: Draw, phase: int) -> dict[Tissue, float]:
     return means
 
 
-def _body_wall(
-    draw: Draw, rows: Tensor, texture: Tensor, fat: float, muscle: float
-) -> None:
+def _body_wall(draw: Draw, rows: Tensor, texture: Tensor, fat: float, muscle: float) -> None:
     """Muscle, subcutaneous fat, skin and air by the distance outside the trunk's structures."""
     outwards_mm = (POSITION / OUTSIDE_STEPS) ** 2
     wall = draw.uniform(6, 14)
@@ -143,9 +159,7 @@ def _body_wall(
     texture[Tissue.OUTSIDE, outwards_mm < wall] = texture[Tissue.MUSCLE, 0]
 
 
-def _solid_organs(
-    draw: Draw, rows: Tensor, depth_mm: Tensor, means: dict[Tissue, float]
-) -> None:
+def _solid_organs(draw: Draw, rows: Tensor, depth_mm: Tensor, means: dict[Tissue, float]) -> None:
     """Renal cortex, heart muscle, and the cortex of bones, by the depth below the surface."""
     plain = SOFT[Tissue.KIDNEY_RIGHT][0][0]
     cortex_mm, corticomedullary = draw.uniform(4.5, 7.5), draw.uniform(0.1, 0.9)
@@ -161,9 +175,7 @@ def _solid_organs(
     rows[Tissue.AIRWAY] = torch.where(depth_mm < 1.0, 20.0, GAS)
 
 
-def _lung_and_fat(
-    draw: Draw, rows: Tensor, texture: Tensor, height: Tensor, fat: float
-) -> None:
+def _lung_and_fat(draw: Draw, rows: Tensor, texture: Tensor, height: Tensor, fat: float) -> None:
     """Lungs denser towards the back; now and then an effusion or ascites with a level."""
     rows[Tissue.LUNG] = draw.normal(-860, 35) + draw.uniform(20, 110) * height
     if draw.chance(0.08):

@@ -51,8 +51,11 @@ def draw_pose(draw: Draw, anatomy: Anatomy, patch: Shape, spacing: Triple) -> Po
     centre = _centre(draw, anatomy, patch, spacing).to(device)
     first, last = _covered(draw, patch[0] * spacing[0])
     ends = (torch.tensor([0.0, anatomy.codes_ZYX.shape[0]]) - centre[0].item()) / step[0, 0].item()
-    axes[0] = _mirrored(axes[0], max(first, ends[0].item() + MAP_MARGIN_MM),
-                        min(last, ends[1].item() - MAP_MARGIN_MM))
+    axes[0] = _mirrored(
+        axes[0],
+        max(first, ends[0].item() + MAP_MARGIN_MM),
+        min(last, ends[1].item() - MAP_MARGIN_MM),
+    )
     knot = draw.uniform(*KNOT_MM)
     shift = draw.smooth(patch, spacing, knot, channels=3)
     limit = draw.uniform(0.05, MAX_SHIFT) * knot / anatomy.spacing

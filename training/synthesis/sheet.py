@@ -26,8 +26,7 @@ Picture = npt.NDArray[np.uint8]
 
 def main() -> None:
     """Write the sheet."""
-    parser = argparse.ArgumentParser(prog="python -m training.synthesis.sheet",
-                                     description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.synthesis.sheet", description=__doc__)
     parser.add_argument("--label-maps", type=Path, nargs="+", required=True)
     parser.add_argument("--structures", type=Path, required=True, help="JSON id -> name")
     parser.add_argument("--cache", type=Path, required=True, help="folder for built bodies")

@@ -41,7 +41,10 @@ class SyntheticSource:
     """
 
     def __init__(
-        self, anatomies: Sequence[Anatomy], spacing: Triple, device: str | torch.device = "cpu",
+        self,
+        anatomies: Sequence[Anatomy],
+        spacing: Triple,
+        device: str | torch.device = "cpu",
         tumor_chance: float = 0.6,
     ) -> None:
         self.anatomies = list(anatomies)

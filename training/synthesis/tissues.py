@@ -53,11 +53,22 @@ class Tissue(IntEnum):
 
 # FLARE label of each tissue that belongs to one; see inference.labels.
 LABELS: dict[Tissue, int] = {
-    Tissue.LIVER: 1, Tissue.KIDNEY_RIGHT: 2, Tissue.SPLEEN: 3, Tissue.PANCREAS: 4,
-    Tissue.AORTA: 5, Tissue.CAVA: 6, Tissue.ADRENAL_RIGHT: 7, Tissue.ADRENAL_LEFT: 8,
-    Tissue.GALLBLADDER: 9, Tissue.ESOPHAGUS_WALL: 10, Tissue.ESOPHAGUS_LUMEN: 10,
-    Tissue.STOMACH_WALL: 11, Tissue.STOMACH_LUMEN: 11, Tissue.DUODENUM_WALL: 12,
-    Tissue.DUODENUM_LUMEN: 12, Tissue.KIDNEY_LEFT: 13,
+    Tissue.LIVER: 1,
+    Tissue.KIDNEY_RIGHT: 2,
+    Tissue.SPLEEN: 3,
+    Tissue.PANCREAS: 4,
+    Tissue.AORTA: 5,
+    Tissue.CAVA: 6,
+    Tissue.ADRENAL_RIGHT: 7,
+    Tissue.ADRENAL_LEFT: 8,
+    Tissue.GALLBLADDER: 9,
+    Tissue.ESOPHAGUS_WALL: 10,
+    Tissue.ESOPHAGUS_LUMEN: 10,
+    Tissue.STOMACH_WALL: 11,
+    Tissue.STOMACH_LUMEN: 11,
+    Tissue.DUODENUM_WALL: 12,
+    Tissue.DUODENUM_LUMEN: 12,
+    Tissue.KIDNEY_LEFT: 13,
 }
 assert set(LABELS.values()) == set(NAMES) - {14}
 
@@ -73,31 +84,59 @@ LUMENS: dict[Tissue, tuple[Tissue, float]] = {
 # Tissues whose second code is a height in the organ (0 at the front, where gas collects, in a
 # patient on the back); of all others it is the depth below their own surface.
 BY_HEIGHT: frozenset[Tissue] = frozenset(
-    {Tissue.VISCERAL_FAT, Tissue.LUNG, Tissue.GALLBLADDER}
-    | {lumen for lumen, _ in LUMENS.values()}
+    {Tissue.VISCERAL_FAT, Tissue.LUNG, Tissue.GALLBLADDER} | {lumen for lumen, _ in LUMENS.values()}
 )
 
 _EXACT: dict[str, Tissue] = {
-    "liver": Tissue.LIVER, "spleen": Tissue.SPLEEN, "pancreas": Tissue.PANCREAS,
-    "kidney_right": Tissue.KIDNEY_RIGHT, "kidney_left": Tissue.KIDNEY_LEFT,
-    "adrenal_gland_right": Tissue.ADRENAL_RIGHT, "adrenal_gland_left": Tissue.ADRENAL_LEFT,
-    "aorta": Tissue.AORTA, "inferior_vena_cava": Tissue.CAVA, "gallbladder": Tissue.GALLBLADDER,
-    "esophagus": Tissue.ESOPHAGUS_WALL, "stomach": Tissue.STOMACH_WALL,
-    "duodenum": Tissue.DUODENUM_WALL, "small_bowel": Tissue.SMALL_BOWEL_WALL,
-    "colon": Tissue.COLON_WALL, "urinary_bladder": Tissue.BLADDER, "prostate": Tissue.GLAND,
-    "thyroid_gland": Tissue.GLAND, "trachea": Tissue.AIRWAY, "heart": Tissue.HEART,
-    "portal_vein_and_splenic_vein": Tissue.PORTAL_VEIN, "spinal_cord": Tissue.SPINAL_CANAL,
-    "brain": Tissue.BRAIN, "costal_cartilages": Tissue.CARTILAGE, "sternum": Tissue.BONE,
-    "sacrum": Tissue.BONE, "skull": Tissue.BONE, "pulmonary_vein": Tissue.HEART,
-    "brachiocephalic_trunk": Tissue.ARTERY, "superior_vena_cava": Tissue.GREAT_VEIN,
+    "liver": Tissue.LIVER,
+    "spleen": Tissue.SPLEEN,
+    "pancreas": Tissue.PANCREAS,
+    "kidney_right": Tissue.KIDNEY_RIGHT,
+    "kidney_left": Tissue.KIDNEY_LEFT,
+    "adrenal_gland_right": Tissue.ADRENAL_RIGHT,
+    "adrenal_gland_left": Tissue.ADRENAL_LEFT,
+    "aorta": Tissue.AORTA,
+    "inferior_vena_cava": Tissue.CAVA,
+    "gallbladder": Tissue.GALLBLADDER,
+    "esophagus": Tissue.ESOPHAGUS_WALL,
+    "stomach": Tissue.STOMACH_WALL,
+    "duodenum": Tissue.DUODENUM_WALL,
+    "small_bowel": Tissue.SMALL_BOWEL_WALL,
+    "colon": Tissue.COLON_WALL,
+    "urinary_bladder": Tissue.BLADDER,
+    "prostate": Tissue.GLAND,
+    "thyroid_gland": Tissue.GLAND,
+    "trachea": Tissue.AIRWAY,
+    "heart": Tissue.HEART,
+    "portal_vein_and_splenic_vein": Tissue.PORTAL_VEIN,
+    "spinal_cord": Tissue.SPINAL_CANAL,
+    "brain": Tissue.BRAIN,
+    "costal_cartilages": Tissue.CARTILAGE,
+    "sternum": Tissue.BONE,
+    "sacrum": Tissue.BONE,
+    "skull": Tissue.BONE,
+    "pulmonary_vein": Tissue.HEART,
+    "brachiocephalic_trunk": Tissue.ARTERY,
+    "superior_vena_cava": Tissue.GREAT_VEIN,
 }
 _BEGINNINGS: dict[str, Tissue] = {
-    "lung_": Tissue.LUNG, "kidney_cyst": Tissue.CYST, "vertebrae_": Tissue.BONE,
-    "rib_": Tissue.BONE, "humerus": Tissue.BONE, "scapula": Tissue.BONE, "clavicula": Tissue.BONE,
-    "femur": Tissue.BONE, "hip_": Tissue.BONE, "gluteus": Tissue.MUSCLE,
-    "autochthon": Tissue.MUSCLE, "iliopsoas": Tissue.MUSCLE, "iliac_artery": Tissue.ARTERY,
-    "iliac_vena": Tissue.GREAT_VEIN, "subclavian": Tissue.ARTERY,
-    "common_carotid": Tissue.ARTERY, "brachiocephalic_vein": Tissue.GREAT_VEIN,
+    "lung_": Tissue.LUNG,
+    "kidney_cyst": Tissue.CYST,
+    "vertebrae_": Tissue.BONE,
+    "rib_": Tissue.BONE,
+    "humerus": Tissue.BONE,
+    "scapula": Tissue.BONE,
+    "clavicula": Tissue.BONE,
+    "femur": Tissue.BONE,
+    "hip_": Tissue.BONE,
+    "gluteus": Tissue.MUSCLE,
+    "autochthon": Tissue.MUSCLE,
+    "iliopsoas": Tissue.MUSCLE,
+    "iliac_artery": Tissue.ARTERY,
+    "iliac_vena": Tissue.GREAT_VEIN,
+    "subclavian": Tissue.ARTERY,
+    "common_carotid": Tissue.ARTERY,
+    "brachiocephalic_vein": Tissue.GREAT_VEIN,
     "atrial_appendage": Tissue.HEART,
 }
 
