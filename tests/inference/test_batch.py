@@ -203,7 +203,7 @@ def test_an_output_folder_that_cannot_be_made(
     assert str(tmp_path / "file" / "out") in err
 
 
-def test_a_failing_write_is_one_cases_failure(  # noqa: PLR0917
+def test_a_failing_write_is_one_cases_failure(
     run: Run,
     scans: Path,
     tmp_path: Path,
@@ -234,7 +234,7 @@ def test_a_failing_write_is_one_cases_failure(  # noqa: PLR0917
         (ZeroDivisionError("x"), "internal error (ZeroDivisionError: x)"),
     ],
 )
-def test_what_goes_wrong_inside_names_the_scan_in_one_line(  # noqa: PLR0917
+def test_what_goes_wrong_inside_names_the_scan_in_one_line(
     run: Run,
     scans: Path,
     tmp_path: Path,
