@@ -1,17 +1,20 @@
 """Pictures of a segmentation on its scan, and the volume of each organ.
 
-Needs NumPy and Pillow only.
+Needs Pillow beside what inference needs.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from inference.grid import Grid, Orientation
 from inference.labels import BACKGROUND, COLORS, NAMES
+from inference.volume import read_labels, read_volume
 
 VIEWS = ("axial", "coronal", "sagittal")  # in the order of the array axes (z, y, x) they cut
 GAP_PX = 6
@@ -146,3 +149,18 @@ def _compose(panels: list[Image.Image], volumes: dict[str, float]) -> Image.Imag
         draw.rectangle((left, top, left + 10, top + 10), fill=COLORS[values[name]])
         draw.text((left + 16, top), f"{name} {ml:.1f} ml", fill=(255, 255, 255), font=font)
     return canvas
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Draw the labels of a scan: ``python -m examples.overlay SCAN LABELS PICTURE.png``."""
+    parser = argparse.ArgumentParser(prog="python -m examples.overlay", description=main.__doc__)
+    parser.add_argument("scan", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("picture", type=Path)
+    files = parser.parse_args(arguments)
+    scan = read_volume(files.scan)
+    overlay_png(scan.voxels_ZYX, read_labels(files.labels)[0], scan.grid, files.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from examples.phantom import PHASES, make_phantom
-from inference.grid import Grid
+from inference.nifti import NiftiHeader
+from inference.volume import write_image
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,23 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
             phase=options.phase,
         )
         image_path = options.out / f"phantom_{seed}_0000.nii.gz"
-        write_nifti(image_path, phantom.image_ZYX, phantom.grid)
-        write_nifti(
-            options.out / "labels" / f"phantom_{seed}.nii.gz", phantom.labels_ZYX, phantom.grid
-        )
+        header = NiftiHeader.of_grid(phantom.grid)
+        write_image(image_path, phantom.image_ZYX, header)
+        write_image(options.out / "labels" / f"phantom_{seed}.nii.gz", phantom.labels_ZYX, header)
         print(image_path, file=sys.stderr)
     return 0
-
-
-def write_nifti(path: Path, array_ZYX: np.ndarray, grid: Grid) -> None:
-    """Write one volume with its grid."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(array_ZYX)
-    image.SetSpacing(grid.spacing[::-1])
-    image.SetOrigin(grid.origin)
-    image.SetDirection(grid.direction)
-    sitk.WriteImage(image, str(path), useCompression=True)
 
 
 if __name__ == "__main__":
