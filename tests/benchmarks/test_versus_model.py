@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, random_weights
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from benchmarks.versus import mapping
@@ -17,6 +16,7 @@ from inference.decode import winners
 from inference.description import Architecture
 from inference.labels import NAMES
 from inference.network import UNet
+from tests.random_model import TINY, random_weights
 
 NET = Architecture(
     features=(4, 8, 8, 16),

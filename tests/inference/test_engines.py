@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, WEIGHTS, random_weights
 from safetensors.numpy import save as save_safetensors
 
 from examples.phantom import Phantom, make_phantom
@@ -21,6 +20,7 @@ from inference.engines.torch_engine import HostEngine, TorchEngine
 from inference.errors import DeviceError
 from inference.segmenter import Segmentation, Segmenter
 from inference.volume import Volume
+from tests.random_model import TINY, WEIGHTS, random_weights
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 
