@@ -29,7 +29,7 @@ from inference.segmenter import Segmenter
 from inference.volume import read_labels, write_atomically
 from training import checkpoint
 from training.cascade import CascadePredictor
-from training.export import export
+from training.export import add_threshold, export
 from training.recipe import from_dict
 from training.store import Store, StoredCase
 
@@ -61,7 +61,14 @@ def predictor(arguments: argparse.Namespace) -> tuple[Callable[[StoredCase], Lab
     if recipe.network.previous:
         return CascadePredictor(state, Store(arguments.data), decode), decode
     folder = arguments.run / "model"
-    export(arguments.run, folder, recipe.name, which=arguments.checkpoint, store=arguments.data)
+    export(
+        arguments.run,
+        folder,
+        recipe.name,
+        which=arguments.checkpoint,
+        store=arguments.data,
+        tumor_threshold=arguments.tumor_threshold,
+    )
     segmenter = Segmenter.load(folder, arguments.device)
     return lambda case: segmenter.segment(Path(case.image), decode=decode).labels, decode
 
@@ -116,4 +123,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--decode", choices=DECODES, help="by default the recipe's")
     parser.add_argument("--mode", default="default", choices=("default", "flare23"))
     parser.add_argument("--device", default="auto")
+    add_threshold(parser)
     return parser

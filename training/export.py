@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import save as safetensors
 
 from inference.description import Intensity, ModelDescription
 from inference.errors import AbdoboxError
+from inference.labels import TUMOR
 from inference.volume import write_atomically
 from training import checkpoint
 from training.recipe import Recipe, from_dict
@@ -44,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             version=arguments.version,
             which=arguments.checkpoint,
             store=arguments.data,
+            tumor_threshold=arguments.tumor_threshold,
         )
     except AbdoboxError as error:
         print(error, file=sys.stderr)
@@ -64,6 +67,7 @@ def export(
     version: str = "0.1.0",
     which: str = checkpoint.LAST,
     store: Path | None = None,
+    tumor_threshold: float = 0.5,
 ) -> ModelDescription:
     """Write ``folder/model.safetensors`` and ``folder/model.json``.
 
@@ -76,6 +80,9 @@ def export(
         name, version: of the model.
         which: checkpoint in ``run``.
         store: the preprocessed scans, to list the cases that were trained on.
+        tumor_threshold: probability from which a voxel is tumour. The tumour wins over every organ,
+            so one that is seldom right costs organs; inference always cuts at 0.5, therefore the
+            threshold is moved there through the head's bias.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -83,7 +90,13 @@ def export(
     """
     state = checkpoint.load(run / which)
     recipe = from_dict(state["recipe"])
-    weights = {k: w.to(torch.float16).contiguous() for k, w in inference_weights(state).items()}
+    trained = inference_weights(state)
+    bias = trained["heads.0.bias"].clone()
+    bias[TUMOR - 1] -= math.log(tumor_threshold / (1 - tumor_threshold))
+    weights = {
+        name: weight.to(torch.float16).contiguous()
+        for name, weight in {**trained, "heads.0.bias": bias}.items()
+    }
     data = safetensors(weights)
     description = ModelDescription(
         name=name,
@@ -95,7 +108,7 @@ def export(
         decode=recipe.decode,
         step=STEP,
         sha256=hashlib.sha256(data).hexdigest(),
-        card=_card(state, recipe, run, store),
+        card={"tumor_threshold": tumor_threshold, **_card(state, recipe, run, store)},
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(description.to_json(), indent=1) + "\n"
@@ -138,4 +151,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
     parser.add_argument("--data", type=Path, help="store, to list the cases in the model's card")
+    add_threshold(parser)
     return parser
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """The option ``--tumor-threshold``."""
+    parser.add_argument(
+        "--tumor-threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability, between 0 and 1, from which a voxel is tumour",
+    )

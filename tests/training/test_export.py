@@ -1,6 +1,7 @@
 """From a run to a model folder, its scores, its report and the ablation table."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +51,17 @@ def test_exported_model_is_what_inference_reads(run):
     with torch.inference_mode():
         expected, found = run.averaged()(image), network.eval()(image)
     assert torch.allclose(expected, found, atol=2e-2)
+
+
+def test_tumor_threshold_becomes_a_half(run):
+    plain, shifted = (
+        run.out / "models" / name / "model.safetensors" for name in ("plain", "shifted")
+    )
+    export.export(run.out, plain.parent, "plain")
+    description = export.export(run.out, shifted.parent, "shifted", tumor_threshold=0.9)
+    assert description.card["tumor_threshold"] == 0.9
+    difference = load_file(plain)["heads.0.bias"] - load_file(shifted)["heads.0.bias"]
+    assert difference.tolist() == pytest.approx([0.0] * 13 + [math.log(9)], abs=5e-3)
 
 
 def test_command_line_exports_and_reports_errors(run, capsys):
