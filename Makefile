@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test test-all check image image-cpu clean
+.PHONY: demo test test-all check benchmarks image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -19,6 +19,13 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The peers' own environment is made once (4 minutes); the rest takes a quarter of an hour.
+benchmarks: .venv/dev
+	test -x build/peers/.venv/bin/python || $(BIN)/python -m benchmarks.versus setup
+	$(BIN)/python -m benchmarks.versus phantoms 300
+	$(BIN)/python -m benchmarks.versus run --sizes 300 --model random --out build/versus/target.json
+	$(BIN)/python -m benchmarks.stages --case build/versus/phantoms/phantom_300_0000.nii.gz --model random
 
 image:
 	docker build -t abdobox:latest .
