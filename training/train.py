@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from inference.errors import AbdoboxError
 from training import checkpoint
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = load_recipe(arguments.recipe)
         store = Store(arguments.data)
         arguments.out.mkdir(parents=True, exist_ok=True)
+        lock = claim(arguments.out) if processes.rank == 0 else None
         if not arguments.resume and (arguments.out / checkpoint.LAST).exists():
             raise checkpoint.CheckpointError(
                 arguments.out, "holds a training already", "add --resume or take another folder"
@@ -62,9 +65,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         processes.leave()
+    if lock is not None:
+        lock.close()
     state = "complete" if complete else "stopped; go on with --resume"
     print(f"training {state} at step {trainer.position.step}", file=sys.stderr)
     return 0
+
+
+def claim(folder: Path) -> IO[str]:
+    """A lock on a run's folder, held until it is closed or the process ends.
+
+    Raises:
+        CheckpointError: another training is going on there; two would overwrite each other.
+    """
+    lock = (folder / "lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise checkpoint.CheckpointError(
+            folder, "is in use by another training", "stop that one first"
+        ) from error
+    return lock
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,8 +10,10 @@ from small_store import INTENSITY, scan
 
 from training import cascade
 from training.__main__ import main
+from training.checkpoint import CheckpointError
 from training.coding import members
 from training.store import Store
+from training.train import claim
 
 SPACING_XYZ = (3.9, 3.9, 5.0)
 
@@ -155,6 +157,14 @@ def test_missing_input_is_one_clear_line(fused, tmp_path, capsys, verb, missing)
     assert main([verb, *options[verb]]) == 1
     error = capsys.readouterr().err
     assert missing in error and error.count("\n") == 1
+
+
+def test_one_training_at_a_time_in_a_folder(tmp_path):
+    first = claim(tmp_path)
+    with pytest.raises(CheckpointError, match="another training"):
+        claim(tmp_path)
+    first.close()
+    claim(tmp_path).close()
 
 
 def test_cascade_from_the_first_networks_labels_to_scores(fused):
