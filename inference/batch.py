@@ -102,8 +102,14 @@ class Batch:
         start = time.perf_counter()
         try:
             volume, seconds = read.result()
-            self._progress.status(index, self._count, case.name, "segmenting", seconds)
-            result = segmenter.segment(volume, decode=self._options.decode, step=self._options.step)
+            result = segmenter.segment(
+                volume,
+                decode=self._options.decode,
+                step=self._options.step,
+                on_stage=lambda stage: self._progress.status(
+                    index, self._count, case.name, stage, time.perf_counter() - start
+                ),
+            )
         except Exception as error:
             self._failed(case, error)
             return None

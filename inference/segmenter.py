@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,7 @@ class Segmenter:
         *,
         decode: Decode | None = None,
         step: float | None = None,
+        on_stage: Callable[[str], None] | None = None,
     ) -> Segmentation:
         """Segment one scan.
 
@@ -111,6 +112,7 @@ class Segmenter:
             decode: ``nearest`` or ``linear``; by default the model's.
             step: window step as a fraction of the patch, in (0, 1]; by default the model's, which
                 may be to cut the windows to the patient (:meth:`Placement.fit`).
+            on_stage: told the name of each stage as it begins.
 
         Raises:
             ScanError: the scan cannot be read or is no CT volume.
@@ -121,7 +123,7 @@ class Segmenter:
         step = self.description.step if step is None else step
         if decode not in DECODES or not (step is None or 0 < step <= 1):
             raise ValueError(f"decode {decode!r} or step {step!r} is out of range")
-        clock = _Clock()
+        clock = _Clock(on_stage)
         with clock("read"):
             volume = _volume(image)
         notes: list[str] = list(volume.warnings)
@@ -183,11 +185,14 @@ def _volume(image: Volume | Path | str | Any) -> Volume:
 class _Clock:
     """Adds up seconds per stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
         self.seconds: dict[str, float] = {}
+        self._on_stage = on_stage
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        if self._on_stage:
+            self._on_stage(stage)
         start = time.perf_counter()
         try:
             yield

@@ -184,7 +184,7 @@ def test_progress_on_a_real_terminal(scan: Path, tiny_model: Path, tmp_path: Pat
     process.stdout.close()
     text = shown.decode()
     assert "\r[1/1] a: reading, 0 s" in text
-    assert "[1/1] a: segmenting" in text
+    assert "[1/1] a: network" in text
     assert "1 done, 0 failed" in text
 
 
