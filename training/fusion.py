@@ -29,6 +29,8 @@ from training.index import build_index
 from training.overrides import NO_OVERRIDES, Overrides, read_overrides
 from training.plausibility import clean
 
+LIVER, CAVA = 1, 6
+
 COLUMNS = ("name", "patient", "split", "image", "label", "annotated", "agreement")
 
 
@@ -99,7 +101,7 @@ def select(
     return chosen
 
 
-def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> npt.NDArray[np.uint8]:
+def merge(case: Case, choices: Mapping[int, Choice], per_class: bool) -> npt.NDArray[np.uint8]:
     """One label map on the image's grid, in the file's axis order.
 
     Pseudo-labels are laid down first, then ground-truth organs, then the tumour, so that what
@@ -107,7 +109,9 @@ def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> npt.N
 
     Args:
         choices: for each label value the source; sources that the case lacks add nothing.
-        drop_specks: keep only the main pieces of pseudo-labelled organs.
+        per_class: organ by organ, keep only the main pieces of pseudo-labels, and give the vena
+            cava back what a drawn liver has swallowed (LiTS's experts drew over its stretch in the
+            liver, and a network cannot learn the cava from scans that call it liver).
     """
     wanted = {choice.source for choice in choices.values()}
     used = [source for source in case.labels if source in wanted] or list(case.labels)[:1]
@@ -116,20 +120,25 @@ def merge(case: Case, choices: Mapping[int, Choice], drop_specks: bool) -> npt.N
     drawn = [v for v, c in choices.items() if c.rule == GROUND_TRUTH and v != TUMOR]
     maps = {
         source: clean(labels, tuple(v for v in filled if choices[v].source == source))
-        if drop_specks and source not in DRAWN
+        if per_class and source not in DRAWN
         else labels
         for source, labels in files.items()
     }
     out = np.zeros_like(next(iter(maps.values())))
-    for value in (*filled, *drawn, TUMOR):
+    for value in (*filled, *drawn):
         source = choices[value].source
         if source in maps:
             out[maps[source] == value] = value
+    if per_class and LIVER in drawn and CAVA in filled and choices[CAVA].source in maps:
+        out[(maps[choices[CAVA].source] == CAVA) & (out == LIVER)] = CAVA
+    source = choices[TUMOR].source
+    if source in maps:
+        out[maps[source] == TUMOR] = TUMOR
     return out
 
 
 def write_merged(
-    judgements: Iterable[Judgement], folder: Path, drop_specks: bool
+    judgements: Iterable[Judgement], folder: Path, per_class: bool
 ) -> tuple[list[Judgement], dict[str, str]]:
     """Write ``NAME.nii.gz`` per case; the second value names those whose files are damaged."""
     written: list[Judgement] = []
@@ -139,7 +148,7 @@ def write_merged(
         try:
             # Also a check of the voxels: a truncated file has a sound header.
             header = read_volume(case.image).header
-            merged = merge(case, judgement.choices, drop_specks)
+            merged = merge(case, judgement.choices, per_class)
         except AbdoboxError as error:
             rejected[case.name] = str(error)
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dataset_files import blocks, flare_dataset, load, save
 
-from training.agreement import Choice, Settings, dice_per_class, judge
+from training.agreement import GROUND_TRUTH, Choice, Settings, dice_per_class, judge
 from training.case import Case, DatasetError
 from training.fusion import main, merge, select
 from training.index import build_index
@@ -47,7 +47,7 @@ def test_ground_truth_and_tumour_win_over_the_filler(tmp_path: Path) -> None:
     case = build_index([flare_dataset(tmp_path)]).cases[0]
     judgement = judge(case, PAPER)
     assert judgement.annotated == tuple(range(1, 15))
-    labels = merge(case, judgement.choices, drop_specks=False)
+    labels = merge(case, judgement.choices, per_class=False)
     # Truth: liver slices 0-5 with a tumour in 2-3; the filler's spleen is left beyond them.
     assert labels[:, 5, 5].tolist() == [1, 1, 14, 14, 1, 1, 3, 3, 3, 3, 3, 0]
 
@@ -88,7 +88,7 @@ def test_overrides_drop_declare_absent_and_trust(tmp_path: Path) -> None:
     fourth = judge(cases[3], PER_CLASS, overrides)
     assert 1 not in fourth.annotated and 9 in fourth.annotated
     third = judge(cases[2], PER_CLASS, overrides)
-    labels = merge(cases[2], third.choices, drop_specks=False)
+    labels = merge(cases[2], third.choices, per_class=False)
     assert labels[:, 5, 5].tolist() == [0] * 6 + [1] * 5 + [0]
 
 
@@ -106,8 +106,28 @@ def test_specks_of_pseudo_labels_are_dropped_on_request(tmp_path: Path) -> None:
     path = save(tmp_path / "aladdin5.nii.gz", labels)
     case = Case("x", "x", "train", image, {"aladdin5": path}, {"aladdin5": (1,)})
     choices = {1: Choice("aladdin5", "plausible"), 14: Choice(None, "no source")}
-    assert merge(case, choices, drop_specks=True)[11, 0, 0] == 0
-    assert merge(case, choices, drop_specks=False)[11, 0, 0] == 1
+    assert merge(case, choices, per_class=True)[11, 0, 0] == 0
+    assert merge(case, choices, per_class=False)[11, 0, 0] == 1
+
+
+def test_a_drawn_liver_gives_the_cava_back_organ_by_organ(tmp_path: Path) -> None:
+    drawn, teacher = blocks(c1=(0, 8)), blocks(c6=(2, 10))
+    drawn[4] = np.where(drawn[4] == 1, 14, drawn[4])
+    image = save(tmp_path / "x_0000.nii.gz", np.zeros(drawn.shape, np.int16))
+    files = {
+        "truth": save(tmp_path / "truth.nii.gz", drawn),
+        "hk": save(tmp_path / "hk.nii.gz", teacher),
+    }
+    case = Case("x", "x", "train", image, files, {"truth": (1, 14), "hk": (1, 6)})
+    choices = {
+        1: Choice("truth", GROUND_TRUTH),
+        6: Choice("hk", "plausible"),
+        14: Choice("truth", GROUND_TRUTH),
+    }
+    kept = merge(case, choices, per_class=False)[:, 5, 5].tolist()
+    assert kept == [1, 1, 1, 1, 14, 1, 1, 1, 6, 6, 0, 0]
+    given_back = merge(case, choices, per_class=True)[:, 5, 5].tolist()
+    assert given_back == [1, 1, 6, 6, 14, 6, 6, 6, 6, 6, 0, 0]
 
 
 def test_command_writes_labels_tables_and_report(tmp_path: Path) -> None:
