@@ -128,8 +128,6 @@ def test_half_precision_changes_little_and_says_so(
 
 @pytest.mark.slow
 def test_openvino_and_torch_agree_with_a_trained_model():
-    if not (WEIGHTS / "tiny" / "model.json").is_file():
-        pytest.skip("weights/tiny is not trained yet")
     phantom = make_phantom((60, 128, 128), (5.0, 3.0, 3.0), seed=3)
     ours = segment(WEIGHTS / "tiny", "cpu", phantom).labels
     theirs = segment(WEIGHTS / "tiny", "torch-cpu", phantom).labels
