@@ -52,10 +52,13 @@ class Segmentation:
 class Segmenter:
     """Holds a model on a device, ready for any number of scans. Made by :meth:`load`."""
 
-    def __init__(self, folder: Path, description: ModelDescription, engine: Engine) -> None:
+    def __init__(
+        self, folder: Path, description: ModelDescription, engine: Engine, note: str = ""
+    ) -> None:
         self.folder = folder
         self.description = description
         self.engine = engine
+        self._note = note
 
     @classmethod
     def load(
@@ -85,7 +88,7 @@ class Segmenter:
         folder = model_folder(Path(path), model)
         description = ModelDescription.load(folder)
         weights = verified_weights(folder, description)
-        chosen = choose_device(device)
+        chosen, note = choose_device(device), ""
         try:
             engine = load_engine(description, weights, chosen, resampler, precision)
         except RuntimeError as error:
@@ -95,7 +98,8 @@ class Segmenter:
                 raise DeviceError(f"device {device}", f"does not take the model ({cause})",
                                   "free its memory, or use --device cpu") from error  # fmt: skip
             engine = load_engine(description, weights, choose_device("cpu"), precision=precision)
-        return cls(folder, description, engine)
+            note = f"the GPU does not take the model ({cause}): going on with {engine.name}"
+        return cls(folder, description, engine, note)
 
     def segment(
         self,
@@ -126,13 +130,16 @@ class Segmenter:
         clock = _Clock(on_stage)
         with clock("read"):
             volume = _volume(image)
-        notes: list[str] = list(volume.warnings)
+        notes: list[str] = [*volume.warnings, *filter(None, [self._note])]
         orientation = Orientation.of(volume.grid.direction)
         engine: Engine | None = self.engine
         while engine is not None:
             run, next_engine = _Run(self.description, engine, clock), None
+            batch = engine.batch
             try:
                 labels = run(volume, decode, step)
+                if engine.batch < batch:
+                    notes.append(f"{engine.name} ran out of memory: batches of {engine.batch}")
             except MemoryError as error:
                 raise DeviceError(
                     "this machine",

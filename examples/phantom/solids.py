@@ -6,6 +6,7 @@ tubes, first-order for the rest; farther than ``MARGIN_MM`` outside they may be 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,14 +47,14 @@ class Points:
         return self._known[key]
 
 
-class Solid:
+class Solid(ABC):
     """A region of the body; ``bounds`` (2, 3) is a box around it in reference mm, (x, y, z)."""
 
     bounds: np.ndarray = EVERYWHERE
 
+    @abstractmethod
     def evaluate(self, points: Points) -> np.ndarray:
         """Signed distance in mm, shape of ``points.x``."""
-        raise NotImplementedError
 
     def __and__(self, other: Solid) -> Solid:
         return Intersection(self, other)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.grid import Shape, Triple
+from training.deform import rotation
 from training.synthesis.anatomy import Anatomy
 from training.synthesis.draw import Draw
 
@@ -69,13 +70,7 @@ def draw_pose(draw: Draw, anatomy: Anatomy, patch: Shape, spacing: Triple) -> Po
 def _step(draw: Draw) -> Tensor:
     """Rotation of a few degrees and a body size between small and large adults."""
     angles = [math.radians(draw.normal(0, 4)) for _ in range(3)]
-    matrix = torch.eye(3)
-    for axis, angle in enumerate(angles):
-        a, b = (k for k in range(3) if k != axis)
-        turn = torch.eye(3)
-        turn[a, a] = turn[b, b] = math.cos(angle)
-        turn[a, b], turn[b, a] = -math.sin(angle), math.sin(angle)
-        matrix = matrix @ turn
+    matrix = torch.tensor(rotation(angles), dtype=torch.float32)
     size = draw.lognormal(1.0, 0.08)
     return matrix / torch.tensor([size * draw.uniform(0.94, 1.06) for _ in range(3)])
 
