@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.anatomies or arguments.out / "anatomies",
             )
         trainer = Trainer(recipe, store, arguments.out, processes, anatomies)
+        if arguments.start_from and not arguments.resume:
+            trainer.start_from(checkpoint.load(arguments.start_from, processes.device))
         if arguments.resume:
             trainer.restore(checkpoint.load(arguments.out / checkpoint.LAST, processes.device))
         if processes.rank == 0:
@@ -95,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="first weights: another run's, widened where this network is wider",
+    )
     parser.add_argument(
         "--max-minutes",
         type=float,

@@ -35,7 +35,8 @@ from training.synthesis.anatomy import Anatomy
 from training.synthesis.mixture import Mixture
 from training.synthesis.source import SyntheticSource
 from training.validate import mean_dice, quick_dice
-from training.weights import build_network, inference_weights
+from training.weights import averaged_weights, build_network, inference_weights
+from training.widen import WidthError, widen
 
 # Between two checkpoints.
 CHECKPOINT_SECONDS = 180.0
@@ -97,6 +98,21 @@ class Trainer:
                 recipe.seed,
                 processes.rank,
             )
+
+    def start_from(self, state: dict[str, Any]) -> None:
+        """Take over the (averaged) weights of another run's checkpoint, which may be narrower.
+
+        Raises:
+            CheckpointError: its network cannot be widened to this one's.
+        """
+        try:
+            widen(self.network, averaged_weights(state), self.recipe.seed)
+        except WidthError as error:
+            raise checkpoint.CheckpointError(
+                self.out, f"cannot start from that checkpoint: {error}", "take another recipe"
+            ) from error
+        if self.average is not None:
+            self.average = Average(self.network, self.average.decay)
 
     def stop(self) -> None:
         """Ask :meth:`train` to stop after the present step, with a checkpoint."""

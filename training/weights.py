@@ -27,12 +27,17 @@ def build_network(settings: Network) -> UNet:
     return network
 
 
-def inference_weights(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Weights of :class:`UNet` without deep supervision from a checkpoint, averaged if kept."""
+def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """A checkpoint's weights, averaged if an average was kept."""
     average = state["average"]
     weights: dict[str, Tensor] = average["weights"] if average else state["network"]
+    return weights
+
+
+def inference_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights of :class:`UNet` without deep supervision from a checkpoint, averaged if kept."""
     return {
         name: weight
-        for name, weight in weights.items()
+        for name, weight in averaged_weights(state).items()
         if not name.startswith("heads.") or name.startswith("heads.0.")
     }
