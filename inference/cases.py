@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import AbdoboxError, OutputError, ScanError
+from inference.shard import WHOLE, Shard
 
 # As in inference.volume, which this module does not import: it would bring NumPy.
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -37,15 +38,18 @@ def case_name(path: Path) -> str | None:
     return None
 
 
-def find_cases(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxError]]:
+def find_cases(
+    source: Path, target: Path, shard: Shard = WHOLE
+) -> tuple[list[Case], list[AbdoboxError]]:
     """The cases of a file or folder, by name, and what is wrong with the others.
 
     Args:
         source: a scan, or a folder of scans (not searched deeper).
         target: the output folder; for a single scan also a name that ends in .nii.gz.
+        shard: of a folder, the share to look at: its cases and what is wrong with them.
     """
     if source.is_dir():
-        return _in_folder(source, target)
+        return _in_folder(source, target, shard)
     name = case_name(source)
     if name is None:
         cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}"
@@ -56,7 +60,7 @@ def find_cases(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxErro
     return ([], [problem]) if problem else ([case], [])
 
 
-def _in_folder(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxError]]:
+def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], list[AbdoboxError]]:
     by_name: dict[str, list[Path]] = {}
     for path in sorted(source.iterdir()):
         name = case_name(path)
@@ -66,6 +70,8 @@ def _in_folder(source: Path, target: Path) -> tuple[list[Case], list[AbdoboxErro
     cases: list[Case] = []
     problems: list[AbdoboxError] = []
     for name, paths in by_name.items():
+        if not shard.takes(name):
+            continue
         case = Case(paths[0], target / f"{name}.nii.gz")
         if len(paths) > 1:
             others = " and ".join(p.name for p in paths)

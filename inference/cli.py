@@ -14,6 +14,7 @@ from inference.cases import find_cases
 from inference.errors import AbdoboxError
 from inference.labels import NAMES
 from inference.progress import Progress
+from inference.shard import WHOLE, Shard, parse_shard
 
 if TYPE_CHECKING:
     from inference.report import RunReport
@@ -78,6 +79,13 @@ def parser() -> argparse.ArgumentParser:
         help="leave out scans whose labels are there already",
     )
     p.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N|auto",
+        help="take the I-th of N shares of a folder; auto: that of this task of a Slurm array or "
+        "Kubernetes Indexed Job",
+    )
+    p.add_argument(
         "--report",
         metavar="FILE.json",
         type=Path,
@@ -101,6 +109,8 @@ def main(argv: list[str] | None = None) -> int:
         p.error("-i INPUT and -o OUTPUT are needed")
     if not args.input.exists():
         p.error(f"{args.input}: there is no such file or folder")
+    if args.shard and not args.input.is_dir():
+        p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
     signal.signal(signal.SIGTERM, _terminated)
     return _segment(args)
 
@@ -108,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
 def _segment(args: argparse.Namespace) -> int:
     progress = Progress(args.quiet)
     try:
-        cases, problems = find_cases(args.input, args.output)
+        cases, problems = find_cases(args.input, args.output, args.shard or WHOLE)
     except OSError as error:
         progress.error(f"{args.input}: cannot be read ({error.strerror}); check its permissions")
         return FAILED
@@ -146,8 +156,9 @@ def _segment(args: argparse.Namespace) -> int:
         if args.report:
             _write_report(report, args.report, batch.segmenter, progress)
     failed = report.count("failed")
+    share = f" (share {args.shard})" if args.shard else ""
     skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
-    progress.summary(f"{report.count('done')} done{skipped}, {failed} failed: {args.output}")
+    progress.summary(f"{report.count('done')} done{skipped}, {failed} failed{share}: {args.output}")
     return FAILED if failed else DONE
 
 
@@ -168,6 +179,13 @@ def _step(text: str) -> float:
     if not 0 < step <= 1:
         raise argparse.ArgumentTypeError(f"{text} lies outside (0, 1]")
     return step
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ SUFFIXES = NIFTI_SUFFIXES + OTHER_SUFFIXES
 # Voxels behind the announced ones are read past to reach the checksum, but only so many.
 _MAX_TRAILING_BYTES = 1 << 24
 _CHUNK_BYTES = 1 << 24
+# No write takes so long, so that an older partial file is a killed run's.
+_LEFTOVER_S = 3600.0
 # ISA-L's level 1 is the quickest and, on label maps, smaller than its level 3 (RESULTS.md).
 _COMPRESSION_LEVEL = 1
 _INFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
@@ -145,11 +149,14 @@ def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, sync it to disk, rename it into place. Raises OutputError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write ``data`` beside ``path``, sync it to disk, rename it into place. Raises OutputError.
+
+    Several processes, machines or containers may write one file at once: the last one's stays.
+    """
+    # Neither process ids nor host names tell containers apart; random letters do.
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
     try:
-        # Of a killed run: in a container, process ids repeat.
-        partial.unlink(missing_ok=True)
+        _remove_leftovers(path)
         with open(partial, "xb") as file:
             file.write(data)
             file.flush()
@@ -169,6 +176,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed runs left of ``path``, but not what another run is writing right now."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_S:
+                leftover.unlink()
 
 
 def _read_nifti(path: Path) -> Volume:

@@ -7,6 +7,7 @@ import gzip
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -175,13 +176,34 @@ def test_nothing_appears_under_the_name_before_all_is_on_disk(
     assert synced == [False, True]  # the file, then the folder that now names it
 
 
-def test_a_killed_runs_leftover_does_not_stop_the_next(tmp_path: Path):
-    """In a container every run has the same process id, and so the same partial name."""
-    leftover = tmp_path / f".a.nii.gz.{os.getpid()}.partial"
-    leftover.write_bytes(b"half a fi")
+def test_a_killed_runs_leftover_goes_and_a_running_ones_partial_file_stays(tmp_path: Path):
+    leftover, other, running = (
+        tmp_path / f".{name}.partial"
+        for name in ("a.nii.gz.01ab", "b.nii.gz.01ab", "a.nii.gz.23cd")
+    )
+    for path, age in ((leftover, 4000), (other, 4000), (running, 10)):
+        path.write_bytes(b"half a fi")
+        os.utime(path, times=(time.time() - age,) * 2)
     write_atomically(tmp_path / "a.nii.gz", b"new")
     assert (tmp_path / "a.nii.gz").read_bytes() == b"new"
-    assert not leftover.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.nii.gz", other.name, running.name}
+
+
+def test_writing_the_same_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two containers of one share have the same process id; the second begins and ends while the
+    first one's data are on their way."""
+    target, sync, busy = tmp_path / "a.nii.gz", os.fsync, []
+
+    def meanwhile(descriptor: int) -> None:
+        if not busy:
+            busy.append(True)
+            write_atomically(target, b"same")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_atomically(target, b"same")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+    assert target.read_bytes() == b"same"
 
 
 @pytest.mark.parametrize("place", ["through a file", "missing folder", "a folder's own name"])
