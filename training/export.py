@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             which=arguments.checkpoint,
             store=arguments.data,
             tumor_threshold=arguments.tumor_threshold,
+            averaged=not arguments.last_weights,
         )
     except AbdoboxError as error:
         print(error, file=sys.stderr)
@@ -68,11 +69,11 @@ def export(
     which: str = checkpoint.LAST,
     store: Path | None = None,
     tumor_threshold: float = 0.5,
+    averaged: bool = True,
 ) -> ModelDescription:
     """Write ``folder/model.safetensors`` and ``folder/model.json``.
 
-    The moving average of the weights is taken where the training kept one; of deep supervision's
-    heads only the one at full resolution.
+    Of deep supervision's heads only the one at full resolution is kept.
 
     Args:
         run: folder of the training.
@@ -83,12 +84,15 @@ def export(
         tumor_threshold: probability from which a voxel is tumour. The tumour wins over every organ,
             so one that is seldom right costs organs; inference always cuts at 0.5, therefore the
             threshold is moved there through the head's bias.
+        averaged: take the moving average of the weights, where the training kept one.
 
     Raises:
         CheckpointError: there is no such checkpoint.
         OutputError: the model cannot be written.
     """
     state = checkpoint.load(run / which)
+    if not averaged:
+        state["average"] = None
     recipe = from_dict(state["recipe"])
     trained = inference_weights(state)
     bias = trained["heads.0.bias"].clone()
@@ -151,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
     parser.add_argument("--data", type=Path, help="store, to list the cases in the model's card")
+    parser.add_argument("--last-weights", action="store_true", help="not their moving average")
     add_threshold(parser)
     return parser
 

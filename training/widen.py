@@ -14,9 +14,9 @@ class WidthError(ValueError):
 def widen(network: nn.Module, narrow: dict[str, Tensor], seed: int = 0) -> None:
     """Give ``network`` weights with which it computes what a narrower one computes.
 
-    Every channel of the narrower network becomes ``ratio`` neighbouring ones of equal value, and the
-    weights that read it are shared out among them at random, so that gradients tell them apart.
-    Where the widths are equal the weights are copied.
+    Every channel of the narrower network becomes neighbouring ones of equal value, and the weights
+    that read it are shared out among them at random, so that gradients tell them apart. Where the
+    widths are equal the weights are copied.
 
     Args:
         network: a :class:`inference.network.UNet`, possibly with deep supervision.

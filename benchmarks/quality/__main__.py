@@ -1,0 +1,164 @@
+"""Command line of :mod:`benchmarks.quality`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environment
+from benchmarks.quality.degrade import degradations
+from benchmarks.quality.scan import Labels, Scan, Scores, labelled, segment, validation_scans
+from benchmarks.quality.synthetic import synthetic_scans
+from benchmarks.quality.tables import as_json, table, write
+from benchmarks.quality.tumor import tumor_results, tumor_table
+from inference.description import DECODES
+from inference.errors import AbdoboxError
+from inference.labels import TUMOR
+from inference.segmenter import WEIGHTS, Segmenter
+
+Rows = dict[str, list[Scores]]
+STEPS: dict[str, float | None] = {"0.5": 0.5, "0.75": 0.75, "1": 1.0, "cut to the patient": None}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        text, results = COMMANDS[options.command](options)
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    document = {"machine": environment.describe(), "command": options.command, "results": results}
+    write(options.out, document)
+    print(text, end="")
+    return 0
+
+
+def _robustness(options: argparse.Namespace) -> tuple[str, Any]:
+    segmenter = _segmenter(options)
+    rows: Rows = {}
+    for scan in validation_scans(options.data):
+        for name, degrade in degradations().items():
+            worse = degrade(scan)
+            rows.setdefault(name, []).append(worse.score(segment(segmenter, worse)))
+    return _both(rows), _rows_json(rows)
+
+
+def _settings(options: argparse.Namespace) -> tuple[str, Any]:
+    rows: Rows = {}
+    scans = list(validation_scans(options.data))
+    for model in options.model or [None]:
+        segmenter = Segmenter.load(WEIGHTS, options.device, model=model)
+        for name, step in STEPS.items():
+            for decode in DECODES:
+                rows[f"{segmenter.description.name}, step {name}, {decode}"] = [
+                    scan.score(segmenter.segment(scan.volume, decode=decode, step=step).labels)
+                    for scan in scans
+                ]
+    return table(rows), _rows_json(rows)
+
+
+def _teachers(options: argparse.Namespace) -> tuple[str, Any]:
+    """The model against the fused labels and each source, and the sources against the fused."""
+    segmenter = _segmenter(options)
+    scans = list(validation_scans(options.data))
+    ours = [segment(segmenter, scan) for scan in scans]
+    rows: Rows = {"model, fused labels": _scored(scans, ours)}
+    for name, folders in options.labels.items():
+        others = labelled(options.data, scans, folders)
+        rows[f"model, {name}"] = _scored(others, ours)
+        theirs = [other.labels_ZYX for other in others]
+        classes = set(others[0].annotated)
+        rows[f"{name}, fused labels"] = [
+            {label: score for label, score in scores.items() if label in classes}
+            for scores in _scored(scans, theirs)
+        ]
+    return _both(rows), _rows_json(rows)
+
+
+def _scored(scans: Sequence[Scan], predicted: Sequence[Labels]) -> list[Scores]:
+    return [scan.score(labels) for scan, labels in zip(scans, predicted, strict=True)]
+
+
+def _synthetic(options: argparse.Namespace) -> tuple[str, Any]:
+    segmenter = _segmenter(options)
+    cache = options.out.parent / "anatomies"
+    rows: Rows = {"synthetic scans": []}
+    for scan in synthetic_scans(options.label_maps, options.structures, cache, options.count):
+        scores = dict(scan.score(segment(segmenter, scan)))
+        if not (scan.labels_ZYX == TUMOR).any():
+            scores.pop(TUMOR, None)
+        rows["synthetic scans"].append(scores)
+    return _both(rows), _rows_json(rows)
+
+
+def _tumor(options: argparse.Namespace) -> tuple[str, Any]:
+    scans = validation_scans(options.data, options.split)
+    results = tumor_results(_segmenter(options), scans)
+    return tumor_table(results), [asdict(result) for result in results]
+
+
+COMMANDS = {
+    "robustness": _robustness,
+    "settings": _settings,
+    "teachers": _teachers,
+    "synthetic": _synthetic,
+    "tumor": _tumor,
+}
+
+
+def _both(rows: Rows) -> str:
+    return f"DSC, %\n\n{table(rows, 0)}\nNSD, %\n\n{table(rows, 1)}"
+
+
+def _rows_json(rows: Rows) -> dict[str, Any]:
+    return {name: [as_json(scores) for scores in many] for name, many in rows.items()}
+
+
+def _segmenter(options: argparse.Namespace) -> Segmenter:
+    return Segmenter.load(WEIGHTS, options.device, model=options.model)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in COMMANDS:
+        command = commands.add_parser(name)
+        command.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+        command.add_argument("--device", default="auto")
+        many = {"nargs": "+"} if name == "settings" else {}
+        command.add_argument("--model", help="name in weights/, or a folder", **many)
+        if name != "synthetic":
+            command.add_argument("--data", type=Path, required=True, help="written by fuse")
+    tumor = commands.choices["tumor"]
+    tumor.add_argument("--split", default="validation", choices=("validation", "train"))
+    teachers = commands.choices["teachers"]
+    teachers.add_argument(
+        "--labels", type=_source, nargs="+", action=_Sources, required=True,
+        metavar="NAME=DIR[:DIR]", help="other label maps of the same scans",
+    )  # fmt: skip
+    synthetic = commands.choices["synthetic"]
+    synthetic.add_argument("--label-maps", type=Path, nargs="+", required=True, metavar="NIFTI")
+    synthetic.add_argument("--structures", type=Path, required=True, metavar="JSON")
+    synthetic.add_argument("--count", type=int, default=10)
+    return parser
+
+
+def _source(text: str) -> tuple[str, list[Path]]:
+    name, _, folders = text.partition("=")
+    if not folders:
+        raise argparse.ArgumentTypeError("is not NAME=DIR")
+    return name, [Path(folder) for folder in folders.split(":")]
+
+
+class _Sources(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, dict(values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

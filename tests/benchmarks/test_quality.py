@@ -1,0 +1,81 @@
+"""Degraded scans whose result a hand can compute, and the tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.quality.degrade import cropped, degradations, noisy, scaled, slab, sliced
+from benchmarks.quality.scan import Scan, mean_by_label, organ_mean
+from benchmarks.quality.tables import table
+
+
+def _scan(spacing_z: float = 2.0) -> Scan:
+    """Ten slices of HU 0, 10, 20, ...; the liver in slices 2 to 7."""
+    voxels = np.repeat(np.arange(10, dtype=np.int16) * 10, 64).reshape(10, 8, 8)
+    labels = np.zeros((10, 8, 8), np.uint8)
+    labels[2:8, 2:6, 2:6] = 1
+    return Scan("ramp", voxels, labels, (spacing_z, 1.0, 1.0), (1, 2))
+
+
+def test_thick_slices_are_means() -> None:
+    thick = sliced(_scan(), 4.0)
+    assert thick.voxels_ZYX[:, 0, 0].tolist() == [5, 25, 45, 65, 85]
+    assert thick.spacing == (4.0, 1.0, 1.0)
+    assert thick.labels_ZYX[:, 3, 3].tolist() == [0, 1, 1, 1, 0]
+
+
+def test_thick_slices_that_do_not_divide_the_scan_lie_in_its_middle() -> None:
+    thick = sliced(_scan(), 6.0)  # 18 of 20 mm
+    assert thick.voxels_ZYX[:, 0, 0].tolist() == [15, 45, 75]
+
+
+def test_thin_slices_lie_between_the_old_ones() -> None:
+    thin = sliced(_scan(), 1.0)
+    assert thin.voxels_ZYX[3:9, 0, 0].tolist() == pytest.approx([12, 18, 22, 28, 32, 38], abs=1)
+    assert len(thin.labels_ZYX) == 20 and (thin.labels_ZYX[4:16, 3, 3] == 1).all()
+
+
+@pytest.mark.parametrize("hu", [20.0, 80.0])
+def test_noise_has_the_asked_standard_deviation(hu: float) -> None:
+    flat = Scan("flat", np.zeros((8, 64, 64), np.int16), np.zeros((8, 64, 64), np.uint8),
+                (3.0, 0.8, 0.8), ())  # fmt: skip
+    worse = noisy(flat, hu).voxels_ZYX
+    assert worse.std() == pytest.approx(hu, rel=0.02)
+    neighbours = np.corrcoef(worse[:, :, 1:].ravel(), worse[:, :, :-1].ravel())[0, 1]
+    slices = np.corrcoef(worse[1:].ravel(), worse[:-1].ravel())[0, 1]
+    assert neighbours > 0.3 and abs(slices) < 0.05
+
+
+def test_missing_parts() -> None:
+    scan = _scan()
+    assert cropped(scan, top=1 / 3).voxels_ZYX[:, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
+    assert cropped(scan, bottom=1 / 3).voxels_ZYX[:, 0, 0].tolist() == [40, 50, 60, 70, 80, 90]
+    assert slab(scan, 4.0).voxels_ZYX[:, 0, 0].tolist() == [40, 50]
+    assert scaled(scan, 0.5).spacing == (1.0, 0.5, 0.5)
+
+
+def test_every_degradation_leaves_a_scan() -> None:
+    scan = _scan(6.0)
+    for name, degrade in degradations().items():
+        worse = degrade(scan)
+        assert worse.voxels_ZYX.shape == worse.labels_ZYX.shape, name
+        assert worse.voxels_ZYX.dtype == np.int16 and (worse.labels_ZYX == 1).any(), name
+    assert next(iter(degradations().values()))(scan) is scan
+
+
+def test_scores_leave_out_what_nobody_shows() -> None:
+    scan = _scan()
+    assert set(scan.score(scan.labels_ZYX)) == {1}
+    wrong = scan.labels_ZYX.copy()
+    wrong[0, 0, 0] = 2
+    assert scan.score(wrong)[2] == (0.0, 0.0)
+
+
+def test_table_means_over_scans_and_organs() -> None:
+    first, second = {1: (0.9, 1.0), 14: (0.1, 0.0)}, {1: (0.7, 1.0), 2: (0.6, 0.5)}
+    assert mean_by_label([first, second], 0) == pytest.approx({1: 0.8, 2: 0.6, 14: 0.1})
+    assert organ_mean({1: 0.8, 2: 0.6, 14: 0.1}) == pytest.approx(0.7)
+    text = table({"as it is": [first, second]})
+    assert text.splitlines()[0] == "| | organs | Liver | RK | Lesion |"
+    assert text.splitlines()[2] == "| as it is | 70.0 | 80.0 | 60.0 | 10.0 |"
