@@ -3,8 +3,8 @@
     python -m benchmarks.folder --case X_0000.nii.gz [--model NAME] [--scans N]
 
 The network alone: the warm network stage of the scan, read beforehand, with nothing beside it
-(median of ``--runs``). Folder mode: ``python -m inference`` on a folder that holds the scan N times,
-with the start of the process and without it (the time of N scans less that of one, by N - 1).
+(median of ``--runs``). Folder mode: ``python -m inference`` on a folder that holds the scan N
+times, with the start of the process and without it (time of N scans less that of one, by N - 1).
 """
 
 from __future__ import annotations
