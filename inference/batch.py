@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.atomic import remove_leftovers
 from inference.cases import Case
 from inference.description import Decode
-from inference.errors import AbdoboxError, OutputError, ScanError
+from inference.errors import AbdoboxError, OutputError, ScanError, one_line
 from inference.progress import Progress
 from inference.report import CaseReport, RunReport
 from inference.segmenter import Segmentation, Segmenter
@@ -70,6 +71,8 @@ class Batch:
         Raises:
             AbdoboxError: the model cannot be loaded.
         """
+        for folder in {case.target.parent for case in cases}:
+            remove_leftovers(folder)
         todo = [case for case in cases if not self._skipped(case)]
         self._count = len(todo)
         if not todo:
@@ -78,16 +81,18 @@ class Batch:
             ahead = _ahead(todo, reader)
             self.segmenter = segmenter = self._load()
             pending: _Written | None = None
-            for index, (case, read) in enumerate(ahead, 1):
-                done = self._segment(segmenter, case, read, index)
-                # The last labels must be on disk before more are handed over: one at a time.
+            try:
+                for index, (case, read) in enumerate(ahead, 1):
+                    done = self._segment(segmenter, case, read, index)
+                    # The last labels must be on disk before more are handed over: one at a time.
+                    last, pending = pending, None
+                    self._settle(last)
+                    if done is not None:
+                        result, report = done
+                        future = writer.submit(_write, result, case.target)
+                        pending = _Written(case, report, index, future)
+            finally:  # also of a run that is ended: these labels are on their way
                 self._settle(pending)
-                pending = None
-                if done is not None:
-                    result, report = done
-                    future = writer.submit(_write, result, case.target)
-                    pending = _Written(case, report, index, future)
-            self._settle(pending)
 
     def _skipped(self, case: Case) -> bool:
         if not (self._options.skip_existing and case.target.exists()):
@@ -141,17 +146,20 @@ class Batch:
         self._progress.done(written.index, self._count, written.case.name, total)
 
     def _failed(self, case: Case, error: Exception) -> None:
-        if isinstance(error, ScanError | OutputError):
-            line = str(error)
-        elif isinstance(error, AbdoboxError):
-            line = f"{case.source}: {error}"
-        else:
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            line = f"{case.source}: internal error ({what}); please report it, with --debug"
+        line = str(error) if isinstance(error, ScanError | OutputError) else explained(case, error)
         if self._options.debug:
             traceback.print_exception(error)
         self._progress.error(line)
         self._report.cases.append(CaseReport(case.name, str(case.source), "failed", error=line))
+
+
+def explained(case: Case | None, error: Exception) -> str:
+    """One line about an error that does not name the scan itself."""
+    subject = f"{case.source}: " if case else ""
+    if isinstance(error, AbdoboxError):
+        return one_line(f"{subject}{error}")
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return one_line(f"{subject}internal error ({what}); please report it, with --debug")
 
 
 def _ahead(

@@ -47,6 +47,9 @@ def find_cases(
         source: a scan, or a folder of scans (not searched deeper).
         target: the output folder; for a single scan also a name that ends in .nii.gz.
         shard: of a folder, the share to look at: its cases and what is wrong with them.
+
+    Raises:
+        ScanError: the folder cannot be read.
     """
     if source.is_dir():
         return _in_folder(source, target, shard)
@@ -62,9 +65,10 @@ def find_cases(
 
 def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], list[AbdoboxError]]:
     by_name: dict[str, list[Path]] = {}
-    for path in sorted(source.iterdir()):
+    for path in _listed(source):
         name = case_name(path)
-        if name is not None and not path.is_dir():
+        # Unlike Path.is_dir, False for a link to where nobody may look: its reader says so.
+        if name is not None and not os.path.isdir(path):  # noqa: PTH112
             by_name.setdefault(name, []).append(path)
     scans = {_real(path) for paths in by_name.values() for path in paths}
     cases: list[Case] = []
@@ -91,6 +95,14 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], li
             ScanError(source, "holds no scan", f"put {', '.join(SUFFIXES)} files there")
         )
     return cases, problems
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror})"
+        raise ScanError(folder, cause, "check its permissions") from error
 
 
 def _problem(case: Case, folder: Path | None, scans: set[Path]) -> AbdoboxError | None:

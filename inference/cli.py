@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
+import os
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
 
 from inference import __version__
-from inference.cases import find_cases
-from inference.errors import AbdoboxError
 from inference.labels import NAMES
+from inference.leaving import Terminated, leaving_on_signals
 from inference.progress import Progress
-from inference.shard import WHOLE, Shard, parse_shard
-
-if TYPE_CHECKING:
-    from inference.report import RunReport
-    from inference.segmenter import Segmenter
-
-DONE, FAILED = 0, 1  # wrong arguments leave with 2, by argparse
+from inference.shard import Shard, parse_shard
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,76 +89,33 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns 0 (all done), 1 (some case failed) or 2 (wrong arguments)."""
+    """Run the command line.
+
+    Returns:
+        0: all done. 1: some case failed, or the report could not be written. 128 + n: ended by
+        signal n. Wrong arguments leave with 2, by argparse.
+    """
     p = parser()
     args = p.parse_args(argv)
     if args.list_labels:
         print("\n".join(f"{value}\t{name}" for value, name in NAMES.items()))
-        return DONE
+        return 0
     if args.input is None or args.output is None:
         p.error("-i INPUT and -o OUTPUT are needed")
-    if not args.input.exists():
+    if not os.path.exists(args.input):  # noqa: PTH110 (False too where it must not be looked at)
         p.error(f"{args.input}: there is no such file or folder")
     if args.shard and not args.input.is_dir():
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
-    signal.signal(signal.SIGTERM, _terminated)
-    return _segment(args)
-
-
-def _segment(args: argparse.Namespace) -> int:
-    progress = Progress(args.quiet)
     try:
-        cases, problems = find_cases(args.input, args.output, args.shard or WHOLE)
-    except OSError as error:
-        progress.error(f"{args.input}: cannot be read ({error.strerror}); check its permissions")
-        return FAILED
-    # Only now the heavy imports: --help and wrong arguments answer at once.
-    from inference.batch import Batch, BatchOptions
-    from inference.report import CaseReport, RunReport
-    from inference.segmenter import WEIGHTS, Segmenter
+        with leaving_on_signals() as at_once:
+            # Only now the heavy imports: --help and wrong arguments answer at once.
+            from inference.run import Run
 
-    report = RunReport()
-    for problem in problems:
-        progress.error(str(problem))
-        report.cases.append(
-            CaseReport(Path(problem.subject).name, problem.subject, "failed", error=str(problem))
-        )
-
-    def load() -> Segmenter:
-        return Segmenter.load(
-            WEIGHTS,
-            args.device,
-            model=args.model,
-            resampler=args.resampler,
-            precision=args.precision,
-        )
-
-    options = BatchOptions(args.decode, args.step, args.skip_existing, args.debug)
-    batch = Batch(load, options, progress, report)
-    try:
-        batch.run(cases)
-    except AbdoboxError as error:
-        if args.debug:
-            raise
-        progress.error(str(error))
-        return FAILED
-    finally:
-        if args.report:
-            _write_report(report, args.report, batch.segmenter, progress)
-    failed = report.count("failed")
-    share = f" (share {args.shard})" if args.shard else ""
-    skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
-    progress.summary(f"{report.count('done')} done{skipped}, {failed} failed{share}: {args.output}")
-    return FAILED if failed else DONE
-
-
-def _write_report(
-    report: RunReport, path: Path, segmenter: Segmenter | None, progress: Progress
-) -> None:
-    try:
-        report.write(path, segmenter)
-    except AbdoboxError as error:
-        progress.error(str(error))
+            run = Run(args, Progress(args.quiet))
+            at_once.append(run.at_once)
+            return run()
+    except Terminated as leaving:
+        return leaving.status
 
 
 def _step(text: str) -> float:
@@ -186,9 +133,3 @@ def _shard(text: str) -> Shard:
         return parse_shard(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM: abandon the current case, finish the file being written, write the report, leave."""
-    sys.stderr.write("error: terminated\n")
-    sys.exit(128 + signum)

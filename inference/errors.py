@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """``text`` with everything that is no visible character or plain space written out.
+
+    File names and headers may hold line breaks and a terminal's control sequences.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class AbdoboxError(Exception):
     """One clear line: the subject (usually a file), the cause, the remedy.
 
@@ -16,7 +24,7 @@ class AbdoboxError(Exception):
         self.subject = str(subject)
         self.cause = cause
         self.remedy = remedy
-        super().__init__(f"{self.subject}: {cause}; {remedy}")
+        super().__init__(one_line(f"{self.subject}: {cause}; {remedy}"))
 
 
 class ScanError(AbdoboxError):

@@ -14,6 +14,9 @@ MAX_VOXELS = 2**30
 MIN_SPACING_MM, MAX_SPACING_MM = 0.01, 50.0
 # More than any table travels: a spacing in the wrong unit, whose scan would fill the memory.
 MAX_EXTENT_MM = 3000.0
+# Abdominal CT covers 250 to 600 mm in-plane. Of the three extents of a scan the middle one tells,
+# since slabs are thin and whole bodies long.
+LIKELY_EXTENT_MM = (100.0, 1000.0)
 # Cosines between axes up to this are rounding or slight tilt: the nearest rotation is used.
 MAX_SHEAR = 0.02
 
@@ -63,6 +66,15 @@ def check_extent(grid: Grid) -> None:
             f"claims a field of view of {size} mm (limit: {MAX_EXTENT_MM:g})",
             "correct its spacing, or crop it to the abdomen",
         )
+
+
+def unlikely_extent(grid: Grid) -> list[str]:
+    """A warning where the field of view suggests a spacing in another unit than mm."""
+    low, high = LIKELY_EXTENT_MM
+    if low <= sorted(grid.extent_mm)[1] <= high:
+        return []
+    size = " x ".join(f"{mm:.0f}" for mm in grid.extent_mm[::-1])
+    return [f"the field of view is {size} mm: its spacing may be in another unit"]
 
 
 def check_shear(shear: float) -> None:

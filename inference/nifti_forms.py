@@ -39,7 +39,9 @@ def placement(
             for third in (1, -1)
         )
         similar = same or mirrored
-        if s_known and not same:
+        if s_known and 1e-4 < shear < math.inf:
+            note(f"the sform is sheared (cosine {shear:.4f}, gantry tilt?): the qform is used")
+        elif s_known and not same:
             note("qform and sform disagree")
         if not (s_usable and (similar or int(fields["sform_code"]) == 1)):
             return qform, check_origin(q_origin)

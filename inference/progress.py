@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TextIO
+
+from inference.errors import one_line
 
 
 class Progress:
@@ -23,10 +26,9 @@ class Progress:
     def status(self, index: int, count: int, name: str, stage: str, seconds: float) -> None:
         """Show "[index/count] name: stage, seconds" until the next call."""
         if self._live:
-            text = f"[{index}/{count}] {name}: {stage}, {seconds:.0f} s"
-            self._stream.write("\r" + text.ljust(self._width))
+            text = one_line(f"[{index}/{count}] {name}: {stage}, {seconds:.0f} s")
+            self._write("\r" + text.ljust(self._width))
             self._width = len(text)
-            self._stream.flush()
 
     def done(self, index: int, count: int, name: str, seconds: float) -> None:
         """A lasting line for a finished case, on a terminal."""
@@ -49,6 +51,11 @@ class Progress:
 
     def _line(self, text: str) -> None:
         clear = "\r" + " " * self._width + "\r" if self._width else ""
-        self._stream.write(f"{clear}{text}\n")
-        self._stream.flush()
+        self._write(f"{clear}{one_line(text)}\n")
         self._width = 0
+
+    def _write(self, text: str) -> None:
+        # A terminal that has gone or a log on a full disk must not stop the work.
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()

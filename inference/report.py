@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from inference import __version__
+from inference.atomic import write_atomically
 from inference.segmenter import Segmenter
-from inference.volume import write_atomically
 
 _PACKAGES = ("numpy", "SimpleITK", "openvino", "torch", "cupy-cuda13x", "safetensors", "isal")
 
@@ -34,10 +34,12 @@ class CaseReport:
 
 @dataclass
 class RunReport:
-    """All cases of a run. Axes are (z, y, x)."""
+    """All cases of a run, and whether it came to its end. Axes are (z, y, x)."""
 
     cases: list[CaseReport] = field(default_factory=list)
+    complete: bool = False
     started: float = field(default_factory=time.time)
+    _start: float = field(default_factory=time.perf_counter)  # unlike the clock, never set back
 
     def count(self, state: str) -> int:
         """How many cases are ``done``, ``failed`` or ``skipped``."""
@@ -63,9 +65,10 @@ class RunReport:
             "model": model,
             "engine": segmenter.engine.name if segmenter else None,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
-            "seconds": round(time.time() - self.started, 3),
+            "seconds": round(time.perf_counter() - self._start, 3),
             "peak_ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "peak_device_bytes": device_bytes,
+            "complete": self.complete,
             "done": self.count("done"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),

@@ -223,7 +223,7 @@ BAD: dict[str, Bad] = {
         contents(b"NRRD0004\ntype: short\ndimension: 3\nsizes: 8 7 6\nencoding: raw\n"
                  b"endian: little\ndata file: gone.raw\n", "scan.nhdr"), "SimpleITK",
     ),
-    "nrrd missing": Bad(lambda folder: folder / "scan.nrrd", "no such file"),
+    "nrrd missing": Bad(lambda folder: folder / "scan.nrrd", "No such file"),
     "nrrd folder": Bad(lambda folder: folder, "cannot be read"),
     "nrrd 2D": Bad(simpleitk("scan.nrrd", SCAN[0]), "not one volume"),
     "mha with colours": Bad(

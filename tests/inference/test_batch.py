@@ -304,7 +304,7 @@ def test_report(run: Run, scans: Path, tmp_path: Path, tiny_model: Path):
 def test_a_report_that_cannot_be_written_is_told(
     run: Run, scans: Path, tmp_path: Path, clean: dict, capfd: pytest.CaptureFixture[str]
 ):
-    run(scans, tmp_path / "out", "--report", str(tmp_path / "gone" / "report.json"))
+    assert run(scans, tmp_path / "out", "--report", str(tmp_path / "gone" / "report.json")) == 1
     assert contents(tmp_path / "out") == clean
     assert "report.json: cannot be written" in capfd.readouterr().err
 

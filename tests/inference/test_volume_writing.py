@@ -1,14 +1,8 @@
-"""Writing: the scan's geometry bit for bit, and never half a file."""
+"""Writing: the scan's geometry bit for bit."""
 
 from __future__ import annotations
 
-import errno
 import gzip
-import os
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -20,10 +14,9 @@ from nifti_files import nifti_bytes, scan_voxels, write_nifti
 from orientations import direction_of, rotation
 from test_volume_reading import sound_files
 
-from inference.errors import OutputError
 from inference.grid import Grid
 from inference.nifti import NiftiHeader
-from inference.volume import read_labels, read_volume, write_atomically, write_labels
+from inference.volume import read_labels, read_volume, write_labels
 
 GEOMETRY = ("pixdim", "qform_code", "sform_code", "qoffset_x", "qoffset_y", "qoffset_z",
             "quatern_b", "quatern_c", "quatern_d", "srow_x", "srow_y", "srow_z", "dim",
@@ -123,131 +116,3 @@ def test_old_text_in_the_scans_header_is_not_passed_on(tmp_path: Path):
         tmp_path / "l.nii.gz", some_labels((6, 7, 8)), read_volume(tmp_path / "a.nii").header
     )
     assert b"Jane" not in gzip.decompress((tmp_path / "l.nii.gz").read_bytes())
-
-
-def no_space(*_: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_failed_step_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-):
-    target = tmp_path / "a.nii.gz"
-    target.write_bytes(b"old")
-    monkeypatch.setattr(os, step, no_space)
-    with pytest.raises(OutputError, match="No space left") as caught:
-        write_atomically(target, b"new")
-    assert str(target) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    monkeypatch.undo()
-    assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
-    assert target.read_bytes() == b"old"
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_an_interruption_leaves_no_partial_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-):
-    monkeypatch.setattr(os, step, interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "a.nii.gz", b"new")
-    monkeypatch.undo()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_appears_under_the_name_before_all_is_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    target = tmp_path / "a.nii.gz"
-    sync, synced = os.fsync, []
-
-    def watched(descriptor: int) -> None:
-        synced.append(target.exists())
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    write_atomically(target, b"new")
-    assert target.read_bytes() == b"new"
-    assert synced == [False, True]  # the file, then the folder that now names it
-
-
-def test_a_killed_runs_leftover_goes_and_a_running_ones_partial_file_stays(tmp_path: Path):
-    leftover, other, running = (
-        tmp_path / f".{name}.partial"
-        for name in ("a.nii.gz.01ab", "b.nii.gz.01ab", "a.nii.gz.23cd")
-    )
-    for path, age in ((leftover, 4000), (other, 4000), (running, 10)):
-        path.write_bytes(b"half a fi")
-        os.utime(path, times=(time.time() - age,) * 2)
-    write_atomically(tmp_path / "a.nii.gz", b"new")
-    assert (tmp_path / "a.nii.gz").read_bytes() == b"new"
-    assert {path.name for path in tmp_path.iterdir()} == {"a.nii.gz", other.name, running.name}
-
-
-def test_writing_the_same_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Two containers of one share have the same process id; the second begins and ends while the
-    first one's data are on their way."""
-    target, sync, busy = tmp_path / "a.nii.gz", os.fsync, []
-
-    def meanwhile(descriptor: int) -> None:
-        if not busy:
-            busy.append(True)
-            write_atomically(target, b"same")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", meanwhile)
-    write_atomically(target, b"same")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
-    assert target.read_bytes() == b"same"
-
-
-@pytest.mark.parametrize("place", ["through a file", "missing folder", "a folder's own name"])
-def test_places_that_cannot_be_written_to(tmp_path: Path, place: str):
-    (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "folder.nii.gz" / "full").mkdir(parents=True)
-    target = {
-        "through a file": tmp_path / "file" / "a.nii.gz",
-        "missing folder": tmp_path / "gone" / "a.nii.gz",
-        "a folder's own name": tmp_path / "folder.nii.gz",
-    }[place]
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(OutputError) as caught:
-        write_atomically(target, b"new")
-    assert str(caught.value).startswith(f"{target}: cannot be written")
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A function that mounts a small tmpfs with these options; skips where mounting is denied."""
-    folder = tmp_path / "mounted"
-
-    def mount_with(options: str) -> Path:
-        folder.mkdir()
-        tool = shutil.which("mount")
-        command = [tool or "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        if tool is None or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("no tmpfs can be mounted here")
-        return folder
-
-    yield mount_with
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_disk_that_is_full(mount: Callable[[str], Path]):
-    folder = mount("size=64k")
-    with pytest.raises(OutputError, match="No space left"):
-        write_atomically(folder / "a.nii.gz", os.urandom(1 << 20))
-    assert list(folder.iterdir()) == []
-
-
-def test_a_disk_that_is_read_only(mount: Callable[[str], Path]):
-    folder = mount("size=64k,ro")
-    with pytest.raises(OutputError, match="Read-only"):
-        write_atomically(folder / "a.nii.gz", b"new")

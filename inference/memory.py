@@ -1,0 +1,76 @@
+"""How much memory this process may still take: the machine's, and its container's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inference.limits import HeaderError
+
+_MEMINFO = Path("/proc/meminfo")
+_GROUPS = Path("/proc/self/cgroup")
+_MOUNT = Path("/sys/fs/cgroup")
+
+
+def check_memory(needed: int) -> None:
+    """Refuse what cannot fit, before the kernel kills the run for it. Raises HeaderError.
+
+    Args:
+        needed: bytes that will be taken at least.
+    """
+    free = available_bytes()
+    if free is not None and needed > free:
+        raise HeaderError(
+            f"needs at least {needed / 1e6:.0f} MB of memory and {free / 1e6:.0f} MB are free",
+            "give more memory, or crop the scan",
+        )
+
+
+def available_bytes() -> int | None:
+    """Bytes that can be taken without being killed; None where the system does not tell."""
+    known = [free for free in (_of_machine(), *_of_groups()) if free is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+    except OSError:
+        return None
+    kilobytes = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    return next((n << 10 for n in kilobytes), None)
+
+
+def _of_groups() -> list[int | None]:
+    """What each memory control group around this process leaves, version 1 and 2."""
+    try:
+        lines = _GROUPS.read_text().splitlines()
+    except OSError:
+        return []
+    free: list[int | None] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root = _MOUNT / controllers
+        inner = root / path.lstrip("/")
+        # In a container the path may be the host's, and the mount itself the container's group.
+        groups = [root, *(p for p in (inner, *inner.parents) if root in p.parents)]
+        free += [_of_group(group, version=1 if controllers else 2) for group in groups]
+    return free
+
+
+def _of_group(group: Path, version: int) -> int | None:
+    limit, used, inactive = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ("memory.max", "memory.current", "inactive_file"),
+    )[version - 1]
+    try:
+        text = (group / limit).read_text().strip()
+        if text == "max":
+            return None
+        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        # Pages of files that were read count as used, but are given up when others are wanted.
+        reclaimable = int(statistics.get(inactive, 0))
+        return int(text) - int((group / used).read_text()) + reclaimable
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,93 @@
+"""NRRD and MetaImage by SimpleITK: only these two readers, and no file that the header points at
+beyond its own folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from inference.grid import Grid
+from inference.limits import HeaderError, check_grid, check_size
+from inference.memory import check_memory
+from inference.regular_file import open_regular
+
+# Left to itself, SimpleITK would choose among two dozen readers by a file's contents.
+READERS = {
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+}
+# Both parsers' spellings of where the voxels are, wherever in the header a line begins.
+_DATA_FILE = re.compile(
+    rb"^[ \t]*(?:element[ \t]*data[ \t]*file[ \t]*[=:]|data[ \t]*file[ \t]*:=?)[ \t]*([^\r\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LONGEST_HEADER = 1 << 20
+
+
+def stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
+    """Voxels (z, y, x) as stored, and their grid.
+
+    Raises:
+        HeaderError: SimpleITK cannot read it, or it is not one 3D volume of grey values.
+        OSError: it is missing or may not be read.
+    """
+    import SimpleITK as sitk
+
+    _check_data_files(path)
+    try:
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(READERS[path.suffix.lower()])
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        if len(size) < 3 or any(n != 1 for n in size[3:]) or reader.GetNumberOfComponents() != 1:
+            raise HeaderError("is not one volume of grey values", "give one 3D volume per file")
+        check_size((size[2], size[1], size[0]))
+        voxel_bytes = sitk.Image(1, 1, reader.GetPixelIDValue()).GetSizeOfPixelComponent()
+        # SimpleITK's copy, ours, and the labels.
+        check_memory(size[0] * size[1] * size[2] * (2 * voxel_bytes + 1))
+        image = reader.Execute()
+    except RuntimeError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise HeaderError(f"cannot be read by SimpleITK ({cause})") from error
+    voxels, grid = array_of(image)
+    check_grid(grid)
+    return voxels, grid
+
+
+def array_of(image: Any) -> tuple[npt.NDArray[Any], Grid]:
+    """Voxels (z, y, x) and grid of a SimpleITK image: three dimensions, or four with one frame."""
+    import SimpleITK as sitk
+
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    voxels = sitk.GetArrayFromImage(image)
+    z, y, x = voxels.shape
+    spacing = tuple(float(s) for s in image.GetSpacing()[::-1])
+    grid = Grid((z, y, x), spacing, image.GetOrigin(), image.GetDirection())  # type: ignore[arg-type]
+    return voxels, grid
+
+
+def _check_data_files(path: Path) -> None:
+    """Refuse headers whose voxels lie in another folder, or in several files."""
+    with open_regular(path) as file:
+        header = file.read(_LONGEST_HEADER)
+    for found in _DATA_FILE.findall(header):
+        name = os.fsdecode(found.strip())
+        if name.upper() == "LOCAL":
+            continue
+        if name.upper().startswith("LIST") or "%" in name:
+            raise HeaderError("keeps its voxels in several files", "convert it to one .nii.gz")
+        data = os.path.realpath(path.parent / name)
+        if not Path(data).is_relative_to(os.path.realpath(path.parent)):
+            raise HeaderError(
+                f"points at a file outside its folder ({name})", "convert it to one .nii.gz"
+            )
+        if Path(data).exists() and not Path(data).is_file():
+            raise HeaderError(f"points at something that is no file ({name})")
