@@ -14,8 +14,14 @@ _TOLERANCE = 1e-4
 
 
 def header(scan: Path) -> dict[str, Any]:
-    """Size (x, y, z) in voxels, as in the paper's tables, and spacing (x, y, z) in mm of a scan."""
-    reader = _header(scan)
+    """Size (x, y, z) in voxels, as in the paper's tables, and spacing (x, y, z) in mm of a scan.
+
+    Both are empty where the scan cannot be read: how a container copes with that is a result, too.
+    """
+    try:
+        reader = _header(scan)
+    except RuntimeError:
+        return {"size": [], "spacing_mm": []}
     return {"size": list(reader.GetSize()), "spacing_mm": list(reader.GetSpacing())}
 
 

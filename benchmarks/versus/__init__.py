@@ -6,6 +6,7 @@
     python -m benchmarks.versus run --case X_0000.nii.gz --model NAME --runs 1
     python -m benchmarks.versus run --sizes 55 100 --out build/versus/scale.json
     python -m benchmarks.versus plot build/versus/scale.json
+    python -m benchmarks.versus repeat first.json second.json
 
 Every run is a fresh process, tools take turns (A B C A B C), and each ``run`` adds to what the JSON
 file holds already, so that a long comparison can be made in short sittings.

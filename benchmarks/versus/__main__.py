@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.flare_harness.simulate import TABLE6_SLICES
 from benchmarks.models import HELP, chosen
-from benchmarks.versus import peers, runs, scaling, table
+from benchmarks.versus import peers, repeat, runs, scaling, table
 from benchmarks.versus.tools import BUILD, TOOLS
 from inference.volume import write_atomically
 
@@ -54,9 +54,21 @@ def _plot(options: argparse.Namespace) -> int:
     return 0
 
 
+def _repeat(options: argparse.Namespace) -> int:
+    for path in options.files:
+        if not path.is_file():
+            sys.exit(f"error: {path}: there is no such file")
+    try:
+        found = repeat.pairs(*(runs.load(path) for path in options.files))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(repeat.markdown(found), end="")
+    return 0 if repeat.agree(found) else 1
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versus")
-    actions = parser.add_subparsers(required=True, metavar="setup|phantoms|run|plot")
+    actions = parser.add_subparsers(required=True, metavar="setup|phantoms|run|plot|repeat")
     setup = actions.add_parser("setup", help="install the peers into build/peers/.venv")
     setup.set_defaults(action=_setup)
     phantoms = actions.add_parser("phantoms", help="write phantom scans, which run else does")
@@ -80,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     plot = actions.add_parser("plot", help="time and memory against size, from a JSON file")
     plot.set_defaults(action=_plot)
     plot.add_argument("file", type=Path)
+    again = actions.add_parser("repeat", help="do the ratios of two JSON files agree within 10 %%?")
+    again.set_defaults(action=_repeat)
+    again.add_argument("files", type=Path, nargs=2, metavar="FILE")
     return parser
 
 

@@ -250,6 +250,15 @@ def test_bad_images(
     assert state in (tmp_path / "out/table6.md").read_text()
 
 
+def test_a_scan_that_cannot_be_read_stops_no_other(cases: Path, calls: Path, tmp_path: Path):
+    (cases / "broken_0000.nii.gz").write_bytes(b"no scan")
+    code, case = run(cases, tmp_path / "out", "good")
+    assert (code, case["state"]) == (1, "done")
+    states = json.loads((tmp_path / "out/harness.json").read_text())["cases"]
+    assert states["broken"] != "done"
+    assert "| broken | () |" in (tmp_path / "out/table6.md").read_text()
+
+
 def test_nothing_to_run(cases: Path, calls: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="No such image"):
         run(cases, tmp_path / "out", "absent")
