@@ -13,6 +13,8 @@ import numpy.typing as npt
 from inference.grid import Grid
 from inference.limits import HeaderError, check_grid, check_size
 from inference.memory import check_memory
+from inference.metaimage import check_metaimage
+from inference.nrrd import check_nrrd
 from inference.regular_file import open_regular
 
 # Left to itself, SimpleITK would choose among two dozen readers by a file's contents.
@@ -35,11 +37,14 @@ def stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
 
     Raises:
         HeaderError: SimpleITK cannot read it, or it is not one 3D volume of grey values.
+        EOFError, isal_zlib.error: its compressed voxels are cut or corrupt.
         OSError: it is missing or may not be read.
     """
     import SimpleITK as sitk
 
     _check_data_files(path)
+    if READERS[path.suffix.lower()] == "MetaImageIO":
+        check_metaimage(path)
     try:
         reader = sitk.ImageFileReader()
         reader.SetImageIO(READERS[path.suffix.lower()])
@@ -50,15 +55,17 @@ def stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
             raise HeaderError("is not one volume of grey values", "give one 3D volume per file")
         check_size((size[2], size[1], size[0]))
         voxel_bytes = sitk.Image(1, 1, reader.GetPixelIDValue()).GetSizeOfPixelComponent()
-        # SimpleITK's copy, ours, and the labels.
-        check_memory(size[0] * size[1] * size[2] * (2 * voxel_bytes + 1))
+        voxels = size[0] * size[1] * size[2]
+        check_memory(voxels * (2 * voxel_bytes + 1))  # SimpleITK's copy, ours, and the labels
+        if READERS[path.suffix.lower()] == "NrrdImageIO":
+            check_nrrd(path, voxels * voxel_bytes)
         image = reader.Execute()
     except RuntimeError as error:
         cause = str(error).strip().splitlines()[-1].strip()
         raise HeaderError(f"cannot be read by SimpleITK ({cause})") from error
-    voxels, grid = array_of(image)
+    stored, grid = array_of(image)
     check_grid(grid)
-    return voxels, grid
+    return stored, grid
 
 
 def array_of(image: Any) -> tuple[npt.NDArray[Any], Grid]:

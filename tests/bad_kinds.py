@@ -1,0 +1,183 @@
+"""Bad scans of every kind (DESIGN section 8), each with words that its message must have."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.bad_files import (
+    SCAN,
+    Make,
+    bomb,
+    contents,
+    corrupted,
+    cut,
+    dim,
+    edited,
+    flipped,
+    link_to,
+    mhd,
+    nifti,
+    nrrd,
+    pipe,
+    png,
+    sheared,
+    simpleitk,
+    spacing,
+    tilted,
+    unix_socket,
+    with_voxel,
+    zipped,
+)
+from tests.inference.nifti_files import nifti_bytes
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A bad scan and words that the cause in its message must have."""
+
+    make: Make
+    words: str
+
+
+BAD: dict[str, Bad] = {
+    # The gzip layer
+    "gzip cut in the header": Bad(contents(zipped()[:6]), "truncated"),
+    "gzip cut in the middle": Bad(contents(zipped()[:300]), "truncated"),
+    "gzip cut before the trailer": Bad(contents(zipped()[:-8]), "truncated"),
+    "gzip cut in the trailer": Bad(contents(zipped()[:-3]), "truncated"),
+    "gzip data corrupt": Bad(contents(flipped(zipped(), 200)), "corrupt"),
+    "gzip checksum wrong": Bad(contents(flipped(zipped(), -6)), "corrupt"),
+    "gzip length wrong": Bad(contents(flipped(zipped(), -2)), "corrupt"),
+    "gzip of nothing": Bad(contents(gzip.compress(b"")), "empty"),
+    "garbage behind the gzip": Bad(contents(zipped() + b"garbage" * 9), "corrupt"),
+    "gzip bomb": Bad(bomb, "far beyond"),
+    # The file itself
+    "empty file": Bad(contents(b""), "empty"),
+    "one byte": Bad(contents(b"\x1f"), "no NIfTI"),
+    "text named .nii.gz": Bad(contents(b"these are no voxels\n" * 50), "no NIfTI"),
+    "a DICOM file named .nii.gz": Bad(contents(bytes(128) + b"DICM" + bytes(400)), "no NIfTI"),
+    "header cut": Bad(contents(nifti_bytes(SCAN)[:200], ".nii"), "no NIfTI"),
+    "a link to nothing": Bad(link_to("nowhere.nii.gz"), "No such file"),
+    "a link to itself": Bad(link_to(""), "Too many levels"),
+    "a pipe that nobody writes to": Bad(pipe(".nii.gz"), "pipe"),
+    "a pipe as nrrd": Bad(pipe(".nrrd"), "pipe"),
+    "a socket": Bad(unix_socket, "cannot be read"),
+    "a web page of an error": Bad(contents(b"<!DOCTYPE html><html>404</html>" * 20), "no NIfTI"),
+    "a zip archive": Bad(contents(b"PK\x03\x04" + bytes(600)), "no NIfTI"),
+    "a bzip2 file": Bad(contents(bz2.compress(nifti_bytes(SCAN))), "no NIfTI"),
+    "an xz file": Bad(contents(lzma.compress(nifti_bytes(SCAN))), "no NIfTI"),
+    "gzip in gzip": Bad(contents(zipped(zipped())), "no NIfTI"),
+    "a hole instead of a file": Bad(contents(bytes(4096), ".nii"), "no NIfTI"),
+    "a git-lfs pointer": Bad(contents(b"version https://git-lfs.github.com/spec/v1\n"), "no NIfTI"),
+    # The header
+    "wrong magic": Bad(nifti(magic=b"abc\0"), "magic"),
+    "wrong header size": Bad(nifti(sizeof_hdr=347), "header size"),
+    "Analyze 7.5": Bad(nifti(".nii", magic=bytes(4)), "magic"),
+    "a pair's header": Bad(nifti(magic=b"ni1\0", vox_offset=0), "pair"),
+    "header larger than the data": Bad(nifti(**dim(3, 8, 7, 60)), "announces"),
+    "header larger than the plain data": Bad(nifti(".nii", **dim(3, 8, 7, 7)), "announces"),
+    "2D": Bad(nifti(**dim(2, 8, 7)), "2 dimensions"),
+    "1D": Bad(nifti(**dim(1, 8)), "1 dimensions"),
+    "no dimensions": Bad(nifti(**dim(0)), "0 dimensions"),
+    "8 dimensions": Bad(nifti(**dim(8, 8, 7, 6)), "8 dimensions"),
+    "4D with two frames": Bad(nifti(**dim(4, 8, 7, 3, 2)), "not one volume"),
+    "5D vectors": Bad(nifti(**dim(5, 8, 7, 2, 1, 3)), "not one volume"),
+    "zero-size axis": Bad(nifti(**dim(3, 8, 0, 6)), "empty or negative"),
+    "negative axis": Bad(nifti(**dim(3, 8, -7, 6)), "empty or negative"),
+    "one slice": Bad(nifti(**dim(3, 8, 7, 1)), "single slice"),
+    "one column": Bad(nifti(**dim(3, 1, 7, 8)), "single slice"),
+    "axis of 16k": Bad(nifti(**dim(3, 16384, 2, 2)), "8192 per axis"),
+    "more voxels than memory": Bad(nifti(**dim(3, 8000, 8000, 8000)), "claims"),
+    "zero spacing": Bad(nifti(**spacing(0)), "spacing"),
+    "negative spacing": Bad(nifti(**spacing(-1)), "spacing"),
+    "NaN spacing": Bad(nifti(**spacing(math.nan)), "spacing"),
+    "infinite spacing": Bad(nifti(**spacing(math.inf)), "spacing"),
+    "absurdly small spacing": Bad(nifti(**spacing(1e-4)), "spacing"),
+    "absurdly large spacing": Bad(nifti(**spacing(1e4)), "spacing"),
+    "field of view of a house": Bad(nifti(**spacing(40), **dim(3, 84, 2, 2)), "field of view"),
+    "spacing in micrometres called metres": Bad(nifti(xyzt_units=1), "spacing"),
+    "unknown unit": Bad(nifti(xyzt_units=5), "unit"),
+    "spacing in metres": Bad(nifti(**spacing(0.001, 0.001, 0.005)), "spacing"),
+    "spacing in micrometres": Bad(nifti(**spacing(800, 800, 5000)), "spacing"),
+    "sheared": Bad(nifti(**sheared(0.3)), "right angles"),
+    "gantry tilt of 15 degrees": Bad(nifti(**tilted(15.0), qform_code=0), "gantry tilt"),
+    "sheared a little too much": Bad(nifti(**sheared(0.021)), "right angles"),
+    "orientation singular": Bad(
+        nifti(qform_code=0, srow=(1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0)), "orientation"
+    ),
+    "orientation NaN": Bad(nifti(quatern=(math.nan,) * 3, srow=(math.nan,) * 12), "orientation"),
+    "origin NaN": Bad(nifti(sform_code=0, qoffset=(math.nan, 0, 0)), "origin"),
+    "RGB": Bad(nifti(datatype=128, bitpix=24), "colour"),
+    "complex": Bad(nifti(voxels=SCAN.astype(np.complex64)), "complex"),
+    "binary voxels": Bad(nifti(datatype=1, bitpix=1), "type 1 "),
+    "float128": Bad(nifti(datatype=1536, bitpix=128), "type 1536"),
+    "wrong bits per voxel": Bad(nifti(bitpix=8), "bits per voxel"),
+    "voxels inside the header": Bad(nifti(vox_offset=100), "byte 100"),
+    "voxels at NaN": Bad(nifti(vox_offset=math.nan), "byte nan"),
+    "voxels at minus one": Bad(nifti(vox_offset=-1), "byte -1"),
+    "voxels beyond the file": Bad(nifti(vox_offset=1e6), "truncated"),
+    "voxels far beyond any file": Bad(nifti(vox_offset=1e12), "byte 1e+12"),
+    "slope NaN": Bad(nifti(scl_slope=math.nan), "scl_slope"),
+    "intercept infinite": Bad(nifti(scl_inter=math.inf), "scl_inter"),
+    # The voxels
+    "NaN voxel": Bad(nifti(voxels=with_voxel(math.nan)), "NaN"),
+    "infinite voxel": Bad(nifti(voxels=with_voxel(-math.inf)), "infinite"),
+    "constant": Bad(nifti(voxels=np.full_like(SCAN, -1024)), "nothing but the value -1024"),
+    "constant after scaling": Bad(nifti(scl_slope=1e-30, scl_inter=40), "nothing but the value 40"),
+    "float64 beyond float32": Bad(nifti(voxels=with_voxel(0).astype(float) * 1e300), "infinite"),
+    # Other formats
+    "nrrd cut": Bad(cut(simpleitk(".nrrd"), 0.6), "SimpleITK"),
+    "compressed nrrd cut": Bad(cut(simpleitk(".nrrd", compress=True), 0.6), "truncated"),
+    "nrrd cut in its header": Bad(cut(simpleitk(".nrrd"), 0.01), "SimpleITK"),
+    "mha cut": Bad(cut(simpleitk(".mha"), 0.6), "announces"),
+    "compressed mha cut": Bad(cut(simpleitk(".mha", compress=True), 0.6), "truncated"),
+    "compressed mha corrupt": Bad(corrupted(simpleitk(".mha", compress=True)), "corrupt"),
+    "compressed nrrd corrupt": Bad(corrupted(simpleitk(".nrrd", compress=True)), "corrupt"),
+    "mha cut in its header": Bad(cut(simpleitk(".mha"), 0.2), "no MetaImage"),
+    "mhd with short data": Bad(mhd("ElementDataFile = short.raw", data=bytes(99)), "announces"),
+    "nrrd empty": Bad(contents(b"", ".nrrd"), "SimpleITK"),
+    "mha of text": Bad(contents(b"no header\n" * 9, ".mha"), "no MetaImage"),
+    "nhdr without its data": Bad(nrrd("data file: gone.raw"), "SimpleITK"),
+    "nrrd 2D": Bad(simpleitk(".nrrd", SCAN[0]), "not one volume"),
+    "mha with colours": Bad(
+        simpleitk(".mha", np.zeros((4, 5, 6, 3), np.uint8), vector=True), "grey values"
+    ),
+    "mha with one slice": Bad(simpleitk(".mha", SCAN[:1]), "single slice"),
+    "mha constant": Bad(simpleitk(".mha", np.zeros_like(SCAN)), "nothing but the value 0"),
+    "mha with NaN": Bad(simpleitk(".mha", with_voxel(math.nan)), "NaN"),
+    "mha with huge axes": Bad(
+        edited(simpleitk(".mha"), b"DimSize = 8 7 6", b"DimSize = 8000 8000 8000"), "claims"
+    ),
+    "mha with tiny spacing": Bad(
+        edited(simpleitk(".mha"), b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 1 1e-5"),
+        "spacing",
+    ),
+    "mhd without its data": Bad(mhd("ElementDataFile = gone.raw"), "No such file"),
+    "mhd that names a parent's file": Bad(mhd("ElementDataFile = ../secret.raw"), "outside"),
+    "mhd that names a system's file": Bad(mhd("ElementDataFile = /etc/passwd"), "outside"),
+    "mha that names a system's file": Bad(mhd("ElementDataFile: /etc/passwd", ".mha"), "outside"),
+    "mhd in several files": Bad(mhd("ElementDataFile = LIST\na.raw\nb.raw"), "several files"),
+    "mhd in numbered files": Bad(mhd("ElementDataFile = s%03d.raw 1 6 1"), "several files"),
+    "nhdr that names a parent's file": Bad(nrrd("data file: ../secret.raw"), "outside"),
+    "nhdr that names a system's file": Bad(nrrd("DataFile: /dev/zero"), "outside"),
+    "nrrd that names a system's file": Bad(nrrd("data file: /dev/zero", ".nrrd"), "outside"),
+    "nhdr in several files": Bad(nrrd("data file: LIST\na.raw"), "several files"),
+    "nhdr whose data are a folder": Bad(nrrd("data file: ."), "no file"),
+    "a PNG named .nrrd": Bad(png(".nrrd"), "SimpleITK"),
+    "a NIfTI named .mha": Bad(contents(nifti_bytes(SCAN), ".mha"), "no MetaImage"),
+    "a NIfTI named .nrrd": Bad(contents(nifti_bytes(SCAN), ".nrrd"), "SimpleITK"),
+    "mha sheared": Bad(
+        edited(
+            simpleitk(".mha"),
+            b"TransformMatrix = 1 0 0 0 1 0 0 0 1",
+            b"TransformMatrix = 1 0 0 0.5 0.866 0 0 0 1",
+        ),
+        "right angles",
+    ),
+}  # fmt: skip

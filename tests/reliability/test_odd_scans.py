@@ -1,0 +1,65 @@
+"""Odd scans that are accepted: a warning that names the file, and the labels they should get."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.segmenter import Segmenter
+from inference.volume import read_volume
+from tests.inference.nifti_files import nifti_bytes, write_nifti
+from tests.odd_kinds import HU, ODD, SPACING, SROW, Odd
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_model: Path) -> Segmenter:
+    return Segmenter.load(tiny_model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def usual(segmenter: Segmenter, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    path = write_nifti(tmp_path_factory.mktemp("usual") / "a.nii", HU, SPACING, srow=SROW)
+    result = segmenter.segment(path)
+    assert result.warnings == ()
+    assert len(np.unique(result.labels)) > 5
+    return result.labels
+
+
+def write(folder: Path, name: str, odd: Odd) -> Path:
+    data = nifti_bytes(odd.voxels(HU), odd.spacing, **odd.fields)
+    path = folder / f"a{odd.suffix}"
+    zipped = odd.suffix == ".nii.gz" or name.startswith("gzip")
+    path.write_bytes(gzip.compress(data, 1) if zipped else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_scan(tmp_path: Path, segmenter: Segmenter, usual: np.ndarray, name: str):
+    odd = ODD[name]
+    result = segmenter.segment(write(tmp_path, name, odd))
+    if odd.words:
+        assert any(odd.words in warning for warning in result.warnings), result.warnings
+    else:
+        assert result.warnings == ()
+    assert np.array_equal(result.labels, usual) == odd.same
+
+
+def test_the_command_line_passes_the_warning_on(tmp_path: Path, tiny_model: Path, capfd):
+    from inference.cli import main
+
+    path = write(tmp_path, "", ODD["offset of 1024"])
+    words = ["-i", path, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]
+    assert main([str(word) for word in words]) == 0
+    err = capfd.readouterr().err.splitlines()
+    assert err[0].startswith(f"warning: {path}: ")
+    assert "1024" in err[0]
+    assert len(err) == 2
+
+
+def test_a_usual_scan_gets_no_warning(shared_data: Path):
+    """That the warnings mean something."""
+    for path in sorted((shared_data / "ct").glob("*_0000.nii.gz")):
+        assert read_volume(path).warnings == (), path
