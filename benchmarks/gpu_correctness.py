@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmarks.gpu_bench import Row
 from benchmarks.gpu_data import coarse_phantom
+from inference.accumulator import accumulator
 from inference.decode import numpy_decoder
 from inference.description import DECODES, Intensity, ModelDescription, verified_weights
 from inference.engines.torch_engine import TorchEngine
@@ -27,7 +28,7 @@ from inference.network import UNet
 from inference.resample import Image, resample_image
 from inference.segmenter import Segmenter
 from inference.volume import Volume
-from inference.windows import Accumulator, Placement, importance
+from inference.windows import Placement
 
 INTENSITY = Intensity(lower=-160.0, upper=240.0, mean=80.0, std=60.0)
 # (scan's grid, network's grid): down, up, anisotropic, one slice, unchanged.
@@ -153,20 +154,16 @@ def accumulation(device: torch.device) -> Iterator[Check]:
     }
 
     def gathered(array: Callable[[np.ndarray], Any]) -> np.ndarray:
-        plane = placement.shape[1:]
-        accumulator = Accumulator(
-            placement,
-            array(np.zeros((14, patch[0], *plane), np.float32)),
-            array(np.zeros((patch[0], *plane), np.float32)),
-            array(importance(patch)),
+        gathered = accumulator(
+            placement, 14, lambda shape: array(np.zeros(shape, np.float32)), array
         )
         out = np.full((14, *placement.shape), np.nan, np.float32)
         for layer in (*placement.layers, None):
             until = placement.shape[0] if layer is None else layer[0][0]
-            for first, logits in accumulator.advance(until):
+            for first, logits in gathered.advance(until):
                 out[:, first : first + logits.shape[1]] = torch.as_tensor(logits).cpu().numpy()
             for start in layer or ():
-                accumulator.add(start, array(windows[start].copy()))
+                gathered.add(start, array(windows[start].copy()))
         return out
 
     found = gathered(lambda a: torch.tensor(a, device=device))
@@ -177,6 +174,7 @@ def decoding(device: torch.device) -> Iterator[Check]:
     """Both decoders, slab by slab, on smooth and on random logits: voxels that differ."""
     rng = np.random.default_rng()
     network: Shape = (30, 34, 38)
+    region = (slice(0, 30), slice(0, 34), slice(3, 36))
     coarse = rng.normal(-1, 4, (14, 5, 6, 7)).astype(np.float32)
     smooth = torch.nn.functional.interpolate(torch.tensor(coarse)[None], network, mode="trilinear")
     logits = {
@@ -186,10 +184,10 @@ def decoding(device: torch.device) -> Iterator[Check]:
     for kind, logits_CZYX in logits.items():
         for mode in DECODES:
             for scan in ((61, 80, 75), (11, 100, 30)):
-                ours = torch_decoder(mode, network, scan, device)  # type: ignore[arg-type]
-                theirs = numpy_decoder(mode, network, scan)  # type: ignore[arg-type]
+                ours = torch_decoder(mode, network, scan, region, device)  # type: ignore[arg-type]
+                theirs = numpy_decoder(mode, network, scan, region)  # type: ignore[arg-type]
                 for first, last in ((0, 1), (1, 14), (14, 30)):
-                    slab = np.ascontiguousarray(logits_CZYX[:, first:last])
+                    slab = np.ascontiguousarray(logits_CZYX[:, first:last, region[1], region[2]])
                     ours.push(torch.tensor(slab, device=device))
                     theirs.push(slab)
                 differ = float((ours.finish() != theirs.finish()).mean())

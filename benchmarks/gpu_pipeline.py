@@ -16,6 +16,7 @@ from benchmarks.flare_harness.machine import MB
 from benchmarks.gpu_bench import Bench, Row
 from benchmarks.gpu_data import scan, usual_scan
 from benchmarks.gpu_meter import memory, synchronize
+from inference import passage
 from inference import segmenter as segmenter_module
 from inference.description import Decode
 from inference.engines import Precision
@@ -43,14 +44,14 @@ def load(bench: Bench, resampler: str = "torch", precision: Precision = "auto") 
 def honest_clock(device: torch.device) -> Iterator[None]:
     """Let every stage of a Segmenter wait for the device before its time is taken."""
 
-    class Clock(segmenter_module._Clock):
+    class Clock(passage.Clock):
         @contextmanager
         def __call__(self, stage: str) -> Iterator[None]:
             with super().__call__(stage):
                 yield
                 synchronize(device)
 
-    with mock.patch.object(segmenter_module, "_Clock", Clock):
+    with mock.patch.object(segmenter_module, "Clock", Clock):
         yield
 
 

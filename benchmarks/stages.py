@@ -34,9 +34,10 @@ from benchmarks.models import HELP, chosen
 from benchmarks.stages_table import markdown
 from inference.body import BODY_HU, body_mask
 from inference.description import ModelDescription
+from inference.passage import place
 from inference.resample import resample_image
 from inference.volume import read_volume, write_atomically
-from inference.windows import Placement, mirror_index
+from inference.windows import Placement
 
 WORK = ROOT / "build" / "stages"
 IN_CASE = ("resample", "body", "network", "accumulate", "decode", "orient")
@@ -168,8 +169,11 @@ def collect(scan: Path, model: Path, device: str, runs: int) -> dict[str, Any]:
 def _roofline(
     scan: Path, description: ModelDescription, windows: int, engine: str, network_s: float
 ) -> dict[str, Any]:
+    from inference.engines.openvino_engine import most_voxels
+
     precision = "bf16" if engine.endswith("bf16") else "f32"
-    placement = windows_of(scan, description)
+    most = most_voxels(description.architecture, half=precision == "bf16")
+    placement = windows_of(scan, description, most)
     if placement.count != windows:
         raise RuntimeError(f"the run took {windows} windows, not {placement.count}")
     ceilings = roofline.measure_ceilings(precision)
@@ -184,18 +188,13 @@ def _roofline(
     }
 
 
-def windows_of(scan: Path, description: ModelDescription) -> Placement:
-    """The windows of a scan with the model's own step."""
+def windows_of(scan: Path, description: ModelDescription, most: int) -> Placement:
+    """The windows of a scan with the model's own step; fitted ones of ``most`` voxels."""
     image_ZYX, grid = read_volume(scan).canonical()
     shape = grid.resampled_shape(description.spacing)
     image = resample_image(image_ZYX, description.intensity, shape)
     body = body_mask(image, description.intensity.normalised(BODY_HU), description.spacing)
-    patch = description.patch
-    if description.step is None:
-        return Placement.fit(body, patch, description.architecture.divisor)
-    for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
-        body = body.take(mirror_index(n, p)[0], axis)
-    return Placement.plan(body.shape, patch, description.step, body)
+    return place(body, description, description.step, most)[1]
 
 
 def main() -> None:

@@ -2,48 +2,99 @@
 
 ``nearest`` is the paper's quick way (Table 1: sigmoid, threshold, resample): decide at network
 resolution, then enlarge. ``linear`` is its "normal inference" (Table 7): enlarge the logits, then
-decide. Logits arrive slab by slab from the top of the volume and never exist at full resolution.
+decide. Logits arrive slab by slab from the top of a region of the network's grid and never exist at
+full resolution; scan voxels outside the region are background.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.description import Decode
 from inference.grid import Shape
+from inference.halves import as_float32
 from inference.labels import TUMOR
-from inference.resample import linear_taps, resample_labels
-from inference.windows import Array
+from inference.resample import Taps, gather_labels, in_threads, linear_taps, nearest_taps
+from inference.windows import Array, Box
 
 Logits = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.int64]
+
+# Share of voxels in doubt above which interpolating a plane's whole rectangle is quicker than
+# gathering them one by one, and the rows of it that are worked on at once (they stay in the cache).
+_DENSE = 0.25
+_ROWS = 128
 
 
 class Decoder(Protocol):
     """Takes logits plane by plane, gives labels."""
 
     def push(self, logits_CZYX: Array) -> None:
-        """Take the next planes (channels, z, y, x), in ascending order. They are not kept."""
+        """Take the region's next planes (channels, z, y, x), in order. They are not kept."""
 
     def finish(self) -> Labels:
         """The labels (z, y, x) on the scan's grid, once every plane has been pushed."""
 
 
-def winners(logits_VC: Logits) -> Labels:
-    """The label of each voxel from its logits, channels last.
+def winners(logits_CV: Logits) -> Labels:
+    """The label of each voxel from its logits, channels first.
 
-    Among the organs whose probability exceeds one half (logit > 0) the likeliest wins; a tumour
-    wins over the organ that it lies in; where nothing passes, background.
+    Among the organs whose probability exceeds one half (logit > 0) the likeliest wins, the lower
+    label where two are equal; a tumour wins over the organ that it lies in; where nothing passes,
+    background.
     """
-    organs = logits_VC[..., : TUMOR - 1]
-    best = organs.argmax(axis=-1)
-    labels: Labels = (best + 1).astype(np.uint8)
-    labels[np.take_along_axis(organs, best[..., None], axis=-1)[..., 0] <= 0] = 0
-    labels[logits_VC[..., TUMOR - 1] > 0] = TUMOR
-    return labels
+    ballot = _Ballot(logits_CV.shape[1:])
+    for label, logits in enumerate(logits_CV, 1):
+        ballot.cast(label, logits)
+    return ballot.labels
+
+
+class _Ballot:
+    """Finds the winners of some voxels, label after label in ascending order."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.labels: Labels = np.zeros(shape, np.uint8)
+        self._best = np.zeros(shape, np.float32)
+
+    def cast(self, label: int, logits: Logits) -> None:
+        wins = logits > (0 if label == TUMOR else self._best)
+        np.maximum(self._best, logits, out=self._best)
+        # The label rises from call to call: whoever wins now outnumbers the former winner.
+        np.maximum(self.labels, wins.view(np.uint8) * np.uint8(label), out=self.labels)
+
+
+class Reach(NamedTuple):
+    """The part of one scan axis that a part of the network's axis decides about.
+
+    Attributes:
+        inside: scan voxels whose nearest network voxel lies in the part.
+        linear: their neighbours, as indices into the part, at whose ends values are held.
+        nearest: their nearest network voxels, as indices into the part.
+    """
+
+    inside: slice
+    linear: Taps
+    nearest: Indices
+
+    @classmethod
+    def of(cls, n_in: int, n_out: int, part: slice) -> Reach:
+        """The reach of ``part`` of ``n_in`` network voxels on an axis of ``n_out`` scan voxels."""
+        nearest, taps = nearest_taps(n_in, n_out), linear_taps(n_in, n_out)
+        first, last = (int(i) for i in np.searchsorted(nearest, (part.start, part.stop)))
+        inside, end = slice(first, last), part.stop - part.start - 1
+        lower, upper = (np.clip(t[inside] - part.start, 0, end) for t in (taps.lower, taps.upper))
+        linear = Taps(lower, upper, taps.fraction[inside])
+        return cls(inside, linear, nearest[inside] - part.start)
+
+
+def reaches(network: Shape, scan: Shape, region: Box) -> tuple[Reach, Reach, Reach]:
+    """The reach of a region of the network's grid along z, y and x."""
+    z, y, x = (Reach.of(n, m, part) for n, m, part in zip(network, scan, region, strict=True))
+    return z, y, x
 
 
 class NearestDecoder:
@@ -52,21 +103,50 @@ class NearestDecoder:
     Args:
         network: the network's grid (z, y, x).
         scan: the scan's grid (z, y, x).
+        region: the part of the network's grid that logits will come from.
     """
 
-    def __init__(self, network: Shape, scan: Shape) -> None:
-        self._labels = np.empty(network, np.uint8)
+    def __init__(self, network: Shape, scan: Shape, region: Box) -> None:
+        self._reach = reaches(network, scan, region)
+        self._labels = np.empty([part.stop - part.start for part in region], np.uint8)
         self._next = 0
         self._scan = scan
 
-    def push(self, logits_CZYX: Logits) -> None:
-        count = logits_CZYX.shape[1]
-        for plane in range(count):
-            self._labels[self._next + plane] = winners(np.moveaxis(logits_CZYX[:, plane], 0, -1))
+    def push(self, logits_CZYX: Array) -> None:
+        first, count = self._next, logits_CZYX.shape[1]
+
+        def decide(plane: int) -> None:
+            self._labels[first + plane] = winners(as_float32(logits_CZYX[:, plane]))
+
+        in_threads(decide, range(count))
         self._next += count
 
     def finish(self) -> Labels:
-        return resample_labels(self._labels, self._scan)
+        labels = np.zeros(self._scan, np.uint8)
+        z, y, x = self._reach
+        gather_labels(
+            self._labels, z.nearest, y.nearest, x.nearest, labels[z.inside, y.inside, x.inside]
+        )
+        return labels
+
+
+class _Plane(NamedTuple):
+    """One plane of the network's grid: logits, labels, and the labels that pass somewhere."""
+
+    logits_CYX: Logits
+    labels_YX: Labels
+    passing: frozenset[int]
+
+    @classmethod
+    def of(cls, logits_CYX: Array) -> _Plane:
+        logits_CYX = as_float32(logits_CYX)
+        ballot = _Ballot(logits_CYX.shape[1:])
+        passing = set()
+        for label, logits in enumerate(logits_CYX, 1):
+            if logits.max() > 0:
+                ballot.cast(label, logits)
+                passing.add(label)
+        return cls(logits_CYX, ballot.labels, frozenset(passing))
 
 
 class LinearDecoder:
@@ -74,60 +154,127 @@ class LinearDecoder:
 
     Where the eight network voxels around a scan voxel have the same label, interpolation cannot
     change it: the winner's logits are positive and the highest at all eight, so they are in between
-    (likewise for background and tumour). Only the other voxels, a few per cent, need their logits.
+    (likewise for background and tumour). Only the other voxels, a few per cent, need their logits,
+    and only those of labels that pass somewhere in the two planes around them.
 
     Args:
         network: the network's grid (z, y, x).
         scan: the scan's grid (z, y, x).
+        region: the part of the network's grid that logits will come from.
     """
 
-    def __init__(self, network: Shape, scan: Shape) -> None:
-        self._z = linear_taps(network[0], scan[0])
-        self._y = linear_taps(network[1], scan[1])
-        self._x = linear_taps(network[2], scan[2])
-        self._labels = np.empty(scan, np.uint8)
-        self._planes: dict[int, tuple[Logits, Labels]] = {}
+    def __init__(self, network: Shape, scan: Shape, region: Box) -> None:
+        reach = reaches(network, scan, region)
+        self._z, self._y, self._x = (axis.linear for axis in reach)
+        self._labels = np.zeros(scan, np.uint8)
+        self._inside: Labels = self._labels[tuple(axis.inside for axis in reach)]
+        self._planes: dict[int, _Plane] = {}
         self._seen = 0
         self._done = 0
 
-    def push(self, logits_CZYX: Logits) -> None:
-        for plane in range(logits_CZYX.shape[1]):
-            logits_YXC = np.array(np.moveaxis(logits_CZYX[:, plane], 0, -1), order="C")
-            self._planes[self._seen] = (logits_YXC, winners(logits_YXC))
-            self._seen += 1
-            while self._done < len(self._z.lower) and self._z.upper[self._done] < self._seen:
-                self._decode(self._done)
-                self._done += 1
-            needed = self._z.lower[self._done] if self._done < len(self._z.lower) else self._seen
-            for old in [index for index in self._planes if index < needed]:
-                del self._planes[old]
+    def push(self, logits_CZYX: Array) -> None:
+        first, planes = self._seen, range(logits_CZYX.shape[1])
+        new = in_threads(lambda plane: _Plane.of(logits_CZYX[:, plane]), planes)
+        self._planes |= dict(enumerate(new, first))
+        self._seen += len(planes)
+        ready = int(np.searchsorted(self._z.upper, self._seen))
+        in_threads(self._decode, range(self._done, ready))
+        self._done = ready
+        # Where the scan is coarser than the network's grid, planes to come are passed over.
+        needed = self._z.lower[ready] if ready < len(self._z.lower) else self._seen
+        for index in [*self._planes]:
+            if index < needed:
+                del self._planes[index]
+            elif index >= first:
+                plane = self._planes[index]
+                self._planes[index] = plane._replace(logits_CYX=plane.logits_CYX.copy())
 
     def finish(self) -> Labels:
         return self._labels
 
     def _decode(self, z: int) -> None:
-        (below, labels), (above, labels_above) = (
-            self._planes[int(self._z.lower[z])],
-            self._planes[int(self._z.upper[z])],
-        )
-        out = self._labels[z]
-        labels.take(self._y.lower, axis=0).take(self._x.lower, axis=1, out=out, mode="clip")
-        mixed = _mixed_cells(labels, labels_above)
-        mixed_scan = mixed.take(self._y.lower, axis=0).take(self._x.lower, axis=1)
-        rows, columns = np.nonzero(mixed_scan)
-        if not len(rows):
+        below = self._planes[int(self._z.lower[z])]
+        above = self._planes[int(self._z.upper[z])]
+        occupied = (below.labels_YX | above.labels_YX) != 0
+        if not occupied.any():
             return
-        fraction = self._z.fraction[z]
-        logits = below if fraction == 0 else below + fraction * (above - below)
-        y0, y1 = self._y.lower[rows], self._y.upper[rows]
-        x0, x1 = self._x.lower[columns], self._x.upper[columns]
-        fx = self._x.fraction[columns, None]
-        front = logits[y0, x0]
-        front += fx * (logits[y0, x1] - front)
-        back = logits[y1, x0]
-        back += fx * (logits[y1, x1] - back)
-        front += self._y.fraction[rows, None] * (back - front)
-        out[rows, columns] = winners(front)
+        rows, part_y, y = _around(self._y, occupied.any(axis=1))
+        columns, part_x, x = _around(self._x, occupied.any(axis=0))
+        labels = below.labels_YX[part_y, part_x]
+        mixed = _mixed_cells(labels, above.labels_YX[part_y, part_x])
+        doubt = mixed.take(y.lower, axis=0).take(x.lower, axis=1)
+        out = self._inside[z, rows, columns]
+        out[:] = labels.take(y.lower, axis=0).take(x.lower, axis=1)
+        places = np.flatnonzero(doubt)
+        if not len(places):
+            return
+
+        def blended(label: int) -> Logits:
+            plane = below.logits_CYX[label - 1, part_y, part_x]
+            return _between(plane, above.logits_CYX[label - 1, part_y, part_x], self._z.fraction[z])
+
+        logits = {label: blended(label) for label in sorted(below.passing | above.passing)}
+        if len(places) > _DENSE * doubt.size:
+            for first in range(0, len(out), _ROWS):
+                block = slice(first, first + _ROWS)
+                decided = _enlarged_winners(logits, y.part(block), x)
+                np.copyto(out[block], decided, where=doubt[block])
+        else:
+            row, column = np.divmod(places, doubt.shape[1])
+            out[row, column] = _winners_at(logits, y, x, row, column)
+
+
+def _around(taps: Taps, occupied: npt.NDArray[np.bool_]) -> tuple[slice, slice, Taps]:
+    """Where an axis has anything but background.
+
+    Returns:
+        (output samples with an occupied neighbour, the inputs that they need, their taps there).
+    """
+    found = np.flatnonzero(occupied)
+    first = int(np.searchsorted(taps.upper, found[0]))
+    inside = slice(first, max(first, int(np.searchsorted(taps.lower, found[-1] + 1))))
+    if inside.start == inside.stop:  # a coarse scan passes over what is there
+        return inside, slice(0, 0), taps.part(inside)
+    part = slice(int(taps.lower[first]), int(taps.upper[inside.stop - 1]) + 1)
+    return inside, part, taps.part(inside, part.start)
+
+
+def _between(first: Logits, second: Logits, fraction: npt.NDArray[np.float32] | float) -> Logits:
+    """Interpolated from ``first`` to ``second``, always by the same rounding."""
+    between: Logits = second - first
+    between *= fraction
+    between += first
+    return between
+
+
+def _enlarged_winners(logits: dict[int, Logits], y: Taps, x: Taps) -> Labels:
+    """The labels of a whole rectangle, from logits of a network plane."""
+    ballot = _Ballot((len(y.lower), len(x.lower)))
+    part = slice(int(y.lower[0]), int(y.upper[-1]) + 1)
+    for label, plane in logits.items():
+        rows = plane[part]
+        rows = _between(rows.take(x.lower, axis=1), rows.take(x.upper, axis=1), x.fraction)
+        front = rows.take(y.lower - part.start, axis=0)
+        back = rows.take(y.upper - part.start, axis=0)
+        ballot.cast(label, _between(front, back, y.fraction[:, None]))
+    return ballot.labels
+
+
+def _winners_at(
+    logits: dict[int, Logits], y: Taps, x: Taps, row: Indices, column: Indices
+) -> Labels:
+    """The labels at some places of the rectangle."""
+    ballot = _Ballot(row.shape)
+    fy, fx = y.fraction[row], x.fraction[column]
+    width = next(iter(logits.values())).shape[1]
+    upper_row, lower_row = y.upper[row] * width, y.lower[row] * width
+    left, right = x.lower[column], x.upper[column]
+    for label, plane in logits.items():
+        flat = plane.ravel()
+        front = _between(flat.take(lower_row + left), flat.take(lower_row + right), fx)
+        back = _between(flat.take(upper_row + left), flat.take(upper_row + right), fx)
+        ballot.cast(label, _between(front, back, fy))
+    return ballot.labels
 
 
 def _mixed_cells(below: Labels, above: Labels) -> npt.NDArray[np.bool_]:
@@ -142,6 +289,7 @@ def _mixed_cells(below: Labels, above: Labels) -> npt.NDArray[np.bool_]:
     return cell
 
 
-def numpy_decoder(mode: Decode, network: Shape, scan: Shape) -> Decoder:
+def numpy_decoder(mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
     """The decoder for ``mode`` on arrays of the CPU."""
-    return LinearDecoder(network, scan) if mode == "linear" else NearestDecoder(network, scan)
+    kind = LinearDecoder if mode == "linear" else NearestDecoder
+    return kind(network, scan, region)

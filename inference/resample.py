@@ -8,10 +8,10 @@ samples the input at ``(i + 0.5) * n_in / n_out - 0.5``, held at the border. Thi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from inference.description import Intensity
 from inference.grid import Shape
 
+T = TypeVar("T")
 Image = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
@@ -33,6 +34,11 @@ class Taps(NamedTuple):
     lower: npt.NDArray[np.int64]
     upper: npt.NDArray[np.int64]
     fraction: npt.NDArray[np.float32]
+
+    def part(self, outputs: slice, first: int = 0) -> Taps:
+        """The taps of some outputs, into inputs that begin at ``first``."""
+        lower, upper = self.lower[outputs] - first, self.upper[outputs] - first
+        return Taps(lower, upper, self.fraction[outputs])
 
 
 @cache
@@ -107,19 +113,36 @@ def resample_labels(labels_ZYX: npt.NDArray[np.uint8], shape: Shape) -> npt.NDAr
     """Labels brought to another grid by nearest neighbour (``nearest-exact``)."""
     z, y, x = (nearest_taps(n, m) for n, m in zip(labels_ZYX.shape, shape, strict=True))
     out = np.empty(shape, np.uint8)
+    gather_labels(labels_ZYX, z, y, x, out)
+    return out
+
+
+def gather_labels(
+    labels_ZYX: npt.NDArray[np.uint8],
+    z: npt.NDArray[np.int64],
+    y: npt.NDArray[np.int64],
+    x: npt.NDArray[np.int64],
+    out: npt.NDArray[np.uint8],
+) -> None:
+    """Fill ``out`` (z, y, x) with the labels at the indices along each axis."""
 
     def planes(first: int, last: int) -> None:
         source, plane = -1, out[first]
         for k in range(first, last):
             if z[k] != source:
                 source = int(z[k])
-                labels_ZYX[source].take(y, axis=0).take(x, axis=1, out=out[k])
+                out[k] = labels_ZYX[source].take(y, axis=0).take(x, axis=1)
                 plane = out[k]
             else:
                 out[k] = plane
 
-    _in_chunks(planes, shape[0])
-    return out
+    _in_chunks(planes, len(z))
+
+
+def in_threads(work: Callable[[int], T], items: Iterable[int]) -> list[T]:
+    """``[work(item) for item in items]``, on all processors."""
+    with ThreadPoolExecutor(worker_count()) as pool:
+        return list(pool.map(work, items))
 
 
 def _blend_clipped(
@@ -142,6 +165,8 @@ def _blend_clipped(
 def _in_chunks(work: Callable[[int, int], None], count: int) -> None:
     """Call ``work(first, last)`` over ``range(count)`` in one contiguous chunk per processor."""
     workers = min(worker_count(), count)
+    if not workers:
+        return
     edges = [count * i // workers for i in range(workers + 1)]
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))

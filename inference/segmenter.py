@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.body import BODY_HU, body_mask
-from inference.decode import Decoder
 from inference.description import DECODES, Decode, ModelDescription, verified_weights
-from inference.engines import Array, Engine, Precision, choose_device, load_engine
+from inference.engines import Engine, Precision, choose_device, load_engine
 from inference.errors import DeviceError, ModelError
 from inference.grid import Grid, Orientation
 from inference.nifti import NiftiHeader
+from inference.passage import Clock, Passage
 from inference.volume import Volume, of_simpleitk, read_volume, write_labels
-from inference.windows import Accumulator, Placement, box, importance, mirror_index
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -127,17 +123,18 @@ class Segmenter:
         step = self.description.step if step is None else step
         if decode not in DECODES or not (step is None or 0 < step <= 1):
             raise ValueError(f"decode {decode!r} or step {step!r} is out of range")
-        clock = _Clock(on_stage)
+        clock = Clock(on_stage)
         with clock("read"):
             volume = _volume(image)
         notes: list[str] = [*volume.warnings, *filter(None, [self._note])]
         orientation = Orientation.of(volume.grid.direction)
+        image_ZYX, grid = volume.canonical()
         engine: Engine | None = self.engine
         while engine is not None:
-            run, next_engine = _Run(self.description, engine, clock), None
+            run, next_engine = Passage(self.description, engine, clock), None
             batch = engine.batch
             try:
-                labels = run(volume, decode, step)
+                labels = run(image_ZYX, grid, decode, step)
                 if engine.batch < batch:
                     notes.append(f"{engine.name} ran out of memory: batches of {engine.batch}")
             except MemoryError as error:
@@ -187,105 +184,3 @@ def _volume(image: Volume | Path | str | Any) -> Volume:
     if isinstance(image, Path | str):
         return read_volume(Path(image))
     return of_simpleitk(image)
-
-
-class _Clock:
-    """Adds up seconds per stage."""
-
-    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._on_stage = on_stage
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        if self._on_stage:
-            self._on_stage(stage)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-
-
-class _Run:
-    """One scan's way through resampling, windows and decoding on one engine."""
-
-    def __init__(self, description: ModelDescription, engine: Engine, clock: _Clock) -> None:
-        self._description, self._engine, self._clock = description, engine, clock
-        self.windows = 0
-
-    def __call__(self, volume: Volume, decode: Decode, step: float | None) -> npt.NDArray[np.uint8]:
-        """Labels (z, y, x) in canonical order."""
-        description, engine, clock = self._description, self._engine, self._clock
-        image_ZYX, grid = volume.canonical()
-        shape = grid.resampled_shape(description.spacing)
-        with clock("resample"):
-            image = engine.network_image(image_ZYX, description.intensity, shape)
-        with clock("body"):
-            threshold = description.intensity.normalised(BODY_HU)
-            body = body_mask(engine.numpy(image), threshold, description.spacing)
-            placement = self._place(body, step)
-            mirrors = [mirror_index(n, m) for n, m in zip(shape, placement.shape, strict=True)]
-            for axis, (index, _) in enumerate(mirrors):
-                if len(index) != shape[axis]:
-                    image = engine.take(image, index, axis)
-        self.windows = placement.count
-        inside = tuple(
-            slice(before, before + n) for (_, before), n in zip(mirrors, shape, strict=True)
-        )
-        with clock("compile"):
-            engine.prepare(placement.patch)
-        decoder = engine.decoder(decode, shape, grid.shape)
-        self._stream(placement, image, inside, decoder)
-        with clock("decode"):
-            return decoder.finish()
-
-    def _place(self, body: npt.NDArray[np.bool_], step: float | None) -> Placement:
-        patch = self._description.patch
-        if step is None:
-            return Placement.fit(body, patch, self._description.architecture.divisor)
-        for axis, (n, p) in enumerate(zip(body.shape, patch, strict=True)):
-            body = body.take(mirror_index(n, p)[0], axis)
-        return Placement.plan(body.shape, patch, step, body)
-
-    def _stream(
-        self, placement: Placement, image: Array, inside: tuple[slice, ...], decoder: Decoder
-    ) -> None:
-        engine, clock = self._engine, self._clock
-        channels = self._description.architecture.outputs
-        with clock("accumulate"):
-            plane = placement.shape[1:]
-            accumulator = Accumulator(
-                placement,
-                engine.zeros((channels, placement.patch[0], *plane)),
-                engine.zeros((placement.patch[0], *plane)),
-                engine.array(importance(placement.patch)),
-            )
-
-        def hand_on(until: int) -> None:
-            finished = accumulator.advance(until)
-            while True:
-                with clock("accumulate"):
-                    slab = next(finished, None)
-                if slab is None:
-                    return
-                first, logits = slab
-                start = max(inside[0].start - first, 0)
-                stop = min(inside[0].stop - first, logits.shape[1])
-                if stop > start:
-                    with clock("decode"):
-                        decoder.push(logits[:, start:stop, inside[1], inside[2]])
-
-        for layer in placement.layers:
-            hand_on(layer[0][0])
-            left = layer
-            while left:
-                # The batch may shrink on the way, where memory is short.
-                starts, left = left[: engine.batch], left[engine.batch :]
-                with clock("network"):
-                    logits = engine.forward([image[box(s, placement.patch)] for s in starts])
-                with clock("accumulate"):
-                    for start, window in zip(starts, logits, strict=True):
-                        accumulator.add(start, window)
-        hand_on(placement.shape[0])

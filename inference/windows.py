@@ -1,16 +1,14 @@
-"""Sliding windows: where they lie, how they are weighted, how their logits are gathered.
+"""Sliding windows: where they lie and how they are weighted.
 
-Gaussian-weighted overlapping windows as in nnU-Net (Isensee et al. 2021), with the accumulator cut
-down to the height of one window: planes that no later window touches are handed on at once, so that
-memory does not grow with the length of the scan. The code runs on NumPy arrays and torch tensors.
+Gaussian-weighted overlapping windows as in nnU-Net (Isensee et al. 2021), or windows cut to the
+patient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from math import ceil, prod
 from typing import Any
 
@@ -19,14 +17,15 @@ import numpy.typing as npt
 
 from inference.grid import Shape
 
-# Logit of voxels that no window was asked about: far on the background's side.
-UNSEEN_LOGIT = -10.0
 # Least weight of a voxel in its window, as a share of the centre's.
 MIN_WEIGHT = 1e-3
 # A window cut to the patient holds at most so many training patches' voxels.
-FIT_PATCHES = 2.5
+FIT_PATCHES = 3
+# Windows beside one another are only worth it where they save so much computation.
+_BESIDE = 1.2
 
 Array = Any  # numpy.ndarray or torch.Tensor: the caller's engine decides
+Box = tuple[slice, slice, slice]  # a part (z, y, x) of an image
 
 
 def window_starts(size: int, patch: int, step: float) -> list[int]:
@@ -50,15 +49,20 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
 @cache
 def importance(patch: Shape) -> npt.NDArray[np.float32]:
     """Weight of each voxel of a window: Gaussian, SD of an eighth of the patch, 1 at the centre."""
-    weight: npt.NDArray[np.float64] = np.ones((1, 1, 1))
-    for axis, n in enumerate(patch):
+    weight = importance_planes(patch, slice(None))
+    weight.flags.writeable = False
+    return weight
+
+
+def importance_planes(patch: Shape, planes: slice) -> npt.NDArray[np.float32]:
+    """Some planes (z) of :func:`importance`."""
+    profiles = []
+    for n in patch:
         profile = np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2)
-        weight = weight * profile.reshape([-1 if a == axis else 1 for a in range(3)])
-    clipped: npt.NDArray[np.float32] = np.maximum(
-        weight / weight.max(), MIN_WEIGHT, dtype=np.float32
-    )
-    clipped.flags.writeable = False
-    return clipped
+        profiles.append((profile / profile.max()).astype(np.float32))
+    z, y, x = profiles
+    weight: npt.NDArray[np.float32] = z[planes, None, None] * (y[:, None] * x)
+    return np.maximum(weight, np.float32(MIN_WEIGHT), out=weight)
 
 
 @cache
@@ -113,117 +117,88 @@ class Placement:
         return cls(patch, shape, tuple(layer for layer in layers if layer))
 
     @classmethod
-    def fit(cls, body_ZYX: npt.NDArray[np.bool_], patch: Shape, divisor: Shape) -> Placement:
-        """Cover the patient with as few voxels as possible: windows cut to the patient's size.
+    def fit(cls, size: Shape, patch: Shape, divisor: Shape, most: int) -> Placement:
+        """Cover ``size`` with as few voxels as possible: usually one window, cut to it.
 
-        Usually one window. Where that would be larger than :data:`FIT_PATCHES` patches, several,
-        which overlap by a quarter of the patch.
+        Where one would be too large, several, which overlap by a quarter of the patch.
 
         Args:
-            body_ZYX: True in the patient.
+            size: of the region (z, y, x).
             patch: the shape (z, y, x) that the network was trained on.
             divisor: what a window's shape must be divisible by.
+            most: voxels that memory allows a window.
         """
-        first, size = [], []
-        for axis, extent in enumerate(body_ZYX.shape):
-            others = tuple(a for a in range(3) if a != axis)
-            inside = np.flatnonzero(body_ZYX.any(axis=others))
-            start = max(0, int(inside[0]) - divisor[axis] // 2)
-            first.append(start)
-            size.append(min(extent, int(inside[-1]) + 1 + divisor[axis] // 2) - start)
-        window = fitted_window((size[0], size[1], size[2]), patch, divisor)
-        shape = tuple(max(n, w) for n, w in zip(body_ZYX.shape, window, strict=True))
-        starts = []
-        for axis in range(3):
-            extent, length = shape[axis], max(size[axis], window[axis])
-            # What the image is mirrored up to the window lies half on either side.
-            origin = min(first[axis], extent - length)
-            steps = window_starts(length, window[axis], 1 - patch[axis] / window[axis] / 4)
-            starts.append([origin + start for start in steps])
-        layers = tuple(tuple(product((z,), starts[1], starts[2])) for z in starts[0])
-        return cls(window, (shape[0], shape[1], shape[2]), layers)
+        window = fitted_window(size, patch, divisor, most)
+        z, y, x = (max(n, w) for n, w in zip(size, window, strict=True))
+        starts = [
+            window_starts(n, w, 1 - p / w / 4)
+            for n, w, p in zip((z, y, x), window, patch, strict=True)
+        ]
+        layers = tuple(tuple(product((first,), starts[1], starts[2])) for first in starts[0])
+        return cls(window, (z, y, x), layers)
 
     @property
     def count(self) -> int:
         """Number of windows."""
         return sum(len(layer) for layer in self.layers)
 
-    def accumulator_bytes(self, channels: int) -> int:
-        """Memory of the accumulator: float32 logits and weights, one window high."""
-        return 4 * (channels + 1) * self.patch[0] * prod(self.shape[1:])
+    @property
+    def stacked(self) -> bool:
+        """Whether the windows lie one above the other, and no plane in three of them."""
+        firsts = [layer[0][0] for layer in self.layers] or [-1]
+        return (
+            self.patch[1:] == self.shape[1:]
+            and (firsts[0], firsts[-1] + self.patch[0]) == (0, self.shape[0])
+            and all(b <= a + self.patch[0] for a, b in pairwise(firsts))
+            and all(b >= a + self.patch[0] for a, b in zip(firsts, firsts[2:], strict=False))
+        )
 
 
-def fitted_window(size: Shape, patch: Shape, divisor: Shape) -> Shape:
+def fitted_window(size: Shape, patch: Shape, divisor: Shape, most: int) -> Shape:
     """The window that covers ``size`` at the least cost: see :meth:`Placement.fit`.
 
-    Cost is the number of windows times their voxels; of equals, the fewest windows.
+    Cost is the number of windows times their voxels. Windows one above the other are preferred
+    where they cost little more: each sees a whole cross-section, and little has to be kept.
     """
-    best: tuple[int, int, Shape] | None = None
-    for counts in product(range(1, 9), repeat=3):
+    best: tuple[float, int, Shape] | None = None
+    limit = min(most, FIT_PATCHES * prod(patch))
+    for counts in product(range(1, 33), range(1, 9), range(1, 9)):
         z, y, x = (
             -(-(n + (k - 1) * (p // 4)) // (k * d)) * d
             for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
         )
-        if z * y * x > FIT_PATCHES * prod(patch):
+        if z * y * x > limit:
             continue
         windows = prod(counts)
-        candidate = (windows * z * y * x, windows, (z, y, x))
+        cost = windows * z * y * x * (1 if counts[1:] == (1, 1) else _BESIDE)
+        candidate = (cost, windows, (z, y, x))
         best = candidate if best is None else min(best, candidate)
     if best is None:
-        raise ValueError(f"{size} voxels do not fit into 512 windows")
+        raise ValueError(f"{size} voxels do not fit into windows of {limit:.0f}")
     return best[2]
 
 
-def box(start: Shape, patch: Shape) -> tuple[slice, slice, slice]:
+def around(body_ZYX: npt.NDArray[np.bool_], margin: Shape) -> Box:
+    """The smallest box (z, y, x) that holds what is True, and a margin as far as there is image."""
+    sides = []
+    for axis, (extent, more) in enumerate(zip(body_ZYX.shape, margin, strict=True)):
+        others = tuple(a for a in range(3) if a != axis)
+        inside = np.flatnonzero(body_ZYX.any(axis=others))
+        sides.append(slice(max(0, int(inside[0]) - more), min(extent, int(inside[-1]) + 1 + more)))
+    return (sides[0], sides[1], sides[2])
+
+
+def grown(region: Box, window: Shape, extent: Shape) -> Box:
+    """``region`` made as large as a window, as far as the image of shape ``extent`` reaches."""
+    sides = []
+    for part, w, n in zip(region, window, extent, strict=True):
+        length = min(n, max(part.stop - part.start, w))
+        start = min(part.start, n - length)
+        sides.append(slice(start, start + length))
+    return (sides[0], sides[1], sides[2])
+
+
+def box(start: Shape, patch: Shape) -> Box:
     """The slices (z, y, x) of a window."""
     z, y, x = (slice(s, s + p) for s, p in zip(start, patch, strict=True))
     return (z, y, x)
-
-
-class Accumulator:
-    """Weighted sum of overlapping windows, one window high, moved down the scan.
-
-    Args:
-        placement: the windows to come, which must be added layer by layer.
-        logits_CZYX: zeros of (channels, patch z, shape y, shape x), NumPy or torch.
-        weights_ZYX: zeros of (patch z, shape y, shape x).
-        weight_ZYX: :func:`importance` of the patch, in the same kind of array.
-    """
-
-    def __init__(
-        self, placement: Placement, logits_CZYX: Array, weights_ZYX: Array, weight_ZYX: Array
-    ) -> None:
-        self._placement = placement
-        self._logits, self._weights, self._weight = logits_CZYX, weights_ZYX, weight_ZYX
-        self._first = 0
-
-    def add(self, start: Shape, logits_CZYX: Array) -> None:
-        """Add the logits of the window at ``start``. ``logits_CZYX`` is overwritten."""
-        inside = box((start[0] - self._first, start[1], start[2]), self._placement.patch)
-        logits_CZYX *= self._weight
-        self._logits[(slice(None), *inside)] += logits_CZYX
-        self._weights[inside] += self._weight
-
-    def advance(self, until: int) -> Iterator[tuple[int, Array]]:
-        """Hand on the planes before ``until``, which no later window touches.
-
-        Yields:
-            (first plane, logits (channels, planes, y, x)); the logits are only valid until the
-            next step.
-        """
-        height = self._placement.patch[0]
-        while self._first < until:
-            count = min(until - self._first, height)
-            weights = self._weights[:count]
-            logits = self._logits[:, :count]
-            unseen = weights == 0
-            logits /= weights + unseen
-            logits += UNSEEN_LOGIT * unseen
-            yield self._first, logits
-            # Plane by plane, because source and target overlap.
-            for plane in range(height - count):
-                self._logits[:, plane] = self._logits[:, plane + count]
-                self._weights[plane] = self._weights[plane + count]
-            self._logits[:, height - count :] = 0
-            self._weights[height - count :] = 0
-            self._first += count

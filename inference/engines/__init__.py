@@ -15,6 +15,7 @@ from inference.description import Decode, Intensity, ModelDescription
 from inference.errors import DeviceError
 from inference.grid import Shape
 from inference.resample import Image
+from inference.windows import Box
 
 Precision = Literal["auto", "f32"]
 Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
@@ -31,6 +32,10 @@ class Engine(Protocol):
     name: str
     batch: int
 
+    @property
+    def most_voxels(self) -> int:
+        """Voxels of the largest window cut to the patient that there should be memory for."""
+
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
         """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
 
@@ -38,7 +43,10 @@ class Engine(Protocol):
         """Get ready for windows of this shape (z, y, x)."""
 
     def forward(self, windows: list[Array]) -> list[Array]:
-        """Logits (labels, z, y, x), float32, of each image window (z, y, x)."""
+        """Logits (labels, z, y, x) of each image window (z, y, x), valid until the next call.
+
+        Of any layout, and of the types that :func:`inference.halves.as_float32` takes.
+        """
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
         """A float32 array of zeros on the engine's device."""
@@ -52,8 +60,8 @@ class Engine(Protocol):
     def take(self, array: Array, index: npt.NDArray[np.int64], axis: int) -> Array:
         """``array`` gathered at ``index`` along one axis."""
 
-    def decoder(self, mode: Decode, network: Shape, scan: Shape) -> Decoder:
-        """A decoder for logits on the engine's device."""
+    def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
+        """A decoder for logits of a region of the network's grid, on the engine's device."""
 
     def peak_memory(self) -> int | None:
         """Peak bytes of device memory since loading; None on the CPU."""

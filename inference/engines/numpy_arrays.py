@@ -9,6 +9,7 @@ from inference.decode import Decoder, numpy_decoder
 from inference.description import Decode, Intensity
 from inference.grid import Shape
 from inference.resample import Image, resample_image
+from inference.windows import Box
 
 
 class NumpyArrays:
@@ -38,5 +39,5 @@ class NumpyArrays:
     ) -> npt.NDArray[np.float32]:
         return array.take(index, axis)
 
-    def decoder(self, mode: Decode, network: Shape, scan: Shape) -> Decoder:
-        return numpy_decoder(mode, network, scan)
+    def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
+        return numpy_decoder(mode, network, scan, region)

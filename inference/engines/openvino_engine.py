@@ -20,6 +20,8 @@ from inference.grid import Shape
 Node = Any  # openvino.Output, which has no type information
 NORM_EPSILON = 1e-5
 NEGATIVE_SLOPE = 0.01
+# Memory that the network may take for a window cut to the patient.
+WINDOW_BYTES = 900 << 20
 
 
 class OpenVinoEngine(NumpyArrays):
@@ -38,6 +40,7 @@ class OpenVinoEngine(NumpyArrays):
         self._core = ov.Core()
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         kind = "bf16" if precision == "auto" and "BF16" in abilities else "f32"
+        self._half = kind == "bf16"
         self._core.set_property(
             "CPU", {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "LATENCY"}
         )
@@ -50,19 +53,26 @@ class OpenVinoEngine(NumpyArrays):
     def prepare(self, window: Shape) -> None:
         """Compile the network for a window shape; only the last one's feature maps are kept."""
         if self._window != window:
-            graph = build_graph(self._architecture, self._weights, window)
+            graph = build_graph(self._architecture, self._weights, window, self._half)
             self._request = None
             self._request = self._core.compile_model(graph, "CPU").create_infer_request()
             self._window = window
 
-    def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    @property
+    def most_voxels(self) -> int:
+        return most_voxels(self._architecture, self._half)
+
+    def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.generic]]:
         out = []
         for window_ZYX in windows:
             self.prepare(window_ZYX.shape)
             image = np.ascontiguousarray(window_ZYX)[None, None]
             self._request.infer([image], share_inputs=True)
             # The request's own output buffer: valid, and free to be overwritten, until the next.
-            out.append(self._request.get_output_tensor(0).data[0])
+            logits_ZYXC = self._request.get_output_tensor(0).data[0]
+            if self._half:
+                logits_ZYXC = logits_ZYXC.view(np.uint16)
+            out.append(np.moveaxis(logits_ZYXC, -1, 0))
         return out
 
     def peak_memory(self) -> int | None:
@@ -70,6 +80,19 @@ class OpenVinoEngine(NumpyArrays):
 
     def fallback(self, error: Exception) -> None:
         return None
+
+
+def window_bytes(net: Architecture, half: bool) -> int:
+    """Memory that OpenVINO takes for each voxel of a window, measured (docs/LOG.md).
+
+    Three maps of the first stage's features, the logits twice, and the image.
+    """
+    return (2 if half else 4) * (3 * net.features[0] + 2 * net.outputs) + 4 * net.inputs
+
+
+def most_voxels(net: Architecture, half: bool) -> int:
+    """Voxels of the largest window that :data:`WINDOW_BYTES` suffice for."""
+    return WINDOW_BYTES // window_bytes(net, half)
 
 
 def cache_folder() -> Path | None:
@@ -82,7 +105,7 @@ def cache_folder() -> Path | None:
 
 
 def build_graph(
-    net: Architecture, weights: dict[str, npt.NDArray[np.generic]], patch: Shape
+    net: Architecture, weights: dict[str, npt.NDArray[np.generic]], patch: Shape, half: bool
 ) -> ov.Model:
     """The U-Net as an OpenVINO graph, with torch's parameter names.
 
@@ -90,26 +113,35 @@ def build_graph(
         net: the architecture.
         weights: name to array, as in the state dict of :class:`inference.network.UNet`.
         patch: window shape (z, y, x).
+        half: put out bfloat16.
+
+    Returns:
+        The graph; its output is (1, z, y, x, labels).
     """
     image = ops.parameter([1, net.inputs, *patch], np.float32, name="image")
 
-    def constant(name: str, shape: tuple[int, ...] | None = None) -> Node:
+    def constant(name: str, part: slice = slice(None)) -> Node:
         values = weights[name].astype(np.float32)
-        return ops.constant(values if shape is None else values.reshape(shape)).output(0)
+        if values.ndim == 1:
+            values = values.reshape(1, -1, 1, 1, 1)
+        return ops.constant(np.ascontiguousarray(values[:, part])).output(0)
 
-    def per_channel(name: str) -> Node:
-        return constant(name, (1, -1, 1, 1, 1))
-
-    def convolve(x: Node, name: str, kernel: Shape, stride: Shape) -> Node:
+    def convolve(xs: list[Node], name: str, kernel: Shape, stride: Shape) -> Node:
+        """Of ``xs`` joined, without joining them: convolutions of each, added up."""
         pad = [k // 2 for k in kernel]
-        y = ops.convolution(x, constant(f"{name}.weight"), list(stride), pad, pad, [1, 1, 1])
-        return ops.add(y, per_channel(f"{name}.bias")).output(0)
+        y, first = constant(f"{name}.bias"), 0
+        for x in xs:
+            part = slice(first, first := first + x.get_shape()[1])
+            weight = constant(f"{name}.weight", part)
+            convolved = ops.convolution(x, weight, list(stride), pad, pad, [1, 1, 1])
+            y = ops.add(convolved, y).output(0)
+        return y
 
-    def block(x: Node, name: str, kernel: Shape, stride: Shape) -> Node:
-        x = convolve(x, f"{name}.conv", kernel, stride)
+    def block(xs: list[Node], name: str, kernel: Shape, stride: Shape) -> Node:
+        x = convolve(xs, f"{name}.conv", kernel, stride)
         x = ops.mvn(x, np.array([2, 3, 4]), True, NORM_EPSILON, "inside_sqrt").output(0)
-        x = ops.multiply(x, per_channel(f"{name}.norm.weight")).output(0)
-        x = ops.add(x, per_channel(f"{name}.norm.bias")).output(0)
+        x = ops.multiply(x, constant(f"{name}.norm.weight")).output(0)
+        x = ops.add(x, constant(f"{name}.norm.bias")).output(0)
         return ops.prelu(x, ops.constant(np.array([NEGATIVE_SLOPE], np.float32))).output(0)
 
     one = (1, 1, 1)
@@ -117,14 +149,19 @@ def build_graph(
     x: Node = image.output(0)
     for stage, (kernel, stride) in enumerate(zip(net.kernels, net.strides, strict=True)):
         for i in range(net.convolutions):
-            x = block(x, f"encoder.{stage}.{i}", kernel, stride if i == 0 else one)
+            x = block([x], f"encoder.{stage}.{i}", kernel, stride if i == 0 else one)
         skips.append(x)
     for stage in reversed(range(len(net.features) - 1)):
         up = ops.convolution_backprop_data(
             x, constant(f"up.{stage}.weight"), list(net.strides[stage + 1])
         )
-        up = ops.add(up, per_channel(f"up.{stage}.bias"))
-        x = ops.concat([up.output(0), skips[stage]], axis=1).output(0)
+        up = ops.add(up, constant(f"up.{stage}.bias")).output(0)
+        xs = [up, skips.pop(stage)]
         for i in range(net.convolutions):
-            x = block(x, f"decoder.{stage}.{i}", net.kernels[stage], one)
-    return ov.Model([convolve(x, "heads.0", one, one)], [image], "abdobox")
+            xs = [block(xs, f"decoder.{stage}.{i}", net.kernels[stage], one)]
+        x = xs[0]
+    # As oneDNN computes them, channels last and not converted: anything else would copy the logits.
+    logits = ops.transpose(convolve([x], "heads.0", one, one), np.array([0, 2, 3, 4, 1]))
+    if half:
+        logits = ops.convert(logits, "bf16")
+    return ov.Model([logits], [image], "abdobox")

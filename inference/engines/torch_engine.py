@@ -16,6 +16,7 @@ from inference.engines.torch_steps import resample_image, torch_decoder
 from inference.grid import Shape
 from inference.network import UNet
 from inference.resample import Image
+from inference.windows import Box
 
 # Largest batch of windows (one of 128^3 nearly fills a large GPU already), and the share of free
 # device memory that it may take.
@@ -101,8 +102,12 @@ class TorchEngine:
     def take(self, array: Tensor, index: npt.NDArray[np.int64], axis: int) -> Tensor:
         return array.index_select(axis, torch.as_tensor(index, device=array.device))
 
-    def decoder(self, mode: Decode, network: Shape, scan: Shape) -> Decoder:
-        return torch_decoder(mode, network, scan, self.device)
+    def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
+        return torch_decoder(mode, network, scan, region, self.device)
+
+    @property
+    def most_voxels(self) -> int:
+        return 1 << 40
 
     def peak_memory(self) -> int | None:
         return torch.cuda.max_memory_reserved(self.device) if self._cuda else None
@@ -129,6 +134,7 @@ class HostEngine(NumpyArrays):
     def __init__(self, engine: TorchEngine) -> None:
         self._engine = engine
         self.name = f"{engine.name}, accumulating on the CPU"
+        self.most_voxels = engine.most_voxels
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         on_device = [self._engine.array(np.ascontiguousarray(window)) for window in windows]

@@ -18,11 +18,12 @@ from inference.decode import Decoder, numpy_decoder, winners
 from inference.engines.torch_steps import torch_decoder
 from inference.engines.torch_steps import winners as torch_winners
 from inference.labels import NAMES, TUMOR
+from inference.windows import Box
 
 LABELS = len(NAMES)
 CPU = torch.device("cpu")
 Shape = tuple[int, int, int]
-MakeDecoder = Callable[[str, Shape, Shape], Decoder]
+MakeDecoder = Callable[[str, Shape, Shape, Box], Decoder]
 
 
 def decided(logits: np.ndarray) -> int:
@@ -46,10 +47,11 @@ some_logits = arrays(
 @given(some_logits)
 def test_winners_follow_the_rule(logits_VC: np.ndarray):
     expected = [decided(logits) for logits in logits_VC]
-    assert winners(logits_VC).tolist() == expected
-    in_torch = torch_winners(torch.from_numpy(np.ascontiguousarray(logits_VC.T)))
+    logits_CV = np.ascontiguousarray(logits_VC.T)
+    assert winners(logits_CV).tolist() == expected
+    in_torch = torch_winners(torch.from_numpy(logits_CV))
     assert in_torch.tolist() == expected
-    assert winners(logits_VC).dtype == np.uint8
+    assert winners(logits_CV).dtype == np.uint8
     assert in_torch.dtype == torch.uint8
 
 
@@ -66,9 +68,9 @@ def test_winners_follow_the_rule(logits_VC: np.ndarray):
     ],
 )
 def test_winners_by_hand(logits: dict[int, float], expected: int):
-    values = np.full((1, LABELS), -1, np.float32)
+    values = np.full((LABELS, 1), -1, np.float32)
     for label, value in logits.items():
-        values[0, label - 1] = value
+        values[label - 1] = value
     assert winners(values).tolist() == [expected]
 
 
@@ -90,18 +92,17 @@ def enlarged(logits: np.ndarray, shape: Shape) -> np.ndarray:
         [
             ndimage.zoom(channel, factors, order=1, mode="nearest", grid_mode=True)
             for channel in logits.astype(np.float64)
-        ],
-        axis=-1,
+        ]
     )
 
 
-def numpy_kind(mode: str, network: Shape, scan: Shape) -> Decoder:
-    return numpy_decoder(mode, network, scan)
+def numpy_kind(mode: str, network: Shape, scan: Shape, region: Box) -> Decoder:
+    return numpy_decoder(mode, network, scan, region)
 
 
-def torch_kind(mode: str, network: Shape, scan: Shape) -> Decoder:
+def torch_kind(mode: str, network: Shape, scan: Shape, region: Box) -> Decoder:
     """The torch decoder, taking NumPy's arrays."""
-    decoder = torch_decoder(mode, network, scan, CPU)
+    decoder = torch_decoder(mode, network, scan, region, CPU)
 
     class Converting:
         def push(self, logits: np.ndarray) -> None:
@@ -121,11 +122,16 @@ def make(request: pytest.FixtureRequest) -> MakeDecoder:
     return KINDS[request.param]
 
 
+def whole(shape: Shape) -> Box:
+    z, y, x = (slice(0, n) for n in shape)
+    return (z, y, x)
+
+
 def decode(
     make: MakeDecoder, mode: str, logits: np.ndarray, scan: Shape, slabs: list[int] | None = None
 ) -> np.ndarray:
     """Push the logits in slabs of these heights, over and over; each is spoilt once pushed."""
-    decoder = make(mode, logits.shape[1:], scan)
+    decoder = make(mode, logits.shape[1:], scan, whole(logits.shape[1:]))
     heights = slabs or [logits.shape[1]]
     first, turn = 0, 0
     while first < logits.shape[1]:
@@ -163,8 +169,8 @@ def test_linear_equals_the_full_computation(
     expected = winners(full.astype(np.float32))
     differs = labels != expected
     # Only where rounding decides: two organs equally likely, or one at one half exactly.
-    organs = np.sort(np.maximum(full[..., : TUMOR - 1], 0), axis=-1)
-    margin = np.minimum(organs[..., -1] - organs[..., -2], np.abs(full).min(axis=-1))
+    organs = np.sort(np.maximum(full[: TUMOR - 1], 0), axis=0)
+    margin = np.minimum(organs[-1] - organs[-2], np.abs(full).min(axis=0))
     assert margin[differs].max(initial=0) < 1e-4
     assert differs.mean() < 1e-4 or differs.sum() <= 1
 
@@ -200,7 +206,7 @@ def test_torch_equals_numpy(mode: str, network: Shape, scan: Shape, seed: int):
 def test_nearest_is_nearest_exact_of_the_labels(make: MakeDecoder, name: str):
     network, scan = CASES[name]
     logits = noise(network)
-    labels = winners(np.moveaxis(logits, 0, -1))
+    labels = winners(logits)
     tensor = torch.from_numpy(labels)[None, None].double()
     expected = F.interpolate(tensor, scan, mode="nearest-exact")[0, 0].numpy()
     np.testing.assert_array_equal(decode(make, "nearest", logits, scan), expected)
@@ -228,3 +234,62 @@ def test_linear_needs_far_less_memory_than_the_logits():
     finally:
         tracemalloc.stop()
     assert peak < 0.1 * full
+
+
+parts = st.tuples(*[st.tuples(st.integers(0, 11), st.integers(1, 12))] * 3)
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_a_region_gives_what_the_whole_gives_inside_and_background_around(
+    make: MakeDecoder, mode: str
+):
+    @settings(max_examples=60, deadline=None)
+    @given(shapes, shapes, parts)
+    def check(network: Shape, scan: Shape, part: tuple) -> None:
+        region = tuple(
+            slice(first % n, min(n, first % n + size))
+            for (first, size), n in zip(part, network, strict=True)
+        )
+        logits = noise(network)
+        decoder = make(mode, network, scan, region)
+        decoder.push(logits[(slice(None), *region)].copy())
+        found = decoder.finish()
+        # What lies around the region has the logits of its edge, but is background.
+        held = logits[(slice(None), *region)]
+        padding = [(r.start, n - r.stop) for r, n in zip(region, network, strict=True)]
+        held = np.pad(held, [(0, 0), *padding], mode="edge")
+        expected = decode(make, mode, held, scan)
+        inside = np.zeros(scan, bool)
+        reach = [(2 * np.arange(m) + 1) * n // (2 * m) for n, m in zip(network, scan, strict=True)]
+        inside[
+            np.ix_(*((r >= p.start) & (r < p.stop) for r, p in zip(reach, region, strict=True)))
+        ] = True
+        np.testing.assert_array_equal(found, np.where(inside, expected, 0))
+
+    check()
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_logits_in_bfloat16_channels_last(mode: str):
+    """As OpenVINO hands them on: the same labels as from the same values in float32."""
+    network, scan = (9, 14, 10), (21, 33, 25)
+    for make_logits in (noise, smooth):
+        bits = (make_logits(network).view(np.uint32) >> 16).astype(np.uint16)
+        rounded = (bits.astype(np.uint32) << 16).view(np.float32)
+        last = np.moveaxis(np.ascontiguousarray(np.moveaxis(bits, 0, -1)), -1, 0)
+        decoder = numpy_decoder(mode, network, scan, whole(network))
+        decoder.push(last[:, :4])
+        decoder.push(last[:, 4:])
+        np.testing.assert_array_equal(decoder.finish(), decode(numpy_kind, mode, rounded, scan))
+
+
+def test_interpolating_some_places_or_all_is_the_same(monkeypatch: pytest.MonkeyPatch):
+    """The two ways of LinearDecoder round alike, bit by bit."""
+    from inference import decode as module
+
+    for logits in (noise((9, 14, 10)), smooth((9, 14, 10))):
+        ways = []
+        for share in (-1.0, 2.0):
+            monkeypatch.setattr(module, "_DENSE", share)
+            ways.append(decode(numpy_kind, "linear", logits, (20, 37, 31)))
+        np.testing.assert_array_equal(*ways)

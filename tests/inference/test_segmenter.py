@@ -158,7 +158,7 @@ def test_equals_the_slow_way(
     """Every window, dense sums, logits enlarged by SciPy: what the streaming is a short cut for."""
     from test_decode import enlarged
 
-    from inference import segmenter as module
+    from inference import passage as module
     from inference.decode import winners
 
     monkeypatch.setattr(module, "body_mask", lambda image, *_: np.ones(image.shape, bool))

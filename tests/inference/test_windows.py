@@ -12,12 +12,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from inference.accumulator import UNSEEN_LOGIT, accumulator, accumulator_bytes
 from inference.windows import (
     FIT_PATCHES,
-    UNSEEN_LOGIT,
-    Accumulator,
     Placement,
+    around,
     box,
+    grown,
     importance,
     mirror_index,
     window_starts,
@@ -106,28 +107,33 @@ def test_placement_leaves_out_only_windows_without_body():
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_fitted_windows_lie_inside_the_mirrored_image(data: st.DataObject):
+def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     divisor = data.draw(st.tuples(*[st.sampled_from((1, 2, 4, 8))] * 3))
     patch = tuple(d * data.draw(st.integers(1, 5)) for d in divisor)
     shape = tuple(data.draw(st.integers(1, 70)) for _ in range(3))
+    most = data.draw(st.sampled_from((prod(patch), 10**9)))
     body = np.zeros(shape, bool)
     low, high = zip(
         *(sorted(data.draw(st.tuples(*[st.integers(0, n - 1)] * 2))) for n in shape), strict=True
     )
     body[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
+    margin = tuple(d // 2 for d in divisor)
+    found = around(body, margin)
+    for side, n, a, b, more in zip(found, shape, low, high, margin, strict=True):
+        assert side == slice(max(0, a - more), min(n, b + 1 + more))
+    size = tuple(side.stop - side.start for side in found)
     try:
-        placement = Placement.fit(body, patch, divisor)
+        placement = Placement.fit(size, patch, divisor, most)
     except ValueError:
         assume(False)
     window = placement.patch
     assert all(w % d == 0 for w, d in zip(window, divisor, strict=True))
-    assert math.prod(window) <= 2.5 * math.prod(patch)
-    # The segmenter mirrors the image up to the placement's shape, half on either side.
-    mirrored = body
-    for axis, (n, m) in enumerate(zip(shape, placement.shape, strict=True)):
-        assert m == max(n, window[axis])
-        mirrored = mirrored.take(mirror_index(n, m)[0], axis)
-    befores = [mirror_index(n, m)[1] for n, m in zip(shape, placement.shape, strict=True)]
+    assert prod(window) <= min(most, FIT_PATCHES * prod(patch))
+    region = grown(found, window, shape)
+    for side, inner, n, w, m in zip(region, found, shape, window, placement.shape, strict=True):
+        assert 0 <= side.start <= inner.start < inner.stop <= side.stop <= n
+        assert side.stop - side.start == max(inner.stop - inner.start, min(w, n))
+        assert m == max(side.stop - side.start, w)  # mirrored only where the image ends
     covered = np.zeros(placement.shape, bool)
     firsts = []
     for layer in placement.layers:
@@ -137,10 +143,9 @@ def test_fitted_windows_lie_inside_the_mirrored_image(data: st.DataObject):
             assert all(s >= 0 for s in start)
             assert covered[inside].shape == window  # none reaches over the edge
             covered[inside] = True
+    assert covered.all()
     assert all(len(first) == 1 for first in firsts)
     assert firsts == sorted(firsts, key=min)
-    own = tuple(slice(b, b + n) for b, n in zip(befores, shape, strict=True))
-    assert covered[own][body].all()
 
 
 def test_layers_ascend_and_none_is_empty():
@@ -156,19 +161,34 @@ def test_layers_ascend_and_none_is_empty():
 
 def test_memory_of_the_accumulator():
     placement = Placement.plan((90, 40, 50), (20, 32, 32), 0.5)
-    logits, weights = arrays_of(placement, "numpy")
-    assert placement.accumulator_bytes(CHANNELS) == logits.nbytes + weights.nbytes
+    made = []
+
+    def zeros(shape: tuple[int, ...]) -> np.ndarray:
+        made.append(np.zeros(shape, np.float32))
+        return made[-1]
+
+    accumulator(placement, CHANNELS, zeros, np.asarray)
+    assert accumulator_bytes(placement, CHANNELS) == sum(array.nbytes for array in made)
     # It does not grow with the length of the scan.
-    assert Placement.plan((900, 40, 50), (20, 32, 32), 0.5).accumulator_bytes(
-        CHANNELS
-    ) == placement.accumulator_bytes(CHANNELS)
+    assert accumulator_bytes(
+        Placement.plan((900, 40, 50), (20, 32, 32), 0.5), CHANNELS
+    ) == accumulator_bytes(placement, CHANNELS)
 
 
-def arrays_of(placement: Placement, kind: str) -> tuple:
-    plane = (placement.patch[0], *placement.shape[1:])
-    make = np.zeros if kind == "numpy" else torch.zeros
-    dtype = np.float32 if kind == "numpy" else torch.float32
-    return make((CHANNELS, *plane), dtype=dtype), make(plane, dtype=dtype)
+def test_a_stack_keeps_only_the_overlap():
+    placement = Placement(patch=(20, 32, 32), shape=(50, 32, 32), layers=STACK)
+    assert placement.stacked
+    assert accumulator_bytes(placement, CHANNELS) == 4 * CHANNELS * 5 * 32 * 32
+    for shape, layers in (
+        ((50, 32, 33), STACK),  # not the whole plane
+        ((51, 32, 32), STACK),  # a plane is left out at the end
+        ((50, 32, 32), STACK[::2]),  # and in the middle
+        ((50, 32, 32), (*STACK[:2], ((18, 0, 0),), STACK[2])),  # three windows on some planes
+    ):
+        assert not Placement((20, 32, 32), shape, layers).stacked
+
+
+STACK = (((0, 0, 0),), ((15, 0, 0),), ((30, 0, 0),))
 
 
 def window_logits(placement: Placement) -> dict[tuple[int, int, int], np.ndarray]:
@@ -199,14 +219,16 @@ def streamed(placement: Placement, windows: dict, kind: str) -> np.ndarray:
     def convert(values: np.ndarray) -> object:
         return values.copy() if kind == "numpy" else torch.tensor(values)
 
-    weight = convert(importance(placement.patch))
-    accumulator = Accumulator(placement, *arrays_of(placement, kind), weight)
+    def zeros(shape: tuple[int, ...]) -> object:
+        return convert(np.zeros(shape, np.float32))
+
+    gathered = accumulator(placement, CHANNELS, zeros, convert)
     result = np.full((CHANNELS, *placement.shape), np.nan)
     following = 0
 
     def hand_on(until: int) -> None:
         nonlocal following
-        for first, logits in accumulator.advance(until):
+        for first, logits in gathered.advance(until):
             assert first == following
             following = first + logits.shape[1]
             result[:, first:following] = np.asarray(logits)
@@ -214,7 +236,7 @@ def streamed(placement: Placement, windows: dict, kind: str) -> np.ndarray:
     for layer in placement.layers:
         hand_on(layer[0][0])
         for start in layer:
-            accumulator.add(start, convert(windows[start]))
+            gathered.add(start, convert(windows[start]))
     hand_on(placement.shape[0])
     assert following == placement.shape[0]
     return result
@@ -227,6 +249,8 @@ def placements(draw: st.DrawFn) -> Placement:
     step = draw(st.sampled_from((0.25, 0.5, 0.7, 1.0)))
     if not draw(st.booleans()):
         return Placement.plan(shape, patch, step)
+    if draw(st.booleans()):  # windows one above the other
+        return Placement.plan((shape[0], *patch[1:]), patch, step)
     body = np.zeros(shape, bool)
     for _ in range(draw(st.integers(1, 3))):
         body[tuple(draw(st.integers(0, n - 1)) for n in shape)] = True
@@ -259,50 +283,18 @@ def test_windows_that_agree_come_back_as_they_were(kind: str):
     np.testing.assert_allclose(streamed(placement, windows, kind), volume, rtol=1e-5, atol=1e-5)
 
 
-BODIES = st.tuples(
-    st.tuples(*[st.integers(1, 70)] * 3), st.tuples(*[st.floats(0, 1)] * 6), st.booleans()
-)
-
-
-@given(BODIES)
-@settings(max_examples=60, deadline=None)
-def test_windows_cut_to_the_patient_cover_the_patient(case):
-    shape, corners, small = case
-    patch, divisor = ((16, 24, 24), (8, 8, 8)) if small else ((32, 32, 48), (4, 8, 16))
-    low, high = (
-        np.array([int(c * (n - 1)) for c, n in zip(part, shape, strict=True)])
-        for part in (corners[:3], corners[3:])
-    )
-    body = np.zeros(shape, bool)
-    body[tuple(slice(a, b + 1) for a, b in zip(*np.sort((low, high), axis=0), strict=True))] = True
-    placement = Placement.fit(body, patch, divisor)
-    assert all(n % d == 0 for n, d in zip(placement.patch, divisor, strict=True))
-    assert prod(placement.patch) <= FIT_PATCHES * prod(patch)
-    assert all(m >= n for n, m in zip(shape, placement.shape, strict=True))
-    seen = np.zeros(placement.shape, bool)
-    for layer in placement.layers:
-        for start in layer:
-            assert all(
-                s >= 0 and s + p <= n
-                for s, p, n in zip(start, placement.patch, placement.shape, strict=True)
-            )
-            seen[box(start, placement.patch)] = True
-    inside = tuple(
-        slice(mirror_index(n, m)[1], mirror_index(n, m)[1] + n)
-        for n, m in zip(shape, placement.shape, strict=True)
-    )
-    assert seen[inside][body].all()
-
-
 def test_one_window_where_the_patient_fits_and_several_where_not():
-    patch, divisor = (80, 96, 96), (16, 16, 16)
-    small = np.zeros((61, 116, 116), bool)
-    small[:, 20:90, 5:110] = True
-    placement = Placement.fit(small, patch, divisor)
+    patch, divisor, plenty = (80, 96, 96), (16, 16, 16), 10**9
+    placement = Placement.fit((61, 86, 121), patch, divisor, plenty)
     assert placement.count == 1
     assert placement.patch == (64, 96, 128)
-    long = np.ones((400, 90, 110), bool)
-    placement = Placement.fit(long, patch, divisor)
-    assert placement.count > 1
-    covered = placement.count * prod(placement.patch)
+    long = Placement.fit((400, 90, 110), patch, divisor, plenty)
+    assert long.count > 1
+    assert long.stacked
+    covered = long.count * prod(long.patch)
     assert covered < 0.5 * Placement.plan((400, 96, 110), patch, 0.5).count * prod(patch)
+    # Less memory, smaller windows.
+    tight = Placement.fit((400, 90, 110), patch, divisor, 600_000)
+    assert prod(tight.patch) <= 600_000 < prod(long.patch)
+    with pytest.raises(ValueError, match="do not fit"):
+        Placement.fit((400, 90, 110), patch, divisor, 100)

@@ -1,0 +1,25 @@
+"""Half-precision logits, as engines hand them on, brought to float32 where they are worked on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or torch.Tensor
+
+
+def as_float32(values: Array) -> Array:
+    """Values as a float32 array in C order; it may be the given one.
+
+    Args:
+        values: of any layout: NumPy's float32, NumPy's uint16 holding the bits of bfloat16 (the
+            upper half of a float32's), or torch's floating-point types.
+    """
+    if not isinstance(values, np.ndarray):
+        return values.float()
+    if values.dtype == np.uint16:
+        bits = values.astype(np.uint32, order="C")
+        bits <<= 16
+        return bits.view(np.float32)
+    return np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,151 @@
+"""One scan's way through resampling, windows and decoding, on one engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.accumulator import accumulator
+from inference.body import BODY_HU, body_mask
+from inference.decode import Decoder
+from inference.description import Decode, ModelDescription
+from inference.engines import Array, Engine
+from inference.grid import Grid, Shape
+from inference.resample import Image
+from inference.windows import Box, Placement, around, box, grown, mirror_index
+
+
+class Clock:
+    """Adds up seconds per stage, and tells ``on_stage`` each stage's name as it begins."""
+
+    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._on_stage = on_stage
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        if self._on_stage:
+            self._on_stage(stage)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+
+
+def place(
+    body_ZYX: npt.NDArray[np.bool_],
+    description: ModelDescription,
+    step: float | None,
+    most: int,
+) -> tuple[Box, Placement]:
+    """The region of the network's grid that is computed, and its windows.
+
+    Args:
+        body_ZYX: True in the patient.
+        description: of the model.
+        step: window step as a fraction of the patch, over the whole scan; None cuts the windows to
+            the patient.
+        most: voxels that memory allows a window that is cut to the patient.
+
+    Returns:
+        (region, windows relative to its start, mirrored up to a window where it is smaller).
+    """
+    patch, divisor, shape = description.patch, description.architecture.divisor, body_ZYX.shape
+    if step is None:
+        margin = (divisor[0] // 2, divisor[1] // 2, divisor[2] // 2)
+        region = around(body_ZYX, margin)
+        placement = Placement.fit(_size(region), patch, divisor, most)
+        return grown(region, placement.patch, (shape[0], shape[1], shape[2])), placement
+    for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
+        body_ZYX = body_ZYX.take(mirror_index(n, p)[0], axis)
+    z, y, x = (slice(0, n) for n in shape)
+    z_size, y_size, x_size = body_ZYX.shape
+    return (z, y, x), Placement.plan((z_size, y_size, x_size), patch, step, body_ZYX)
+
+
+class Passage:
+    """Walks one scan through the rooms.
+
+    Attributes:
+        windows: that the network was run on.
+    """
+
+    def __init__(self, description: ModelDescription, engine: Engine, clock: Clock) -> None:
+        self._description, self._engine, self._clock = description, engine, clock
+        self.windows = 0
+
+    def __call__(
+        self, image_ZYX: Image, grid: Grid, decode: Decode, step: float | None
+    ) -> npt.NDArray[np.uint8]:
+        """Labels (z, y, x) of a scan in canonical order."""
+        description, engine, clock = self._description, self._engine, self._clock
+        shape = grid.resampled_shape(description.spacing)
+        with clock("resample"):
+            image = engine.network_image(image_ZYX, description.intensity, shape)
+        with clock("body"):
+            threshold = description.intensity.normalised(BODY_HU)
+            body = body_mask(engine.numpy(image), threshold, description.spacing)
+            region, placement = place(body, description, step, engine.most_voxels)
+            image = image[region]
+            mirrors = [
+                mirror_index(n, m) for n, m in zip(image.shape, placement.shape, strict=True)
+            ]
+            for axis, (index, _) in enumerate(mirrors):
+                if len(index) != image.shape[axis]:
+                    image = engine.take(image, index, axis)
+        self.windows = placement.count
+        inside = tuple(
+            slice(before, before + n) for (_, before), n in zip(mirrors, _size(region), strict=True)
+        )
+        with clock("compile"):
+            engine.prepare(placement.patch)
+        decoder = engine.decoder(decode, shape, grid.shape, region)
+        self._stream(placement, image, inside, decoder)
+        with clock("decode"):
+            return decoder.finish()
+
+    def _stream(
+        self, placement: Placement, image: Array, inside: tuple[slice, ...], decoder: Decoder
+    ) -> None:
+        engine, clock = self._engine, self._clock
+        channels = self._description.architecture.outputs
+        with clock("accumulate"):
+            gathered = accumulator(placement, channels, engine.zeros, engine.array)
+
+        def hand_on(until: int) -> None:
+            finished = gathered.advance(until)
+            while True:
+                with clock("accumulate"):
+                    slab = next(finished, None)
+                if slab is None:
+                    return
+                first, logits = slab
+                start = max(inside[0].start - first, 0)
+                stop = min(inside[0].stop - first, logits.shape[1])
+                if stop > start:
+                    with clock("decode"):
+                        decoder.push(logits[:, start:stop, inside[1], inside[2]])
+
+        for layer in placement.layers:
+            hand_on(layer[0][0])
+            left = layer
+            while left:
+                # The batch may shrink on the way, where memory is short.
+                starts, left = left[: engine.batch], left[engine.batch :]
+                with clock("network"):
+                    logits = engine.forward([image[box(s, placement.patch)] for s in starts])
+                with clock("accumulate"):
+                    for start, window in zip(starts, logits, strict=True):
+                        gathered.add(start, window)
+        hand_on(placement.shape[0])
+
+
+def _size(region: Box) -> Shape:
+    z, y, x = (part.stop - part.start for part in region)
+    return (z, y, x)
