@@ -9,27 +9,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from inference.description import Intensity
+from inference.description import Decode, Intensity, ModelDescription, verified_weights
+from inference.engines import choose_device
+from inference.engines.torch_engine import TorchEngine
 from inference.errors import AbdoboxError
-from inference.grid import Orientation
-from inference.labels import TUMOR
-from inference.network import UNet
+from inference.grid import Orientation, Shape
+from inference.resample import Image
 from inference.segmenter import Segmenter
 from inference.volume import read_volume
-from training.coding import Labels, code_labels, resample_coded
-from training.loader import Loader
-from training.precision import training_dtype
-from training.recipe import from_dict
-from training.store import Store, StoredCase
-from training.validate import whole_scan
-from training.weights import inference_weights
+from inference.windows import Box
+from training.coding import Labels, code_labels, one_hot, resample_coded
+from training.store import Store, StoredCase, StoreError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,58 +61,90 @@ def write_previous(store: Store, case: StoredCase, labels_ZYX: Labels) -> None:
 
 
 class CascadePredictor:
-    """Labels stored cases with a cascade's second network, a whole scan at a time.
+    """Labels stored cases with a cascade's second network, as inference would.
 
     Args:
-        state: checkpoint of the second network.
+        folder: the second network's exported model.
         store: with the first network's labels.
+        device: as for inference; on a processor, torch computes.
         decode: ``nearest`` or ``linear``.
+
+    Raises:
+        StoreError: the store was normalised otherwise than the network expects.
     """
 
-    def __init__(self, state: dict[str, Any], store: Store, decode: str) -> None:
-        recipe = from_dict(state["recipe"])
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if store.intensity != Intensity(**state["intensity_hu"]):
-            raise AbdoboxError(
+    def __init__(self, folder: Path, store: Store, device: str, decode: Decode) -> None:
+        description = ModelDescription.load(folder)
+        if store.intensity != description.intensity:
+            raise StoreError(
                 store.folder,
                 "has other intensity statistics than the network",
                 "take the store that it was trained from",
             )
-        self.decode = decode
-        self.network = UNet(recipe.network.architecture()).to(device).eval()
-        self.network.load_state_dict(inference_weights(state))
-        self.loader = Loader(store, store.cases, recipe, device)
-        self.dtype = training_dtype(recipe.optimisation.amp, device)
+        chosen = choose_device(device)
+        place = chosen if chosen.startswith("cuda") else "cpu"
+        self.engine = CascadeEngine(description, verified_weights(folder, description), place)
+        self.segmenter = Segmenter(folder, description, self.engine)
+        self.store, self.decode = store, decode
 
     def __call__(self, case: StoredCase) -> Labels:
         """Labels (z, y, x) in the scan's own axis order."""
-        grid = read_volume(Path(case.image)).grid
-        orientation = Orientation.of(grid.direction)
-        canonical = orientation.canonical(grid)
-        logits, _ = whole_scan(self.network, self.loader, case, self.dtype)
-        inside = tuple(
-            slice((have - want) // 2, (have - want) // 2 + want)
-            for have, want in zip(
-                logits.shape[2:],
-                canonical.resampled_shape(self.loader.recipe.sampling.spacing),
-                strict=True,
-            )
+        self.engine.previous_ZYX = self.store.previous(case)
+        return self.segmenter.segment(Path(case.image), decode=self.decode).labels
+
+
+@dataclass(frozen=True)
+class CascadeImage:
+    """What the second network sees of a scan, on its own grid: normalised CT and coded labels.
+
+    Cut by inference like the plain tensor of other models.
+    """
+
+    scan_ZYX: Tensor
+    previous_ZYX: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.scan_ZYX.shape
+
+    def __getitem__(self, box: Box) -> CascadeImage:
+        return CascadeImage(self.scan_ZYX[box], self.previous_ZYX[box])
+
+
+class CascadeEngine(TorchEngine):
+    """Runs a second network on the scan and on the first one's labels.
+
+    Attributes:
+        previous_ZYX: the first network's labels of the scan that is segmented next, coded, in
+            canonical order, on any grid that covers its field of view.
+    """
+
+    previous_ZYX: Labels
+
+    def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> CascadeImage:
+        scan = super().network_image(image_ZYX, intensity, shape)
+        coded = torch.from_numpy(np.array(self.previous_ZYX)).to(scan.device)
+        if coded.shape != shape:
+            coded = functional.interpolate(coded[None, None], shape, mode="nearest-exact")[0, 0]
+        return CascadeImage(scan, coded)
+
+    def forward(self, windows: list[CascadeImage]) -> list[Tensor]:
+        scans = torch.stack([window.scan_ZYX for window in windows])[:, None]
+        labels = one_hot(torch.stack([window.previous_ZYX for window in windows]))
+        with torch.no_grad():
+            batch = torch.cat((scans, labels), dim=1).to(self._type, memory_format=self._format)
+            return list(self._network(batch).float().unbind())
+
+    def numpy(self, array: CascadeImage) -> npt.NDArray[np.float32]:
+        return super().numpy(array.scan_ZYX)
+
+    def take(self, array: CascadeImage, index: npt.NDArray[np.int64], axis: int) -> CascadeImage:
+        return CascadeImage(
+            super().take(array.scan_ZYX, index, axis), super().take(array.previous_ZYX, index, axis)
         )
-        logits = logits[(slice(None), slice(None), *inside)]
-        if self.decode == "linear":
-            logits = functional.interpolate(logits, canonical.shape, mode="trilinear")
-            labels = decoded(logits[0])
-        else:
-            coarse = decoded(logits[0])[None, None]
-            labels = functional.interpolate(coarse, canonical.shape, mode="nearest-exact")[0, 0]
-        return np.ascontiguousarray(orientation.invert(labels.cpu().numpy()))
 
-
-def decoded(logits_CZYX: torch.Tensor) -> torch.Tensor:
-    """Labels (z, y, x) uint8: the highest positive logit, and the tumour over any organ."""
-    best, organ = logits_CZYX[: TUMOR - 1].max(dim=0)
-    labels = torch.where(best > 0, organ + 1, 0)
-    return torch.where(logits_CZYX[TUMOR - 1] > 0, TUMOR, labels).to(torch.uint8)
+    def fallback(self, error: Exception) -> None:
+        """None: an evaluation does not go on without the memory that it needs."""
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """``python -m training evaluate``: DSC and NSD of a run on its validation cases.
 
 Runs what a user runs: the model is exported into the run's folder, loaded by the
-:class:`inference.segmenter.Segmenter`, and its labels are compared on each scan's own grid. A
-cascade's second network, which needs the first one's labels, goes over whole scans instead.
+:class:`inference.segmenter.Segmenter`, and its labels are compared on each scan's own grid. So is a
+cascade's second network, which gets the first one's labels from the store.
 """
 
 from __future__ import annotations
@@ -58,8 +58,6 @@ def predictor(arguments: argparse.Namespace) -> tuple[Callable[[StoredCase], Lab
     state = checkpoint.load(arguments.run / arguments.checkpoint)
     recipe = from_dict(state["recipe"])
     decode = arguments.decode or recipe.decode
-    if recipe.network.previous:
-        return CascadePredictor(state, Store(arguments.data), decode), decode
     folder = arguments.run / "model"
     export(
         arguments.run,
@@ -69,6 +67,9 @@ def predictor(arguments: argparse.Namespace) -> tuple[Callable[[StoredCase], Lab
         store=arguments.data,
         tumor_threshold=arguments.tumor_threshold,
     )
+    if recipe.network.previous:
+        store = Store(arguments.data)
+        return CascadePredictor(folder, store, arguments.device, decode), decode
     segmenter = Segmenter.load(folder, arguments.device)
     return lambda case: segmenter.segment(Path(case.image), decode=decode).labels, decode
 

@@ -18,12 +18,10 @@ from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.resample import resample_image
 from inference.volume import read_labels, read_volume
+from training.case import DRAWN
 from training.coding import code_labels, only, resample_coded
 from training.recipe import Recipe, load_recipe
 from training.store import StoredCase, StoreError, write_case, write_index
-
-# Label sets drawn by people; see training.index.
-DRAWN = ("truth", "expert")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
