@@ -11,6 +11,7 @@ from typing import Any
 from isal import isal_zlib
 
 from inference.limits import HeaderError
+from inference.regular_file import open_regular
 
 _CHUNK_BYTES = 1 << 20
 _AGAIN = "copy the file again from its source"
@@ -36,7 +37,7 @@ def check_compressed(path: Path, start: int, kind: str, wanted: int) -> None:
         "bzip2": bz2.BZ2Decompressor,
     }
     decompressor, count = make[kind](), 0
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         file.seek(start)
         while not decompressor.eof and (chunk := file.read(_CHUNK_BYTES)):
             count += _through(decompressor, chunk, wanted - count)

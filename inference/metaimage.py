@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inference.compressed_voxels import check_compressed
 from inference.limits import HeaderError, check_size
+from inference.regular_file import beside
 
 _LONGEST_HEADER = 1 << 20
 _NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
@@ -31,7 +32,7 @@ def check_metaimage(path: Path) -> None:
     wanted = _wanted(fields)
     data, start = path, end
     if fields["ElementDataFile"].upper() != "LOCAL":
-        data, start = path.parent / fields["ElementDataFile"], 0
+        data, start = beside(path, fields["ElementDataFile"]), 0
     if fields.get("CompressedData", "False").upper().startswith("T"):
         check_compressed(data, start, "zlib", wanted)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inference.compressed_voxels import check_compressed
 from inference.limits import HeaderError
+from inference.regular_file import beside
 
 _LONGEST_HEADER = 1 << 20
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -39,6 +40,6 @@ def check_nrrd(path: Path, wanted: int) -> None:
     if "lineskip" in fields or "byteskip" in fields:
         raise HeaderError("skips lines or bytes before its compressed voxels")
     if "datafile" in fields:
-        check_compressed(path.parent / fields["datafile"], 0, kind, wanted)
+        check_compressed(beside(path, fields["datafile"]), 0, kind, wanted)
     else:
         check_compressed(path, blank.end() if blank else len(data), kind, wanted)

@@ -15,7 +15,7 @@ from inference.limits import HeaderError, check_grid, check_size
 from inference.memory import check_memory
 from inference.metaimage import check_metaimage
 from inference.nrrd import check_nrrd
-from inference.regular_file import open_regular
+from inference.regular_file import beside, open_regular
 
 # Left to itself, SimpleITK would choose among two dozen readers by a file's contents.
 READERS = {
@@ -42,7 +42,7 @@ def stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
     """
     import SimpleITK as sitk
 
-    _check_data_files(path)
+    check_data_files(path)
     if READERS[path.suffix.lower()] == "MetaImageIO":
         check_metaimage(path)
     try:
@@ -81,8 +81,8 @@ def array_of(image: Any) -> tuple[npt.NDArray[Any], Grid]:
     return voxels, grid
 
 
-def _check_data_files(path: Path) -> None:
-    """Refuse headers whose voxels lie in another folder, or in several files."""
+def check_data_files(path: Path) -> None:
+    """Refuse headers whose voxels lie elsewhere, or in several files. Raises HeaderError."""
     with open_regular(path) as file:
         header = file.read(_LONGEST_HEADER)
     for found in _DATA_FILE.findall(header):
@@ -91,10 +91,6 @@ def _check_data_files(path: Path) -> None:
             continue
         if name.upper().startswith("LIST") or "%" in name:
             raise HeaderError("keeps its voxels in several files", "convert it to one .nii.gz")
-        data = os.path.realpath(path.parent / name)
-        if not Path(data).is_relative_to(os.path.realpath(path.parent)):
-            raise HeaderError(
-                f"points at a file outside its folder ({name})", "convert it to one .nii.gz"
-            )
-        if Path(data).exists() and not Path(data).is_file():
+        data = beside(path, name)
+        if data.exists() and not data.is_file():
             raise HeaderError(f"points at something that is no file ({name})")

@@ -10,6 +10,18 @@ from pathlib import Path
 from inference.limits import HeaderError
 
 
+def beside(header: Path, name: str) -> Path:
+    """The file ``name`` that a header points at. Raises HeaderError where it lies elsewhere."""
+    folder = header.parent
+    if "\0" in name or not Path(os.path.realpath(folder / name)).is_relative_to(
+        os.path.realpath(folder)
+    ):
+        raise HeaderError(
+            f"points at a file outside its folder ({name})", "convert it to one .nii.gz"
+        )
+    return folder / name
+
+
 def open_regular(path: Path) -> BufferedReader:
     """A file opened for reading; pipes and devices, which could be waited for forever, are refused.
 

@@ -162,6 +162,7 @@ BAD: dict[str, Bad] = {
     "mhd that names a parent's file": Bad(mhd("ElementDataFile = ../secret.raw"), "outside"),
     "mhd that names a system's file": Bad(mhd("ElementDataFile = /etc/passwd"), "outside"),
     "mha that names a system's file": Bad(mhd("ElementDataFile: /etc/passwd", ".mha"), "outside"),
+    "mhd that names a null byte": Bad(mhd("ElementDataFile = a\0b.raw"), "outside"),
     "mhd in several files": Bad(mhd("ElementDataFile = LIST\na.raw\nb.raw"), "several files"),
     "mhd in numbered files": Bad(mhd("ElementDataFile = s%03d.raw 1 6 1"), "several files"),
     "nhdr that names a parent's file": Bad(nrrd("data file: ../secret.raw"), "outside"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,3 +49,21 @@ def shared_data() -> Path:
     if not (folder / "ct").is_dir():
         pytest.skip("no real scans: ../shared/data is absent")
     return folder
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A function that mounts a small tmpfs with these options; skips where mounting is denied."""
+    folder = tmp_path / "mounted"
+
+    def mount_with(options: str) -> Path:
+        folder.mkdir()
+        tool = shutil.which("mount")
+        command = [tool or "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if tool is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("no tmpfs can be mounted here")
+        return folder
+
+    yield mount_with
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)

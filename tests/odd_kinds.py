@@ -137,7 +137,7 @@ ODD: dict[str, Odd] = {
     ),
     "spacing in cm": Odd("view is 34 x 31 x 17 mm", False, spacing=(Z / 10, Y / 10, X / 10)),
     "spacing of another unit": Odd(
-        "view is 1176 x 1078 x 588 mm", False, spacing=(Z * 3.5, Y * 3.5, X * 3.5)
+        "view is 1176 x 1078 x 168 mm", False, spacing=(Z, Y * 3.5, X * 3.5)
     ),
     "plain": Odd(suffix=".nii"),
     "gzip, though named plain": Odd(suffix=".nii"),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,24 +173,6 @@ def test_places_that_cannot_be_written_to(tmp_path: Path, place: str):
         write_atomically(target, b"new")
     assert str(caught.value).startswith(f"{target}: cannot be written")
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A function that mounts a small tmpfs with these options; skips where mounting is denied."""
-    folder = tmp_path / "mounted"
-
-    def mount_with(options: str) -> Path:
-        folder.mkdir()
-        tool = shutil.which("mount")
-        command = [tool or "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        if tool is None or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("no tmpfs can be mounted here")
-        return folder
-
-    yield mount_with
-    if folder.is_mount():
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_disk_that_is_full(mount: Callable[[str], Path]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import time
@@ -39,16 +38,6 @@ def scan(tmp_path_factory: pytest.TempPathFactory, phantom: Phantom) -> Path:
     image.SetSpacing(phantom.grid.spacing[::-1])
     sitk.WriteImage(image, str(path))
     return path
-
-
-@pytest.fixture
-def many(tmp_path: Path, scan: Path) -> Path:
-    """A folder with the scan under forty names."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for i in range(40):
-        os.link(scan, folder / f"case{i:02}_0000.nii.gz")
-    return folder
 
 
 def test_help():
@@ -186,60 +175,6 @@ def test_progress_on_a_real_terminal(scan: Path, tiny_model: Path, tmp_path: Pat
     assert "\r[1/1] a: reading, 0 s" in text
     assert "[1/1] a: network" in text
     assert "1 done, 0 failed" in text
-
-
-def start_many(many: Path, target: Path, tiny_model: Path, *more: object) -> subprocess.Popen:
-    words = command("-i", many, "-o", target, "--device", "cpu", "--model", tiny_model, *more)
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait_for_files(folder: Path, count: int, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 60
-    while len(list(folder.glob("*.nii.gz"))) < count:
-        assert process.poll() is None, "it was done before it could be stopped"
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-@pytest.mark.slow
-def test_sigterm_leaves_whole_files_only(many: Path, tiny_model: Path, tmp_path: Path):
-    target, report = tmp_path / "out", tmp_path / "report.json"
-    process = start_many(many, target, tiny_model, "--report", report)
-    wait_for_files(target, 2, process)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert out == b""
-    assert b"Traceback" not in err
-    assert_whole(target)
-    assert json.loads(report.read_text())["done"] >= 1
-
-
-def assert_whole(target: Path) -> None:
-    """Nothing but finished labels; all scans are the same, so all labels must be."""
-    files = list(target.iterdir())
-    assert all(path.name.endswith(".nii.gz") and path.name[0] != "." for path in files)
-    assert len({path.read_bytes() for path in files}) == 1
-
-
-@pytest.mark.slow
-def test_killed_and_run_again_gives_what_one_clean_run_gives(
-    many: Path, scan: Path, tiny_model: Path, tmp_path: Path
-):
-    target = tmp_path / "out"
-    for files in (1, 4, 9):
-        process = start_many(many, target, tiny_model, "--skip-existing")
-        wait_for_files(target, files, process)
-        process.kill()
-        process.communicate(timeout=60)
-    finishing = start_many(many, target, tiny_model, "--skip-existing")
-    assert finishing.wait(120) == 0
-    finishing.communicate()
-    labels = {path.name: path.read_bytes() for path in target.glob("*.nii.gz")}
-    assert sorted(labels) == [f"case{i:02}.nii.gz" for i in range(40)]
-    options = ("--device", "cpu", "--model", tiny_model)
-    assert call("-i", scan, "-o", tmp_path / "clean", *options).returncode == 0
-    assert set(labels.values()) == {(tmp_path / "clean" / "a.nii.gz").read_bytes()}
 
 
 def test_predict_sh_runs_the_challenges_folders(tmp_path: Path, scan: Path, tiny_model: Path):

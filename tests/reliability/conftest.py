@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,48 @@ def clean(sound: Path, call: Callable, tmp_path_factory: pytest.TempPathFactory)
     result = call(sound, target)
     assert (result.returncode, result.stdout) == (0, "")
     return contents(target)
+
+
+@pytest.fixture
+def many(tmp_path: Path, sound: Path) -> Path:
+    """A folder with one scan under forty names."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(40):
+        os.link(sound / "b_0000.nii.gz", folder / f"case{i:02}_0000.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def start(command: Command) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that starts the command line; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(source: Path, target: Path, *more: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            command(source, target, *more),
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_files(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until ``count`` labels are there, while the process runs."""
+    end = time.monotonic() + 60
+    while len(list(folder.glob("*.nii.gz"))) < count:
+        assert process.poll() is None, "it was done before it could be disturbed"
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def assert_all_equal(folder: Path, expected: bytes, names: set[str]) -> None:
+    """These labels and nothing else, all of them ``expected``."""
+    found = contents(folder)
+    assert found.keys() == names
+    assert set(found.values()) <= {expected}
