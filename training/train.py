@@ -9,6 +9,7 @@ import math
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: trainer.stop())
         emissions = Emissions()
-        with emissions.measured():
+        # One process measures the whole machine.
+        with emissions.measured() if processes.rank == 0 else nullcontext():
             complete = trainer.train(Limits(arguments.max_minutes, arguments.schedule_minutes))
         if processes.rank == 0 and trainer.position.step:
             write_report(arguments.out, recipe, emissions.kilograms)
