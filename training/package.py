@@ -8,8 +8,8 @@
 
 ``make`` packs store, recipe, anatomies and first weights into files of at most 60 MB, with
 checksums. ``train`` unpacks them once, trains on all GPUs, and keeps journal, report and
-checkpoints in ``--out``, these in parts of at most 16 MiB: package and ``--out`` are enough to go on
-elsewhere.
+checkpoints in ``--out``, these in parts of at most 16 MiB: package and ``--out`` are enough to go
+on elsewhere.
 """
 
 from __future__ import annotations
