@@ -4,7 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 
-.PHONY: demo test test-all check benchmarks image image-cpu clean
+# One step after the other measures; in parallel they would measure each other.
+.NOTPARALLEL:
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -20,12 +22,33 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The peers' own environment is made once (4 minutes); the rest takes a quarter of an hour.
+# What RESULTS.md's sections 1, 3, 6 and 10 print, into build/; half an hour on two idle cores, and once
+# 4 minutes for the peers' own environment.
+TARGET := build/versus/phantoms/phantom_300_0000.nii.gz
 benchmarks: .venv/dev
 	test -x build/peers/.venv/bin/python || $(BIN)/python -m benchmarks.versus setup
 	$(BIN)/python -m benchmarks.versus phantoms 300
-	$(BIN)/python -m benchmarks.versus run --sizes 300 --model random --out build/versus/target.json
-	$(BIN)/python -m benchmarks.stages --case build/versus/phantoms/phantom_300_0000.nii.gz --model random
+	$(BIN)/python -m benchmarks.versus run --sizes 300 --model random --minutes 20 --out build/versus/target.json
+	$(BIN)/python -m benchmarks.stages --case $(TARGET) --model random
+	$(BIN)/python -m benchmarks.folder --case $(TARGET) --model random --scans 4
+	$(BIN)/python -m benchmarks.nsd_speed
+	$(BIN)/python -m benchmarks.compression build/versus/phantom_300/abdobox/phantom_300.nii.gz
+
+# Section 2: hours.
+benchmarks-scale: .venv/dev
+	test -x build/peers/.venv/bin/python || $(BIN)/python -m benchmarks.versus setup
+	$(BIN)/python -m benchmarks.versus run --tools abdobox monai nnunet --minutes 600 \
+	    --sizes 55 100 150 215 334 448 499 554 --out build/versus/scale.json
+	$(BIN)/python -m benchmarks.versus plot build/versus/scale.json
+
+# Section 4: needs a Docker engine and the image.
+benchmarks-flare: .venv/dev
+	$(BIN)/python -m benchmarks.flare_harness --image abdobox:latest --simulate --out build/flare
+
+# Section 11.
+benchmarks-ablation: .venv/dev
+	$(BIN)/python -m benchmarks.ablation tables
+	$(BIN)/python -m benchmarks.ablation loss
 
 image:
 	docker build -t abdobox:latest .
