@@ -32,15 +32,10 @@ from benchmarks import environment, roofline
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, chosen
 from benchmarks.stages_table import markdown
-from inference.body import BODY_HU, body_mask
-from inference.description import ModelDescription
-from inference.passage import place
-from inference.resample import resample_image
-from inference.volume import read_volume, write_atomically
-from inference.windows import Placement
+from inference.volume import write_atomically
 
 WORK = ROOT / "build" / "stages"
-IN_CASE = ("resample", "body", "network", "accumulate", "decode", "orient")
+IN_CASE = ("organs", "resample", "body", "network", "accumulate", "decode", "orient")
 _IMPORTS = "import inference.batch, inference.report, inference.segmenter, {engine}"
 _ENGINES = {
     "cpu": "inference.engines.openvino_engine",
@@ -126,8 +121,8 @@ def breakdown(wall: float, start: Seconds, case: Seconds) -> Seconds:
         start: ``interpreter``, ``import`` and ``load``.
         case: ``seconds`` of the case in the report.
     """
-    inside = case["total"] - sum(case[stage] for stage in IN_CASE)
-    parts = {**start, "read": case["read"], **{stage: case[stage] for stage in IN_CASE}}
+    inside = case["total"] - sum(case.get(stage, 0.0) for stage in IN_CASE)
+    parts = {**start, "read": case["read"], **{stage: case.get(stage, 0.0) for stage in IN_CASE}}
     parts |= {"between stages": inside, "write": case["write"]}
     return {**parts, "rest of the process": wall - sum(parts.values())}
 
@@ -139,7 +134,6 @@ def medians(rows: list[Seconds]) -> Seconds:
 
 def collect(scan: Path, model: Path, device: str, runs: int) -> dict[str, Any]:
     """All measurements, as JSON values. The first, uncounted run fills the disk cache."""
-    description = ModelDescription.load(model)
     machine = environment.describe()
     whole_run(scan, model, device, warm=False)
     cold, warm, walls, windows = [], [], [], 0
@@ -161,40 +155,27 @@ def collect(scan: Path, model: Path, device: str, runs: int) -> dict[str, Any]:
     }  # fmt: skip
     if device == "cpu":
         document["roofline"] = _roofline(
-            scan, description, windows, report["engine"], document["warm_s"]["network"]
+            scan, model, report["engine"], document["warm_s"]["network"]
         )
     return document
 
 
-def _roofline(
-    scan: Path, description: ModelDescription, windows: int, engine: str, network_s: float
-) -> dict[str, Any]:
-    from inference.engines.openvino_engine import most_voxels
+def _roofline(scan: Path, model: Path, engine: str, network_s: float) -> dict[str, Any]:
+    from inference.segmenter import Segmenter
 
     precision = "bf16" if engine.endswith("bf16") else "f32"
-    most = most_voxels(description.architecture, half=precision == "bf16")
-    placement = windows_of(scan, description, most)
-    if placement.count != windows:
-        raise RuntimeError(f"the run took {windows} windows, not {placement.count}")
+    segmenter = Segmenter.load(model, "cpu")
+    run = segmenter.segment(scan)
     ceilings = roofline.measure_ceilings(precision)
-    found = roofline.figures(description.architecture, placement.patch, windows, ceilings)
+    found = roofline.figures(segmenter.description.architecture, run.window, run.windows, ceilings)
     return {
         **found,
         "precision": precision,
-        "window_zyx": placement.patch,
+        "window_zyx": run.window,
         "measured_s": network_s,
         "reached_gflops_per_s": found["gflop"] / network_s,
         "share_of_roofline": found["least_s"] / network_s,
     }
-
-
-def windows_of(scan: Path, description: ModelDescription, most: int) -> Placement:
-    """The windows of a scan with the model's own step; fitted ones of ``most`` voxels."""
-    image_ZYX, grid = read_volume(scan).canonical()
-    shape = grid.resampled_shape(description.spacing)
-    image = resample_image(image_ZYX, description.intensity, shape)
-    body = body_mask(image, description.intensity.normalised(BODY_HU), description.spacing)
-    return place(body, description, description.step, most)[1]
 
 
 def main() -> None:

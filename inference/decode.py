@@ -13,15 +13,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from inference.ballot import Ballot, Labels, Logits, winners
 from inference.description import Decode
 from inference.grid import Shape
 from inference.halves import as_float32
-from inference.labels import TUMOR
-from inference.resample import Taps, gather_labels, in_threads, linear_taps, nearest_taps
+from inference.resample import Taps, gather_labels, in_threads, reaches
 from inference.windows import Array, Box
 
-Logits = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
 # Share of voxels in doubt above which interpolating a plane's whole rectangle is quicker than
@@ -38,63 +36,6 @@ class Decoder(Protocol):
 
     def finish(self) -> Labels:
         """The labels (z, y, x) on the scan's grid, once every plane has been pushed."""
-
-
-def winners(logits_CV: Logits) -> Labels:
-    """The label of each voxel from its logits, channels first.
-
-    Among the organs whose probability exceeds one half (logit > 0) the likeliest wins, the lower
-    label where two are equal; a tumour wins over the organ that it lies in; where nothing passes,
-    background.
-    """
-    ballot = _Ballot(logits_CV.shape[1:])
-    for label, logits in enumerate(logits_CV, 1):
-        ballot.cast(label, logits)
-    return ballot.labels
-
-
-class _Ballot:
-    """Finds the winners of some voxels, label after label in ascending order."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.labels: Labels = np.zeros(shape, np.uint8)
-        self._best = np.zeros(shape, np.float32)
-
-    def cast(self, label: int, logits: Logits) -> None:
-        wins = logits > (0 if label == TUMOR else self._best)
-        np.maximum(self._best, logits, out=self._best)
-        # The label rises from call to call: whoever wins now outnumbers the former winner.
-        np.maximum(self.labels, wins.view(np.uint8) * np.uint8(label), out=self.labels)
-
-
-class Reach(NamedTuple):
-    """The part of one scan axis that a part of the network's axis decides about.
-
-    Attributes:
-        inside: scan voxels whose nearest network voxel lies in the part.
-        linear: their neighbours, as indices into the part, at whose ends values are held.
-        nearest: their nearest network voxels, as indices into the part.
-    """
-
-    inside: slice
-    linear: Taps
-    nearest: Indices
-
-    @classmethod
-    def of(cls, n_in: int, n_out: int, part: slice) -> Reach:
-        """The reach of ``part`` of ``n_in`` network voxels on an axis of ``n_out`` scan voxels."""
-        nearest, taps = nearest_taps(n_in, n_out), linear_taps(n_in, n_out)
-        first, last = (int(i) for i in np.searchsorted(nearest, (part.start, part.stop)))
-        inside, end = slice(first, last), part.stop - part.start - 1
-        lower, upper = (np.clip(t[inside] - part.start, 0, end) for t in (taps.lower, taps.upper))
-        linear = Taps(lower, upper, taps.fraction[inside])
-        return cls(inside, linear, nearest[inside] - part.start)
-
-
-def reaches(network: Shape, scan: Shape, region: Box) -> tuple[Reach, Reach, Reach]:
-    """The reach of a region of the network's grid along z, y and x."""
-    z, y, x = (Reach.of(n, m, part) for n, m, part in zip(network, scan, region, strict=True))
-    return z, y, x
 
 
 class NearestDecoder:
@@ -140,7 +81,7 @@ class _Plane(NamedTuple):
     @classmethod
     def of(cls, logits_CYX: Array) -> _Plane:
         logits_CYX = as_float32(logits_CYX)
-        ballot = _Ballot(logits_CYX.shape[1:])
+        ballot = Ballot(logits_CYX.shape[1:])
         passing = set()
         for label, logits in enumerate(logits_CYX, 1):
             if logits.max() > 0:
@@ -249,7 +190,7 @@ def _between(first: Logits, second: Logits, fraction: npt.NDArray[np.float32] | 
 
 def _enlarged_winners(logits: dict[int, Logits], y: Taps, x: Taps) -> Labels:
     """The labels of a whole rectangle, from logits of a network plane."""
-    ballot = _Ballot((len(y.lower), len(x.lower)))
+    ballot = Ballot((len(y.lower), len(x.lower)))
     part = slice(int(y.lower[0]), int(y.upper[-1]) + 1)
     for label, plane in logits.items():
         rows = plane[part]
@@ -264,7 +205,7 @@ def _winners_at(
     logits: dict[int, Logits], y: Taps, x: Taps, row: Indices, column: Indices
 ) -> Labels:
     """The labels at some places of the rectangle."""
-    ballot = _Ballot(row.shape)
+    ballot = Ballot(row.shape)
     fy, fx = y.fraction[row], x.fraction[column]
     width = next(iter(logits.values())).shape[1]
     upper_row, lower_row = y.upper[row] * width, y.lower[row] * width

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from inference.architecture import Architecture
 from inference.errors import ModelError
 from inference.grid import Shape, Triple
 from inference.labels import NAMES
@@ -20,86 +21,6 @@ from inference.labels import NAMES
 FORMAT = 1
 Decode = Literal["nearest", "linear"]
 DECODES: tuple[str, ...] = get_args(Decode)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A plain convolutional U-Net (paper Table 1 and 2).
-
-    Attributes:
-        features: channels of each stage, from full resolution down.
-        strides: stride (z, y, x) with which each stage begins; ones for the first.
-        kernels: convolution kernel (z, y, x) of each stage.
-        convolutions: convolutions per stage, in the encoder and in the decoder.
-        inputs: input channels; 1 for a CT, more for the second network of a cascade.
-        outputs: sigmoid channels; channel c is label c + 1.
-    """
-
-    features: tuple[int, ...]
-    strides: tuple[Shape, ...]
-    kernels: tuple[Shape, ...]
-    convolutions: int = 2
-    inputs: int = 1
-    outputs: int = len(NAMES)
-
-    def __post_init__(self) -> None:
-        if not 2 <= len(self.features) == len(self.strides) == len(self.kernels):
-            raise ValueError("features, strides and kernels need one entry for each of >= 2 stages")
-        if self.strides[0] != (1, 1, 1):
-            raise ValueError("the first stage must have stride 1")
-        smallest_stride = min(n for stride in self.strides for n in stride)
-        if min(*self.features, smallest_stride, self.convolutions, self.inputs) < 1:
-            raise ValueError("features, convolutions, inputs and strides must be positive")
-        if any(n < 1 or n % 2 == 0 for kernel in self.kernels for n in kernel):
-            raise ValueError("kernels must be odd")
-
-    @property
-    def divisor(self) -> Shape:
-        """What a window's shape (z, y, x) must be divisible by."""
-        z, y, x = (math.prod(stride[axis] for stride in self.strides) for axis in range(3))
-        return (z, y, x)
-
-    def stage_shapes(self, patch: Shape) -> list[Shape]:
-        """Shape (z, y, x) of each stage's feature maps for a window of shape ``patch``."""
-        shapes: list[Shape] = []
-        z, y, x = patch
-        for stride in self.strides:
-            z, y, x = z // stride[0], y // stride[1], x // stride[2]
-            shapes.append((z, y, x))
-        return shapes
-
-    def parameters(self) -> int:
-        """Trainable parameters, with one head at full resolution as at inference."""
-        convolutions, others = self._convolution_weights()
-        return sum(weights for weights, _ in convolutions) + others
-
-    def macs(self, patch: Shape) -> int:
-        """Multiply-accumulates of all convolutions for one window of shape ``patch``."""
-        voxels = [math.prod(shape) for shape in self.stage_shapes(patch)]
-        return sum(weights * voxels[stage] for weights, stage in self._convolution_weights()[0])
-
-    def _convolution_weights(self) -> tuple[list[tuple[int, int]], int]:
-        """(weights, stage whose voxels each weight visits) per convolution; biases and norms."""
-        weights: list[tuple[int, int]] = []
-        others = 0
-        before = self.inputs
-        last = len(self.features) - 1
-        for stage, (width, kernel) in enumerate(zip(self.features, self.kernels, strict=True)):
-            taps = math.prod(kernel)
-            for _ in range(self.convolutions):
-                weights.append((before * width * taps, stage))
-                others += 3 * width
-                before = width
-            if stage < last:
-                deeper = self.features[stage + 1]
-                # Each input voxel of a transposed convolution meets every tap once.
-                up = math.prod(self.strides[stage + 1])
-                weights.append((deeper * width * up, stage + 1))
-                weights.append((2 * width * width * taps, stage))
-                weights.extend([(width * width * taps, stage)] * (self.convolutions - 1))
-                others += width + 3 * width * self.convolutions
-        weights.append((self.features[0] * self.outputs, 0))
-        return weights, others + self.outputs
 
 
 @dataclass(frozen=True)
@@ -127,6 +48,23 @@ class Intensity:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Which model finds the organs first, so that this one need not look elsewhere.
+
+    Attributes:
+        model: folder beside this model's.
+        margin_mm: around the organs that it finds, on every side.
+    """
+
+    model: str
+    margin_mm: float
+
+    def __post_init__(self) -> None:
+        if Path(self.model).name != self.model or not 0 <= self.margin_mm < math.inf:
+            raise ValueError("crop needs a folder's name and a margin of at least 0 mm")
+
+
+@dataclass(frozen=True)
 class ModelDescription:
     """Everything that ``model.json`` says. See :meth:`load`.
 
@@ -138,6 +76,7 @@ class ModelDescription:
         intensity: normalisation.
         decode: default decoding, ``nearest`` or ``linear``.
         step: default window step, as a fraction of the patch; None cuts windows to the patient.
+        crop: model that finds the organs first; None looks at the whole patient.
         sha256: of the weights file.
         card: recipe, data, metrics, licence and whatever else the training wrote.
     """
@@ -151,6 +90,7 @@ class ModelDescription:
     decode: Decode
     step: float | None
     sha256: str
+    crop: Crop | None = None
     card: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -163,6 +103,8 @@ class ModelDescription:
             raise ValueError(f"decode must be one of {', '.join(DECODES)}")
         if self.step is not None and not 0 < self.step <= 1:
             raise ValueError("step must lie in (0, 1], or be null")
+        if self.crop is not None and self.step is not None:
+            raise ValueError("crop needs windows cut to the patient: a step of null")
 
     @classmethod
     def load(cls, folder: Path) -> ModelDescription:
@@ -197,7 +139,8 @@ class ModelDescription:
             inputs=int(net["inputs"]),
         )
         known = {"format", "name", "version", "architecture", "spacing_mm", "patch", "intensity_hu"}
-        known |= {"decode", "step", "sha256", "labels"}
+        known |= {"decode", "step", "sha256", "labels", "crop"}
+        crop = document.get("crop")
         z, y, x = (float(s) for s in document["spacing_mm"])
         return cls(
             name=str(document["name"]),
@@ -209,6 +152,7 @@ class ModelDescription:
             decode=document["decode"],
             step=None if document["step"] is None else float(document["step"]),
             sha256=str(document["sha256"]),
+            crop=crop and Crop(str(crop["model"]), float(crop["margin_mm"])),
             card={key: value for key, value in document.items() if key not in known},
         )
 
@@ -238,6 +182,7 @@ class ModelDescription:
             "step": self.step,
             "sha256": self.sha256,
             "labels": {str(value): name for value, name in NAMES.items()},
+            **({"crop": asdict(self.crop)} if self.crop else {}),
             **self.card,
         }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from inference.description import Architecture
+from inference.architecture import Architecture
 from inference.grid import Shape
 
 NORM_EPSILON = 1e-5

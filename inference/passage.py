@@ -43,6 +43,7 @@ def place(
     description: ModelDescription,
     step: float | None,
     most: int,
+    within: Box | None = None,
 ) -> tuple[Box, Placement]:
     """The region of the network's grid that is computed, and its windows.
 
@@ -52,6 +53,7 @@ def place(
         step: window step as a fraction of the patch, over the whole scan; None cuts the windows to
             the patient.
         most: voxels that memory allows a window that is cut to the patient.
+        within: where to look at all; only where windows are cut to the patient.
 
     Returns:
         (region, windows relative to its start, mirrored up to a window where it is smaller).
@@ -60,6 +62,8 @@ def place(
     if step is None:
         margin = (divisor[0] // 2, divisor[1] // 2, divisor[2] // 2)
         region = around(body_ZYX, margin)
+        if within is not None:
+            region = _common(region, within)
         placement = Placement.fit(_size(region), patch, divisor, most)
         return grown(region, placement.patch, (shape[0], shape[1], shape[2])), placement
     for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
@@ -73,25 +77,58 @@ class Passage:
     """Walks one scan through the rooms.
 
     Attributes:
-        windows: that the network was run on.
+        windows, window: how many the network was run on, and their shape (z, y, x).
     """
 
     def __init__(self, description: ModelDescription, engine: Engine, clock: Clock) -> None:
         self._description, self._engine, self._clock = description, engine, clock
-        self.windows = 0
+        self.windows, self.window = 0, description.patch
+
+    def coarse(self, image_ZYX: Image, grid: Grid) -> npt.NDArray[np.uint8]:
+        """Labels on the network's grid of a scan in canonical order, windows cut to the patient."""
+        shape = grid.resampled_shape(self._description.spacing)
+        return self._labels(image_ZYX, shape, shape, "nearest", None, None)
 
     def __call__(
-        self, image_ZYX: Image, grid: Grid, decode: Decode, step: float | None
+        self,
+        image_ZYX: Image,
+        grid: Grid,
+        decode: Decode,
+        step: float | None,
+        within: Box | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Labels (z, y, x) of a scan in canonical order."""
+        """Labels (z, y, x) of a scan in canonical order.
+
+        Args:
+            image_ZYX, grid: the scan.
+            decode, step: see :meth:`inference.segmenter.Segmenter.segment`.
+            within: voxels of the scan outside of which everything is background.
+        """
+        shape = grid.resampled_shape(self._description.spacing)
+        if within is not None:
+            z, y, x = (
+                slice(part.start * n // m, -(-part.stop * n // m))
+                for part, n, m in zip(within, shape, grid.shape, strict=True)
+            )
+            within = (z, y, x)
+        return self._labels(image_ZYX, shape, grid.shape, decode, step, within)
+
+    def _labels(
+        self,
+        image_ZYX: Image,
+        shape: Shape,
+        out: Shape,
+        decode: Decode,
+        step: float | None,
+        within: Box | None,
+    ) -> npt.NDArray[np.uint8]:
         description, engine, clock = self._description, self._engine, self._clock
-        shape = grid.resampled_shape(description.spacing)
         with clock("resample"):
             image = engine.network_image(image_ZYX, description.intensity, shape)
         with clock("body"):
             threshold = description.intensity.normalised(BODY_HU)
             body = body_mask(engine.numpy(image), threshold, description.spacing)
-            region, placement = place(body, description, step, engine.most_voxels)
+            region, placement = place(body, description, step, engine.most_voxels, within)
             image = image[region]
             mirrors = [
                 mirror_index(n, m) for n, m in zip(image.shape, placement.shape, strict=True)
@@ -99,13 +136,13 @@ class Passage:
             for axis, (index, _) in enumerate(mirrors):
                 if len(index) != image.shape[axis]:
                     image = engine.take(image, index, axis)
-        self.windows = placement.count
+        self.windows, self.window = placement.count, placement.patch
         inside = tuple(
             slice(before, before + n) for (_, before), n in zip(mirrors, _size(region), strict=True)
         )
         with clock("compile"):
             engine.prepare(placement.patch)
-        decoder = engine.decoder(decode, shape, grid.shape, region)
+        decoder = engine.decoder(decode, shape, out, region)
         self._stream(placement, image, inside, decoder)
         with clock("decode"):
             return decoder.finish()
@@ -144,6 +181,14 @@ class Passage:
                     for start, window in zip(starts, logits, strict=True):
                         gathered.add(start, window)
         hand_on(placement.shape[0])
+
+
+def _common(one: Box, other: Box) -> Box:
+    """What two boxes share; ``one`` where that is nothing."""
+    z, y, x = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return (z, y, x) if all(part.start < part.stop for part in (z, y, x)) else one
 
 
 def _size(region: Box) -> Shape:

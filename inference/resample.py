@@ -57,6 +57,38 @@ def nearest_taps(n_in: int, n_out: int) -> npt.NDArray[np.int64]:
     return (2 * np.arange(n_out) + 1) * n_in // (2 * n_out)
 
 
+class Reach(NamedTuple):
+    """The part of one scan axis that a part of the network's axis decides about.
+
+    Attributes:
+        inside: scan voxels whose nearest network voxel lies in the part.
+        linear: their neighbours, as indices into the part, at whose ends values are held.
+        nearest: their nearest network voxels, as indices into the part.
+    """
+
+    inside: slice
+    linear: Taps
+    nearest: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n_in: int, n_out: int, part: slice) -> Reach:
+        """The reach of ``part`` of ``n_in`` network voxels on an axis of ``n_out`` scan voxels."""
+        nearest, taps = nearest_taps(n_in, n_out), linear_taps(n_in, n_out)
+        first, last = (int(i) for i in np.searchsorted(nearest, (part.start, part.stop)))
+        inside, end = slice(first, last), part.stop - part.start - 1
+        lower, upper = (np.clip(t[inside] - part.start, 0, end) for t in (taps.lower, taps.upper))
+        linear = Taps(lower, upper, taps.fraction[inside])
+        return cls(inside, linear, nearest[inside] - part.start)
+
+
+def reaches(
+    network: Shape, scan: Shape, region: tuple[slice, slice, slice]
+) -> tuple[Reach, Reach, Reach]:
+    """The reach of a region of the network's grid along z, y and x."""
+    z, y, x = (Reach.of(n, m, part) for n, m, part in zip(network, scan, region, strict=True))
+    return z, y, x
+
+
 def worker_count() -> int:
     """Processors that this process may run on."""
     return max(1, len(os.sched_getaffinity(0)))

@@ -13,10 +13,13 @@ import numpy.typing as npt
 from inference.description import DECODES, Decode, ModelDescription, verified_weights
 from inference.engines import Engine, Precision, choose_device, load_engine
 from inference.errors import DeviceError, ModelError
-from inference.grid import Grid, Orientation
+from inference.grid import Grid, Orientation, Shape
 from inference.nifti import NiftiHeader
+from inference.organs import organ_box
 from inference.passage import Clock, Passage
+from inference.resample import Image
 from inference.volume import Volume, of_simpleitk, read_volume, write_labels
+from inference.windows import Box
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -29,7 +32,8 @@ class Segmentation:
         labels: uint8 (z, y, x), in the scan's own axis order; values of inference.labels.NAMES.
         grid: of the scan, and so of the labels.
         timings: seconds per stage.
-        windows: windows that the network was run on.
+        windows: how many windows the network was run on.
+        window: their shape (z, y, x) in voxels of the network's grid.
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
     """
 
@@ -37,6 +41,7 @@ class Segmentation:
     grid: Grid
     timings: dict[str, float]
     windows: int
+    window: Shape
     warnings: tuple[str, ...]
     header: NiftiHeader
 
@@ -49,12 +54,18 @@ class Segmenter:
     """Holds a model on a device, ready for any number of scans. Made by :meth:`load`."""
 
     def __init__(
-        self, folder: Path, description: ModelDescription, engine: Engine, note: str = ""
+        self,
+        folder: Path,
+        description: ModelDescription,
+        engine: Engine,
+        note: str = "",
+        finder: Segmenter | None = None,
     ) -> None:
         self.folder = folder
         self.description = description
         self.engine = engine
         self._note = note
+        self._finder = finder
 
     @classmethod
     def load(
@@ -95,7 +106,10 @@ class Segmenter:
                                   "free its memory, or use --device cpu") from error  # fmt: skip
             engine = load_engine(description, weights, choose_device("cpu"), precision=precision)
             note = f"the GPU does not take the model ({cause}): going on with {engine.name}"
-        return cls(folder, description, engine, note)
+        finder = None
+        if crop := description.crop:
+            finder = cls.load(folder.parent / crop.model, device, precision=precision)
+        return cls(folder, description, engine, note, finder)
 
     def segment(
         self,
@@ -110,8 +124,9 @@ class Segmenter:
         Args:
             image: a file's path, a Volume, or a SimpleITK image.
             decode: ``nearest`` or ``linear``; by default the model's.
-            step: window step as a fraction of the patch, in (0, 1]; by default the model's, which
-                may be to cut the windows to the patient (:meth:`Placement.fit`).
+            step: window step as a fraction of the patch, in (0, 1], over the whole scan; by default
+                the model's, which may be to cut the windows to the patient
+                (:meth:`Placement.fit`), or to the organs that a smaller model finds first.
             on_stage: told the name of each stage as it begins.
 
         Raises:
@@ -120,6 +135,7 @@ class Segmenter:
             DeviceError: not even the CPU has the memory.
         """
         decode = decode or self.description.decode
+        crop = self.description.crop if step is None else None
         step = self.description.step if step is None else step
         if decode not in DECODES or not (step is None or 0 < step <= 1):
             raise ValueError(f"decode {decode!r} or step {step!r} is out of range")
@@ -129,12 +145,18 @@ class Segmenter:
         notes: list[str] = [*volume.warnings, *filter(None, [self._note])]
         orientation = Orientation.of(volume.grid.direction)
         image_ZYX, grid = volume.canonical()
+        within = None
+        if crop is not None and self._finder is not None:
+            with clock("organs"):
+                within = self._finder.organs(image_ZYX, grid, crop.margin_mm)
+            if within is None:
+                notes.append("too little of the organs was found to crop to: took the whole body")
         engine: Engine | None = self.engine
         while engine is not None:
             run, next_engine = Passage(self.description, engine, clock), None
             batch = engine.batch
             try:
-                labels = run(image_ZYX, grid, decode, step)
+                labels = run(image_ZYX, grid, decode, step, within)
                 if engine.batch < batch:
                     notes.append(f"{engine.name} ran out of memory: batches of {engine.batch}")
             except MemoryError as error:
@@ -154,8 +176,26 @@ class Segmenter:
         with clock("orient"):
             labels = np.ascontiguousarray(orientation.invert(labels))
         return Segmentation(
-            labels, volume.grid, clock.seconds, run.windows, tuple(notes), volume.header
+            labels,
+            volume.grid,
+            clock.seconds,
+            run.windows,
+            run.window,
+            tuple(notes),
+            volume.header,
         )
+
+    def organs(self, image_ZYX: Image, grid: Grid, margin_mm: float) -> Box | None:
+        """Where this model finds organs, in voxels of a scan in canonical order; None: too few."""
+        passage = Passage(self.description, self.engine, Clock(None))
+        try:
+            labels = passage.coarse(image_ZYX, grid)
+        except RuntimeError as error:
+            # A scan that is too large for the device is one for the larger model's fallbacks.
+            if self.engine.fallback(error) is None:
+                raise
+            return None
+        return organ_box(labels, grid, margin_mm)
 
 
 def model_folder(path: Path, model: str | None = None) -> Path:

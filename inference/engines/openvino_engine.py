@@ -12,7 +12,8 @@ import openvino as ov
 from openvino import opset13 as ops
 from safetensors.numpy import load as load_safetensors
 
-from inference.description import Architecture, ModelDescription
+from inference.architecture import Architecture
+from inference.description import ModelDescription
 from inference.engines import Precision
 from inference.engines.numpy_arrays import NumpyArrays
 from inference.grid import Shape

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.decode import Decoder, Labels, Reach, reaches
+from inference.ballot import Labels
+from inference.decode import Decoder
 from inference.description import Decode, Intensity
 from inference.grid import Shape
 from inference.labels import TUMOR
-from inference.resample import linear_taps
+from inference.resample import Reach, linear_taps, reaches
 from inference.windows import Box
 
 # Full-resolution planes that exist at once, of the scan and, 14 channels of each, of logits.
@@ -36,7 +37,7 @@ def resample_image(image_ZYX: Tensor, intensity: Intensity, shape: Shape) -> Ten
 
 
 def winners(logits_CZYX: Tensor) -> Tensor:
-    """Labels from logits, channels first; the rule is inference.decode.winners'."""
+    """Labels from logits, channels first; the rule is inference.ballot.winners'."""
     best, organ = logits_CZYX[: TUMOR - 1].max(dim=0)
     labels = torch.where(best > 0, organ + 1, 0)
     return torch.where(logits_CZYX[TUMOR - 1] > 0, TUMOR, labels).to(torch.uint8)

@@ -12,7 +12,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from benchmarks.versus import mapping
 from benchmarks.versus.nnunet_model import CONFIGURATION, write_model
-from inference.decode import winners
+from inference.ballot import winners
 from inference.description import Architecture
 from inference.labels import NAMES
 from inference.network import UNet

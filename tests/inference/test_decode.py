@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from inference.decode import Decoder, numpy_decoder, winners
+from inference.ballot import winners
+from inference.decode import Decoder, numpy_decoder
 from inference.engines.torch_steps import torch_decoder
 from inference.engines.torch_steps import winners as torch_winners
 from inference.labels import NAMES, TUMOR

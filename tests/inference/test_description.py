@@ -101,6 +101,10 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "decoding a list": (changed("decode", to=["linear"]), "decode"),
     "step of zero": (changed("step", to=0), "step"),
     "step above one": (changed("step", to=1.5), "step"),
+    "crop beside a step": (changed("crop", to={"model": "x", "margin_mm": 1}), "crop needs"),
+    "crop out of the folder": (
+        changed("crop", to={"model": "../x", "margin_mm": 1}), "a folder's name"),
+    "crop without a margin": (changed("crop", to={"model": "x"}), "margin_mm"),
     "one stage": (
         changed("architecture", to={"features": [8], "strides": [[1, 1, 1]],
                                     "kernels": [[3, 3, 3]], "convolutions": 2, "inputs": 1}),

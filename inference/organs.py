@@ -1,0 +1,37 @@
+"""Where the organs are, by a small network's labels: only there need a larger one look closely."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.grid import Grid
+from inference.labels import TUMOR
+from inference.windows import Box, around
+
+# With less of organs than this, the small network has not understood the scan.
+_LEAST_ML = 200.0
+
+
+def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -> Box | None:
+    """The box of all organs, with a margin; tumours, which a small network invents, do not count.
+
+    Args:
+        labels_ZYX: labels of the scan on any grid that covers its field of view.
+        grid: of the scan.
+        margin_mm: on every side.
+
+    Returns:
+        The box in voxels of ``grid``; None where the labels hold too little to go by.
+    """
+    organs = (labels_ZYX > 0) & (labels_ZYX < TUMOR)
+    coarse_ml = grid.voxel_ml * np.prod(grid.shape) / organs.size
+    if organs.sum() * coarse_ml < _LEAST_ML:
+        return None
+    sides = []
+    found = around(organs, (0, 0, 0))
+    for side, count, n, spacing in zip(found, organs.shape, grid.shape, grid.spacing, strict=True):
+        first = side.start * n / count - margin_mm / spacing
+        last = side.stop * n / count + margin_mm / spacing
+        sides.append(slice(max(0, int(np.floor(first))), min(n, int(np.ceil(last)))))
+    return (sides[0], sides[1], sides[2])

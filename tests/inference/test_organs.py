@@ -1,0 +1,113 @@
+"""Cropping to the organs: the box by hand, and a segmenter that only looks inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.phantom import Phantom
+from inference import segmenter as module
+from inference.description import Crop, ModelDescription
+from inference.errors import ModelError
+from inference.grid import Grid, Orientation
+from inference.labels import TUMOR
+from inference.organs import organ_box
+from inference.segmenter import Segmentation, Segmenter
+from inference.volume import Volume
+
+LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+GRID = Grid((50, 200, 400), (4.0, 2.0, 1.0), (0.0, 0.0, 0.0), LPS)  # 200 x 400 x 400 mm
+
+
+def labelled(*boxes: tuple[int, tuple[slice, slice, slice]]) -> np.ndarray:
+    """Labels on a grid of 10 mm."""
+    labels = np.zeros((20, 40, 40), np.uint8)
+    for label, box in boxes:
+        labels[box] = label
+    return labels
+
+
+def test_the_box_by_hand():
+    liver = (1, (slice(5, 15), slice(10, 20), slice(2, 12)))  # 50-150, 100-200, 20-120 mm
+    far = (TUMOR, (slice(0, 20), slice(0, 40), slice(39, 40)))
+    labels = labelled(liver, far)
+    assert organ_box(labels, GRID, 0.0) == (slice(12, 38), slice(50, 100), slice(20, 120))
+    assert organ_box(labels, GRID, 30.0) == (slice(5, 45), slice(35, 115), slice(0, 150))
+    assert organ_box(labels, GRID, 999.0) == (slice(0, 50), slice(0, 200), slice(0, 400))
+
+
+def test_too_little_is_no_box():
+    liver = (1, (slice(5, 10), slice(10, 15), slice(2, 10)))  # 200 ml
+    assert organ_box(labelled(liver), GRID, 0.0) is not None
+    assert organ_box(labelled((1, (*liver[1][:2], slice(2, 9)))), GRID, 0.0) is None
+    assert organ_box(labelled((TUMOR, (slice(0, 20),) * 3)), GRID, 0.0) is None
+    assert organ_box(labelled(), GRID, 0.0) is None
+
+
+def segment(folder: Path, phantom: Phantom, step: float | None = None) -> Segmentation:
+    segmenter = Segmenter.load(folder, "cpu", precision="f32")
+    return segmenter.segment(Volume.of_array(phantom.image_ZYX, phantom.grid), step=step)
+
+
+@pytest.fixture
+def models(make_model: Callable[..., Path]) -> tuple[Path, Path]:
+    """The same network, without and with a crop to what itself finds."""
+    make_model("finder", spacing=(16.0, 16.0, 16.0))
+    whole = make_model("whole", step=None)
+    return whole, make_model("cropping", step=None, crop=Crop("finder", 10.0))
+
+
+def test_only_inside_the_box(
+    models: tuple[Path, Path], phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+):
+    # One axis of each direction is turned round: the box is found in canonical order.
+    flipped = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    grid = Grid(phantom.grid.shape, phantom.grid.spacing, (0.0, 0.0, 0.0), flipped)
+    box = (slice(4, 20), slice(8, 30), slice(20, 44))
+    monkeypatch.setattr(module, "organ_box", lambda *_: box)
+    segmenter = Segmenter.load(models[1], "cpu", precision="f32")
+    result = segmenter.segment(Volume.of_array(phantom.image_ZYX, grid))
+    assert "organs" in result.timings
+    labels = Orientation.of(flipped).apply(result.labels)
+    outside = np.ones(labels.shape, bool)
+    # The scan has the network's voxels, and windows are multiples of 4: y grows by two.
+    assert result.window == (16, 24, 24)
+    outside[4:20, 8:32, 20:44] = False
+    assert len(np.unique(labels[~outside])) > 5
+    assert not labels[outside].any()
+
+
+def test_a_box_around_everything_changes_nothing(models: tuple[Path, Path], phantom: Phantom):
+    whole, cropping = models
+    description = ModelDescription.load(cropping)
+    assert description.crop == Crop("finder", 10.0)
+    expected = segment(whole, phantom).labels
+    document = (cropping / "model.json").read_text()
+    (cropping / "model.json").write_text(document.replace("10.0}", "9999.0}"))
+    assert ModelDescription.load(cropping).crop == Crop("finder", 9999.0)
+    np.testing.assert_array_equal(segment(cropping, phantom).labels, expected)
+
+
+def test_a_step_looks_at_the_whole_scan(models: tuple[Path, Path], phantom: Phantom):
+    whole, cropping = models
+    result = segment(cropping, phantom, step=0.5)
+    np.testing.assert_array_equal(result.labels, segment(whole, phantom, step=0.5).labels)
+    assert "organs" not in result.timings
+
+
+def test_without_organs_the_whole_body_is_taken_and_said(
+    models: tuple[Path, Path], phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "organ_box", lambda *_: None)
+    result = segment(models[1], phantom)
+    np.testing.assert_array_equal(result.labels, segment(models[0], phantom).labels)
+    assert any("whole body" in warning for warning in result.warnings)
+
+
+def test_a_crop_model_that_is_missing(models: tuple[Path, Path]):
+    (models[1].parent / "finder" / "model.json").unlink()
+    with pytest.raises(ModelError, match="finder"):
+        Segmenter.load(models[1], "cpu")
