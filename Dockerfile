@@ -7,12 +7,15 @@ FROM ${BASE_IMAGE} AS cpu
 ARG PIP_FIND_LINKS
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /workspace
-COPY requirements-cpu.txt ./
+COPY requirements-cpu.lock ./
+# Bytecode is compiled without the time of this build in it, so that two builds hold equal files.
 # openvino-telemetry would write to a home directory and call home; OpenVINO runs without it. Its
 # plugins for other devices and its readers of other formats are never loaded here.
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        -r requirements-cpu.txt \
+        --no-compile --require-hashes -r requirements-cpu.lock \
     && pip uninstall -y --root-user-action=ignore openvino-telemetry \
+    && python -m compileall -q --invalidation-mode unchecked-hash \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
     && cd "$(python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/libs" \
     && rm -f libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so cache.json \
         libopenvino_onnx_frontend.so* libopenvino_tensorflow_frontend.so* \
@@ -21,15 +24,23 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 COPY inference ./inference
 COPY weights ./weights
 COPY predict.sh LICENSE ./
+COPY deploy/sbom.py /opt/abdobox/
 RUN python -m compileall -q --invalidation-mode unchecked-hash inference \
-    && mkdir -p inputs outputs && chmod -R a+rX /workspace
+    && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json \
+    && mkdir -p inputs outputs && chmod -R a+rX /workspace /opt/abdobox
 
 FROM cpu AS gpu
 ARG PIP_FIND_LINKS
-COPY requirements.txt ./
+# requirements.txt, without hashes, for a torch that the package index does not have.
+ARG GPU_REQUIREMENTS=requirements.lock
+COPY requirements*.txt requirements*.lock ./
+# torch ships some files that are no Python; they stay uncompiled.
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        -r requirements.txt \
-    && pip uninstall -y --root-user-action=ignore openvino-telemetry
+        --no-compile -r "$GPU_REQUIREMENTS" \
+    && pip uninstall -y --root-user-action=ignore openvino-telemetry \
+    && { python -m compileall -q --invalidation-mode unchecked-hash \
+            "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true; } \
+    && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json
 # Compute only: no graphics libraries are mounted into the container.
 # CuPy keeps its kernel in memory: the root file system may be read-only.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility CUPY_CACHE_IN_MEMORY=1

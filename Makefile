@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -14,7 +14,7 @@ demo: .venv/demo
 test: .venv/dev
 	$(BIN)/python -m pytest -m "not slow and not docker and not gpu"
 
-test-all: .venv/dev
+test-all: .venv/dev .venv/fuzz
 	$(BIN)/python -m pytest
 
 check: .venv/dev
@@ -50,6 +50,30 @@ benchmarks-ablation: .venv/dev
 	$(BIN)/python -m benchmarks.ablation tables
 	$(BIN)/python -m benchmarks.ablation loss
 
+# Half an hour of one process, on the machine as it is.
+soak: .venv/dev
+	$(BIN)/python -m benchmarks.soak --minutes 30
+
+# The lock files that the images are installed from: every file of every pinned version, by SHA-256.
+lock: build/tools
+	for name in requirements-cpu requirements; do \
+	    build/tools/bin/uv pip compile -q --no-header --generate-hashes --universal \
+	        --python-version 3.11 $$name.txt -o $$name.lock && \
+	    sed -i "1i # Made by make lock from $$name.txt: every file of every pinned version, by SHA-256." \
+	        $$name.lock || exit 1; \
+	done
+
+# Known vulnerabilities of the locked versions, as PyPI's advisory service has them. Needs the network;
+# --strict fails where a package could not be looked up.
+audit: build/tools
+	for name in requirements-cpu requirements; do \
+	    build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r $$name.lock || exit 1; \
+	done
+
+build/tools:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install -q --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+
 image:
 	docker build -t abdobox:latest .
 
@@ -68,6 +92,11 @@ image-cpu:
 .venv/dev: .venv/pip requirements-dev.txt requirements-cpu.txt requirements-oracles.txt
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements-oracles.txt
+	touch $@
+
+# There is not a wheel for every Python; the test that needs it says that it skips.
+.venv/fuzz: .venv/dev requirements-fuzz.txt
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements-fuzz.txt || true
 	touch $@
 
 clean:
