@@ -2,9 +2,9 @@
 
     python -m benchmarks.bad_input
 
-Each bad scan stands between two good ones in a folder of its own, and each tool is run on the folder
-once, with the same small random network. Then all of them stand in one folder. The bad files are
-those of the tests (tests.bad_kinds). The peers' environment must be there: ``python -m
+Each bad scan stands between two good ones in a folder of its own, and each tool is run on the
+folder once, with the same small random network. Then all of them stand in one folder. The bad files
+are those of the tests (tests.bad_kinds). The peers' environment must be there: ``python -m
 benchmarks.versus setup``.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,9 +106,8 @@ def run(tool: str, kind: str, device: str) -> Outcome:
 
 def markdown(outcomes: list[Outcome]) -> str:
     """A row per kind."""
-    rows = {
-        kind: {o.tool: o for o in outcomes if o.kind == kind} for kind in (*KINDS, "all of them")
-    }
+    kinds = dict.fromkeys(outcome.kind for outcome in outcomes)
+    rows = {kind: {o.tool: o for o in outcomes if o.kind == kind} for kind in kinds}
     text = "| bad scan between two good ones | abdobox | nnU-Net |\n|---|---|---|\n"
     for kind, tools in rows.items():
         cells = [in_words(tools[tool]) for tool in ("abdobox", "nnunet") if tool in tools]
@@ -140,7 +138,6 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--kinds", nargs="+", choices=(*KINDS, "all of them"))
     options = parser.parse_args()
-    os.environ["nnUNet_results"] = str(WORK)
     write_model(WORK / "model")
     write_nnunet(WORK / "model", WORK / "nnunet")
     machine, outcomes = describe(), []
