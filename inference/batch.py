@@ -12,6 +12,7 @@ from pathlib import Path
 from inference.atomic import remove_leftovers
 from inference.cases import Case
 from inference.description import Decode
+from inference.doubts import doubts
 from inference.errors import AbdoboxError, OutputError, ScanError, one_line
 from inference.progress import Progress
 from inference.report import CaseReport, RunReport
@@ -118,7 +119,8 @@ class Batch:
         except Exception as error:
             self._failed(case, error)
             return None
-        for warning in result.warnings:
+        warnings = (*result.warnings, *doubts(result.labels, result.grid))
+        for warning in warnings:
             self._progress.warning(f"{case.source}: {warning}")
         report = CaseReport(
             case.name,
@@ -128,7 +130,7 @@ class Batch:
             result.grid.shape,
             result.grid.spacing,
             result.windows,
-            result.warnings,
+            warnings,
         )
         return result, report
 
