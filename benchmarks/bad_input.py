@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.environment import ROOT, child, describe, line
-from benchmarks.process import measure
 from benchmarks.versus.nnunet_model import write_model as write_nnunet
 from benchmarks.versus.tools import PEERS, fresh
 from examples.phantom import make_phantom
@@ -29,7 +29,7 @@ from tests.random_model import write_model
 
 WORK = ROOT / "build" / "bad_input"
 GOOD = ("a", "z")
-LIMIT_S, LIMIT_BYTES = 150.0, 6 << 30
+TOGETHER = "all of them"
 KINDS = (
     "gzip cut in the middle", "gzip cut before the trailer", "gzip data corrupt", "gzip bomb",
     "empty file", "text named .nii.gz", "a link to nothing", "wrong magic",
@@ -44,107 +44,120 @@ class Outcome:
     """One run of one tool on a folder.
 
     Attributes:
-        tool: ``abdobox`` or ``nnunet``.
-        kind: the bad scan, or ``all of them``.
-        ended: ``done``, ``failed``, ``time`` or ``memory`` (stopped at a limit).
-        status: exit status.
+        tool: ``abdobox`` or ``nnU-Net``.
+        kind: the bad scan, or TOGETHER.
         good: good scans that have labels, of two.
         bad: bad scans that have labels.
-        named: whether some line of its output names the bad file and is no part of a traceback.
-        traceback: whether it printed one.
+        said: what it said about the bad scan; empty where it said nothing.
+        named: whether that names the file.
     """
 
     tool: str
     kind: str
-    ended: str
-    status: int
     good: int
     bad: int
+    said: str
     named: bool
-    traceback: bool
 
 
-def command(tool: str, source: Path, target: Path, device: str) -> list[str]:
-    """The command line of a tool on a folder."""
-    if tool == "abdobox":
-        return ["python", "-m", "inference", "-i", str(source), "-o", str(target), "--model",
-                str(WORK / "model"), "--device", device]  # fmt: skip
-    return [str(PEERS / "nnUNetv2_predict_from_modelfolder"), "-i", str(source), "-o", str(target),
-            "-m", str(WORK / "nnunet"), "-f", "0", "--disable_tta", "-device", device,
-            "--disable_progress_bar"]  # fmt: skip
-
-
-def run(tool: str, kind: str, device: str) -> Outcome:
-    """Make the folder and run a tool on it."""
-    source, target = fresh(WORK / "in"), fresh(WORK / "out")
+def prepare(folder: Path, kind: str) -> None:
+    """Two good scans and the bad ones between them by name, in ``folder/in``."""
+    source = fresh(folder) / "in"
+    source.mkdir()
+    (folder / "out").mkdir()
     for seed, name in enumerate(GOOD):
         phantom = make_phantom((20, 40, 44), (8.0, 8.0, 8.0), seed=seed)
         header = NiftiHeader.of_grid(phantom.grid)
         write_image(source / f"{name}_0000.nii.gz", phantom.image_ZYX, header)
-    kinds = KINDS if kind == "all of them" else (kind,)
-    names = [f"k{KINDS.index(kind):02}" for kind in kinds]
-    for name, bad in zip(names, kinds, strict=True):
-        BAD[bad].make(source / f"{name}_0000")
-    words = command(tool, source, target, device)
-    if tool == "abdobox":
-        words[0] = str(ROOT / ".venv" / "bin" / "python")
-    log = WORK / "log.txt"
-    usage = measure(
-        words, log, cwd=ROOT, env={**child(), "OMP_NUM_THREADS": "1"}, limit_s=LIMIT_S,
-        limit_bytes=LIMIT_BYTES,
-    )  # fmt: skip
-    text = log.read_text(errors="replace")
-    plain = [row for row in text.splitlines() if not re.match(r"\s|Traceback|\w*Error", row)]
+    for bad in KINDS if kind == TOGETHER else (kind,):
+        BAD[bad].make(source / f"{bad_name(bad)}_0000")
+
+
+def bad_name(kind: str) -> str:
+    """The case's name of a bad scan: after the first good one's, before the second's."""
+    return f"k{KINDS.index(kind):02}"
+
+
+def outcome(tool: str, kind: str, folder: Path, said: str) -> Outcome:
+    """What lies in the output folder after a run."""
+    names = [bad_name(bad) for bad in (KINDS if kind == TOGETHER else (kind,))]
+    there = {path.name.removesuffix(".nii.gz") for path in (folder / "out").glob("*.nii.gz")}
     return Outcome(
-        tool, kind, usage.ended, usage.status,
-        sum((target / f"{name}.nii.gz").exists() for name in GOOD),
-        sum((target / f"{name}.nii.gz").exists() for name in names),
-        any(f"{name}_0000" in row and "error" in row.lower() for name in names for row in plain),
-        "Traceback" in text,
+        tool, kind, len(there.intersection(GOOD)), len(there.intersection(names)), said,
+        all(f"{name}_0000" in said for name in names),
     )  # fmt: skip
+
+
+def abdobox(kinds: list[str], device: str) -> list[Outcome]:
+    """One process per folder."""
+    found = []
+    for kind in kinds:
+        folder = WORK / "abdobox" / kind.replace("/", "-")
+        prepare(folder, kind)
+        words = [sys.executable, "-m", "inference", "-i", folder / "in", "-o", folder / "out",
+                 "--model", WORK / "model", "--device", device]  # fmt: skip
+        result = subprocess.run(
+            [str(word) for word in words], cwd=ROOT, env=child(), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        errors = [row for row in result.stderr.splitlines() if row.startswith("error: ")]
+        found.append(outcome("abdobox", kind, folder, "\n".join(errors)))
+    return found
+
+
+def nnunet(kinds: list[str], device: str) -> list[Outcome]:
+    """One process for all folders: see benchmarks.bad_input_peer."""
+    folders = {kind: WORK / "nnunet" / kind.replace("/", "-") for kind in kinds}
+    for kind, folder in folders.items():
+        prepare(folder, kind)
+    words = [PEERS / "python", "-m", "benchmarks.bad_input_peer", WORK / "nnunet_model", device,
+             *folders.values()]  # fmt: skip
+    with open(WORK / "nnunet.log", "wb") as log:
+        result = subprocess.run(
+            [str(word) for word in words], cwd=ROOT, env=child(), stdout=subprocess.PIPE,
+            stderr=log, text=True, check=False,
+        )  # fmt: skip
+    rows = [json.loads(row) for row in result.stdout.splitlines() if row.startswith('{"folder"')]
+    said = {row["folder"]: row["error"] or "" for row in rows}
+    return [
+        outcome("nnU-Net", kind, folder, said.get(folder.name, f"ended, {result.returncode}"))
+        for kind, folder in folders.items()
+    ]
 
 
 def markdown(outcomes: list[Outcome]) -> str:
     """A row per kind."""
     kinds = dict.fromkeys(outcome.kind for outcome in outcomes)
-    rows = {kind: {o.tool: o for o in outcomes if o.kind == kind} for kind in kinds}
     text = "| bad scan between two good ones | abdobox | nnU-Net |\n|---|---|---|\n"
-    for kind, tools in rows.items():
-        cells = [in_words(tools[tool]) for tool in ("abdobox", "nnunet") if tool in tools]
+    for kind in kinds:
+        cells = [in_words(outcome) for outcome in outcomes if outcome.kind == kind]
         text += f"| {kind} | {' | '.join(cells)} |\n"
     return text
 
 
 def in_words(outcome: Outcome) -> str:
     """A cell of the table."""
-    count = len(KINDS) if outcome.kind == "all of them" else 1
-    how = {
-        "time": f"stopped after {LIMIT_S:.0f} s",
-        "memory": f"stopped at {LIMIT_BYTES >> 30} GiB",
-    }
-    parts = [
-        how.get(outcome.ended, f"exit {outcome.status}"),
-        f"good {outcome.good} of 2",
-        f"labels for {outcome.bad} of {count} bad" if outcome.bad else "",
-        "traceback" if outcome.traceback else "",
-        "" if outcome.named else "bad file not named",
-    ]
-    return ", ".join(part for part in parts if part)
+    bad = f"labels for {outcome.bad} bad" if outcome.bad else "none for the bad"
+    if outcome.tool == "abdobox" or not outcome.said:
+        said = "one line that names it" if outcome.named else "nothing said"
+    else:
+        first = outcome.said.splitlines()[0][:60].replace("|", "/")
+        said = f"stops: `{first}`" + ("" if outcome.named else ", not named")
+    return f"good {outcome.good} of 2, {bad}, {said}"
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bad_input")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--kinds", nargs="+", choices=(*KINDS, "all of them"))
+    parser.add_argument("--kinds", nargs="+", choices=(*KINDS, TOGETHER))
     options = parser.parse_args()
+    kinds = options.kinds or [*KINDS, TOGETHER]
+    fresh(WORK)
     write_model(WORK / "model")
-    write_nnunet(WORK / "model", WORK / "nnunet")
-    machine, outcomes = describe(), []
-    for kind in options.kinds or (*KINDS, "all of them"):
-        for tool in ("abdobox", "nnunet"):
-            outcomes.append(run(tool, kind, options.device))
-            print(kind, "|", tool, "|", in_words(outcomes[-1]), flush=True)
+    write_nnunet(WORK / "model", WORK / "nnunet_model")
+    machine = describe()
+    outcomes = [*abdobox(kinds, options.device), *nnunet(kinds, options.device)]
     document = {"machine": machine, "runs": [asdict(outcome) for outcome in outcomes]}
     write_atomically(WORK / "bad_input.json", json.dumps(document, indent=1).encode())
     text = f"{line(machine)}\n\n{markdown(outcomes)}"
