@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,13 @@ def _settings(options: argparse.Namespace) -> tuple[str, Any]:
     scans = list(validation_scans(options.data))
     for model in options.model or [None]:
         segmenter = Segmenter.load(WEIGHTS, options.device, model=model)
+        description = segmenter.description
         for name, step in STEPS.items():
+            # A step of None is no argument of segment(): there it means the model's own.
+            segmenter.description = replace(description, step=step)
             for decode in DECODES:
-                rows[f"{segmenter.description.name}, step {name}, {decode}"] = [
-                    scan.score(segmenter.segment(scan.volume, decode=decode, step=step).labels)
-                    for scan in scans
+                rows[f"{description.name}, step {name}, {decode}"] = [
+                    scan.score(segment(segmenter, scan, decode)) for scan in scans
                 ]
     return table(rows), _rows_json(rows)
 

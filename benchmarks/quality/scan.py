@@ -88,11 +88,9 @@ def read_scan(name: str, image: Path, label: Path, annotated: tuple[int, ...]) -
     return Scan(name, np.ascontiguousarray(voxels_ZYX), labels_ZYX, grid.spacing, annotated)
 
 
-def segment(
-    segmenter: Segmenter, scan: Scan, decode: Decode | None = None, step: float | None = None
-) -> Labels:
+def segment(segmenter: Segmenter, scan: Scan, decode: Decode | None = None) -> Labels:
     """Predicted labels on the scan's grid."""
-    return segmenter.segment(scan.volume, decode=decode, step=step).labels
+    return segmenter.segment(scan.volume, decode=decode).labels
 
 
 def mean_by_label(scores: list[Scores], metric: int) -> dict[int, float]:
