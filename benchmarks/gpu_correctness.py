@@ -79,8 +79,7 @@ def resampling(device: torch.device) -> Iterator[Check]:
     """torch's resampling; the limit is float32 rounding of positions times the steepest edge."""
 
     def by_torch(image: Image, shape: Shape) -> Tensor:
-        voxels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
-        return torch_resample(voxels, INTENSITY, shape)
+        return torch_resample(image, INTENSITY, shape, device)
 
     yield from _resampling("torch", by_torch, 2e-3)
 

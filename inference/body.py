@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Triple
+from inference.halves import Array
 
 BODY_HU = -300.0
 # In-plane opening: what is thinner than twice this (table top, lines, blankets) is no patient.
@@ -15,7 +18,12 @@ _COARSE_MM = 6.0
 Mask = npt.NDArray[np.bool_]
 
 
-def body_mask(image_ZYX: npt.NDArray[np.float32], threshold: float, spacing: Triple) -> Mask:
+def body_mask(
+    image_ZYX: Array,
+    threshold: float,
+    spacing: Triple,
+    numpy: Callable[[Array], npt.NDArray[np.float32]] = np.asarray,
+) -> Mask:
     """Voxels of the patient: what is denser than air once thin things are opened away.
 
     Deliberately generous: arms and legs stay, a scan whose air was clipped away is all body, and
@@ -25,12 +33,13 @@ def body_mask(image_ZYX: npt.NDArray[np.float32], threshold: float, spacing: Tri
         image_ZYX: the network's input image.
         threshold: :data:`BODY_HU` in the image's units.
         spacing: of the image (z, y, x), mm.
+        numpy: brings an array to main memory; asked for the few voxels that are looked at.
 
     Returns:
         Boolean array of the image's shape.
     """
     strides = [max(1, round(_COARSE_MM / s)) for s in spacing]
-    mask = image_ZYX[tuple(slice(None, None, stride) for stride in strides)] > threshold
+    mask: Mask = numpy(image_ZYX[tuple(slice(None, None, n) for n in strides)]) > threshold
     # In-plane only: a thin slab of a patient must not be opened away along z.
     for grow in (False, True):
         for axis in (1, 2):

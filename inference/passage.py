@@ -16,14 +16,20 @@ from inference.description import Decode, ModelDescription
 from inference.engines import Array, Engine
 from inference.grid import Grid, Shape
 from inference.resample import Image
-from inference.windows import Box, Placement, around, box, grown, mirror_index
+from inference.windows import Box, Placement, Room, around, box, grown, mirror_index
 
 
 class Clock:
-    """Adds up seconds per stage, and tells ``on_stage`` each stage's name as it begins."""
+    """Adds up seconds per stage, and tells ``on_stage`` each stage's name as it begins.
+
+    Attributes:
+        seconds: by stage.
+        settle: called before a stage's time is taken: waits for what the stage has begun.
+    """
 
     def __init__(self, on_stage: Callable[[str], None] | None) -> None:
         self.seconds: dict[str, float] = {}
+        self.settle: Callable[[], None] = lambda: None
         self._on_stage = on_stage
 
     @contextmanager
@@ -33,6 +39,7 @@ class Clock:
         start = time.perf_counter()
         try:
             yield
+            self.settle()
         finally:
             spent = time.perf_counter() - start
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
@@ -42,7 +49,7 @@ def place(
     body_ZYX: npt.NDArray[np.bool_],
     description: ModelDescription,
     step: float | None,
-    most: int,
+    room: Room,
     within: Box | None = None,
 ) -> tuple[Box, Placement]:
     """The region of the network's grid that is computed, and its windows.
@@ -52,7 +59,7 @@ def place(
         description: of the model.
         step: window step as a fraction of the patch, over the whole scan; None cuts the windows to
             the patient.
-        most: voxels that memory allows a window that is cut to the patient.
+        room: memory for windows that are cut to the patient.
         within: where to look at all; only where windows are cut to the patient.
 
     Returns:
@@ -64,7 +71,7 @@ def place(
         region = around(body_ZYX, margin)
         if within is not None:
             region = _common(region, within)
-        placement = Placement.fit(_size(region), patch, divisor, most)
+        placement = Placement.fit(_size(region), patch, divisor, room)
         return grown(region, placement.patch, (shape[0], shape[1], shape[2])), placement
     for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
         body_ZYX = body_ZYX.take(mirror_index(n, p)[0], axis)
@@ -82,6 +89,7 @@ class Passage:
 
     def __init__(self, description: ModelDescription, engine: Engine, clock: Clock) -> None:
         self._description, self._engine, self._clock = description, engine, clock
+        clock.settle = engine.settle
         self.windows, self.window = 0, description.patch
 
     def coarse(self, image_ZYX: Image, grid: Grid) -> npt.NDArray[np.uint8]:
@@ -127,8 +135,8 @@ class Passage:
             image = engine.network_image(image_ZYX, description.intensity, shape)
         with clock("body"):
             threshold = description.intensity.normalised(BODY_HU)
-            body = body_mask(engine.numpy(image), threshold, description.spacing)
-            region, placement = place(body, description, step, engine.most_voxels, within)
+            body = body_mask(image, threshold, description.spacing, engine.numpy)
+            region, placement = place(body, description, step, engine.room, within)
             image = image[region]
             mirrors = [
                 mirror_index(n, m) for n, m in zip(image.shape, placement.shape, strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.description import DECODES, Decode, ModelDescription, verified_weights
-from inference.engines import Engine, Precision, choose_device, load_engine
+from inference.engines import Engine, HalfPrecisionError, Precision, choose_device, load_engine
 from inference.errors import DeviceError, ModelError
 from inference.grid import Grid, Orientation, Shape
 from inference.nifti import NiftiHeader
@@ -169,7 +169,8 @@ class Segmenter:
                 next_engine = engine.fallback(error)
                 if next_engine is None:
                     raise
-                notes.append(f"{engine.name} ran out of memory: going on with {next_engine.name}")
+                lack = "range" if isinstance(error, HalfPrecisionError) else "memory"
+                notes.append(f"{engine.name} ran out of {lack}: going on with {next_engine.name}")
             # Outside the handler, whose traceback would keep the failed run's memory alive. Only
             # this scan pays: the next one starts on the device again.
             engine = next_engine

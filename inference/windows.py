@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, product
 from math import ceil, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Shape
+from inference.labels import NAMES
 
 # Least weight of a voxel in its window, as a share of the centre's.
 MIN_WEIGHT = 1e-3
@@ -81,6 +82,18 @@ def mirror_index(size: int, wanted: int) -> tuple[npt.NDArray[np.int64], int]:
     return np.where(folded < size, folded, 2 * size - 1 - folded), before
 
 
+class Room(NamedTuple):
+    """Memory that windows cut to the patient may take.
+
+    Attributes:
+        total: bytes for the network and the accumulator.
+        per_voxel: bytes that the network takes for each voxel of a window.
+    """
+
+    total: int
+    per_voxel: int
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the windows of one scan lie.
@@ -117,7 +130,7 @@ class Placement:
         return cls(patch, shape, tuple(layer for layer in layers if layer))
 
     @classmethod
-    def fit(cls, size: Shape, patch: Shape, divisor: Shape, most: int) -> Placement:
+    def fit(cls, size: Shape, patch: Shape, divisor: Shape, room: Room) -> Placement:
         """Cover ``size`` with as few voxels as possible: usually one window, cut to it.
 
         Where one would be too large, several, which overlap by a quarter of the patch.
@@ -126,9 +139,9 @@ class Placement:
             size: of the region (z, y, x).
             patch: the shape (z, y, x) that the network was trained on.
             divisor: what a window's shape must be divisible by.
-            most: voxels that memory allows a window.
+            room: memory for them.
         """
-        window = fitted_window(size, patch, divisor, most)
+        window = fitted_window(size, patch, divisor, room)
         z, y, x = (max(n, w) for n, w in zip(size, window, strict=True))
         starts = [
             window_starts(n, w, 1 - p / w / 4)
@@ -154,27 +167,31 @@ class Placement:
         )
 
 
-def fitted_window(size: Shape, patch: Shape, divisor: Shape, most: int) -> Shape:
+def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shape:
     """The window that covers ``size`` at the least cost: see :meth:`Placement.fit`.
 
     Cost is the number of windows times their voxels. Windows one above the other are preferred
     where they cost little more: each sees a whole cross-section, and little has to be kept.
     """
     best: tuple[float, int, Shape] | None = None
-    limit = min(most, FIT_PATCHES * prod(patch))
+    limit = FIT_PATCHES * prod(patch)
     for counts in product(range(1, 33), range(1, 9), range(1, 9)):
         z, y, x = (
             -(-(n + (k - 1) * (p // 4)) // (k * d)) * d
             for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
         )
-        if z * y * x > limit:
+        windows, beside = prod(counts), counts[1:] != (1, 1)
+        # See inference.accumulator: the whole window, or the overlap and its weighted copy.
+        overlap = -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)) if counts[0] > 1 else 0
+        planes = z if beside else 2 * max(0, overlap)
+        gathered = planes * max(size[1], y) * max(size[2], x) * 4 * (len(NAMES) + beside)
+        if z * y * x > limit or z * y * x * room.per_voxel + gathered > room.total:
             continue
-        windows = prod(counts)
-        cost = windows * z * y * x * (1 if counts[1:] == (1, 1) else _BESIDE)
+        cost = windows * z * y * x * (_BESIDE if beside else 1)
         candidate = (cost, windows, (z, y, x))
         best = candidate if best is None else min(best, candidate)
     if best is None:
-        raise ValueError(f"{size} voxels do not fit into windows of {limit:.0f}")
+        raise ValueError(f"windows for {size} voxels do not fit into {room}")
     return best[2]
 
 

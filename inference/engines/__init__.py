@@ -15,10 +15,14 @@ from inference.description import Decode, Intensity, ModelDescription
 from inference.errors import DeviceError
 from inference.grid import Shape
 from inference.resample import Image
-from inference.windows import Box
+from inference.windows import Box, Room
 
 Precision = Literal["auto", "f32"]
 Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
+
+
+class HalfPrecisionError(RuntimeError):
+    """A network's numbers left the range of half precision."""
 
 
 class Engine(Protocol):
@@ -33,8 +37,8 @@ class Engine(Protocol):
     batch: int
 
     @property
-    def most_voxels(self) -> int:
-        """Voxels of the largest window cut to the patient that there should be memory for."""
+    def room(self) -> Room:
+        """The memory that there should be for windows cut to the patient."""
 
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
         """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
@@ -67,7 +71,10 @@ class Engine(Protocol):
         """Peak bytes of device memory since loading; None on the CPU."""
 
     def fallback(self, error: Exception) -> Engine | None:
-        """An engine that needs less of the memory whose lack ``error`` reports; else None."""
+        """An engine without the lack of memory or of range that ``error`` reports; else None."""
+
+    def settle(self) -> None:
+        """Wait until everything asked for is done: for times that are true."""
 
 
 def choose_device(device: str) -> str:

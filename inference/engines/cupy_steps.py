@@ -1,7 +1,9 @@
-"""Resampling on CUDA as one CuPy kernel: voxels in, the network's input out, nothing in between.
+"""Resampling and linear decoding on CUDA as one CuPy kernel each, nothing in between.
 
-The arithmetic is plain C in :data:`SAMPLE_SOURCE`, so that the tests compile it for the CPU and
-hold it against inference.resample where there is no CUDA device. torch owns all memory.
+Voxels in, the network's input out; logits in, labels out. The arithmetic is plain C in
+:data:`SAMPLE_SOURCE` and :data:`DECIDE_SOURCE`, so that the tests compile it for the CPU and hold
+it against inference.resample and inference.decode where there is no CUDA device. torch owns all
+memory.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import numpy as np
 import torch
 
 from inference.description import Intensity
+from inference.engines.device_memory import IMAGE_PLANES
+from inference.engines.torch_steps import LinearDecoder, uploaded
 from inference.grid import Shape
-from inference.resample import Image
+from inference.labels import TUMOR
+from inference.resample import Image, Taps, linear_taps
 
 # VOXEL and OUTPUT are defined by the one who compiles it.
 SAMPLE_SOURCE = r"""
@@ -54,21 +59,77 @@ __device__ float abdobox_sample(
 }
 """
 
+# LOGIT is defined by the one who compiles it. Steps are in elements; the order of interpolation,
+# z, x, y, and so the rounding, is inference.decode's.
+DECIDE_SOURCE = r"""
+__device__ unsigned char abdobox_decide(
+    const LOGIT* logits, int labels, int tumor, long long step_label, long long step_z,
+    long long step_y, long long step_x, int z0, int z1, float fz, int y0, int y1, float fy,
+    int x0, int x1, float fx)
+{
+    float best = 0.0f;
+    unsigned char label = 0;
+    for (int c = 0; c < labels; ++c) {
+        const LOGIT* volume = logits + c * step_label;
+        float row[2];
+        for (int j = 0; j < 2; ++j) {
+            float value[2];
+            for (int i = 0; i < 2; ++i) {
+                const LOGIT* at = volume + (j ? y1 : y0) * step_y + (i ? x1 : x0) * step_x;
+                const float below = (float)at[z0 * step_z], above = (float)at[z1 * step_z];
+                value[i] = below + fz * (above - below);
+            }
+            row[j] = value[0] + fx * (value[1] - value[0]);
+        }
+        const float value = row[0] + fy * (row[1] - row[0]);
+        if (c + 1 == tumor) {
+            if (value > 0.0f) label = tumor;
+        } else if (value > best) {
+            best = value;
+            label = c + 1;
+        }
+    }
+    return label;
+}
+"""
+
+_DECIDE_KERNEL = r"""
+%(include)s
+#define LOGIT %(logit)s
+""" + DECIDE_SOURCE + r"""
+extern "C" __global__ void abdobox_decide_slices(
+    const LOGIT* logits, unsigned char* out, int labels, int tumor, long long step_label,
+    long long step_z, long long step_y, long long step_x, int my, int mx,
+    const long long* z0, const long long* z1, const float* fz, const long long* y0,
+    const long long* y1, const float* fy, const long long* x0, const long long* x1, const float* fx)
+{
+    const int x = blockIdx.x * blockDim.x + threadIdx.x;
+    const int y = blockIdx.y * blockDim.y + threadIdx.y;
+    const int z = blockIdx.z;
+    if (x >= mx || y >= my) return;
+    out[((long long)z * my + y) * mx + x] = abdobox_decide(
+        logits, labels, tumor, step_label, step_z, step_y, step_x,
+        (int)z0[z], (int)z1[z], fz[z], (int)y0[y], (int)y1[y], fy[y],
+        (int)x0[x], (int)x1[x], fx[x]);
+}
+"""  # fmt: skip
+
 _KERNEL_SOURCE = r"""
 %(include)s
 #define VOXEL %(voxel)s
 #define OUTPUT %(output)s
 """ + SAMPLE_SOURCE + r"""
 extern "C" __global__ void abdobox_resample(
-    const VOXEL* image, OUTPUT* out, int nz, int ny, int nx, int mz, int my, int mx,
-    float low, float high, float mean, float scale)
+    const VOXEL* slab, OUTPUT* out, int nz, int ny, int nx, int mz, int my, int mx,
+    int first, int start, float low, float high, float mean, float scale)
 {
     const int x = blockIdx.x * blockDim.x + threadIdx.x;
     const int y = blockIdx.y * blockDim.y + threadIdx.y;
     const int z = blockIdx.z;
     if (x >= mx || y >= my) return;
     const float value = abdobox_sample(
-        image, nz, ny, nx, mz, my, mx, z, y, x, low, high, mean, scale);
+        slab - (long long)start * ny * nx, nz, ny, nx, mz, my, mx, first + z, y, x,
+        low, high, mean, scale);
     out[((long long)z * my + y) * mx + x] = (OUTPUT)value;
 }
 """  # fmt: skip
@@ -95,29 +156,72 @@ def resample_image(
         device: a CUDA device.
         output: torch.float32 or torch.float16.
     """
-    import cupy
-
-    voxels = torch.from_numpy(np.ascontiguousarray(image_ZYX)).to(device)
     out = torch.empty(shape, dtype=output, device=device)
-    columns, rows = -(-shape[2] // _BLOCK[0]), -(-shape[1] // _BLOCK[1])
-    sizes = [np.int32(n) for n in (*voxels.shape, *shape)]
+    taps = linear_taps(image_ZYX.shape[0], shape[0])
     values = (intensity.lower, intensity.upper, intensity.mean, 1.0 / intensity.std)
-    stream = torch.cuda.current_stream(device).cuda_stream
-    with cupy.cuda.Device(out.device.index or 0), cupy.cuda.ExternalStream(stream):
-        _kernel(voxels.dtype, output)(
-            (columns, rows, shape[0]), _BLOCK,
-            (cupy.from_dlpack(voxels), cupy.from_dlpack(out), *sizes,
-             *(np.float32(v) for v in values)),
+    for first in range(0, shape[0], IMAGE_PLANES):
+        last = min(first + IMAGE_PLANES, shape[0])
+        start, stop = int(taps.lower[first]), int(taps.upper[last - 1]) + 1
+        slab = uploaded(image_ZYX[start:stop], device)
+        sizes = [np.int32(n) for n in (*image_ZYX.shape, *shape, first, start)]
+        _launch(
+            _kernel(slab.dtype, output), (last - first, *shape[1:]),
+            (slab, out[first:last], *sizes, *(np.float32(v) for v in values)),
         )  # fmt: skip
     return out
+
+
+class CupyLinearDecoder(LinearDecoder):
+    """Slices enlarged and decided by one kernel: no logits at full resolution at all."""
+
+    def _decide(self, planes_CZYX: torch.Tensor, z: Taps) -> torch.Tensor:
+        sizes = (len(z.lower), len(self._y[0]), len(self._x[0]))
+        out = torch.empty(sizes, dtype=torch.uint8, device=planes_CZYX.device)
+        if not out.numel():
+            return out
+        along_z = (torch.as_tensor(tap, device=out.device) for tap in z)
+        steps = (np.int64(step) for step in planes_CZYX.stride())
+        labels = np.int32(len(planes_CZYX)), np.int32(TUMOR)
+        _launch(
+            _decide_kernel(planes_CZYX.dtype), sizes,
+            (planes_CZYX, out, *labels, *steps, np.int32(sizes[1]), np.int32(sizes[2]),
+             *along_z, *self._y, *self._x),
+        )  # fmt: skip
+        return out
+
+
+def _launch(kernel: Any, shape: Shape, arguments: tuple[Any, ...]) -> None:
+    """Run a kernel over (z, y, x) on torch's current stream, with tensors as they are."""
+    import cupy
+
+    tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
+    device = tensors[0].device
+    stream = torch.cuda.current_stream(device).cuda_stream
+    columns, rows = -(-shape[2] // _BLOCK[0]), -(-shape[1] // _BLOCK[1])
+    # A tensor is given as its address: the kernel is told its layout.
+    values = [np.uint64(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
+    with cupy.cuda.Device(device.index or 0), cupy.cuda.ExternalStream(stream):
+        kernel((columns, rows, shape[0]), _BLOCK, tuple(values))
+
+
+@cache
+def _decide_kernel(logit: torch.dtype) -> Any:
+    import cupy
+
+    names = {"logit": _C_TYPES[logit], "include": _include(logit)}
+    source = _DECIDE_KERNEL % names
+    return cupy.RawKernel(source, "abdobox_decide_slices", options=("--std=c++17", "--fmad=false"))
 
 
 @cache
 def _kernel(voxel: torch.dtype, output: torch.dtype) -> Any:
     import cupy
 
-    # Only half needs the header, which CuPy finds where CUDA's own are installed.
-    include = "#include <cuda_fp16.h>" if output == torch.float16 else ""
-    names = {"voxel": _C_TYPES[voxel], "output": _C_TYPES[output], "include": include}
+    names = {"voxel": _C_TYPES[voxel], "output": _C_TYPES[output], "include": _include(output)}
     source = _KERNEL_SOURCE % names
     return cupy.RawKernel(source, "abdobox_resample", options=("--std=c++17",))
+
+
+def _include(number: torch.dtype) -> str:
+    """Only half needs a header, which CuPy finds where CUDA's own are installed."""
+    return "#include <cuda_fp16.h>" if number == torch.float16 else ""

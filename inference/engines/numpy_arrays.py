@@ -25,6 +25,9 @@ class NumpyArrays:
     def prepare(self, window: Shape) -> None:
         """Nothing to do."""
 
+    def settle(self) -> None:
+        """Nothing to do: every call has done its work when it returns."""
+
     def zeros(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         return np.zeros(shape, np.float32)
 

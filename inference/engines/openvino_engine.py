@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
-from openvino import opset13 as ops
 from safetensors.numpy import load as load_safetensors
 
 from inference.architecture import Architecture
@@ -17,12 +16,24 @@ from inference.description import ModelDescription
 from inference.engines import Precision
 from inference.engines.numpy_arrays import NumpyArrays
 from inference.grid import Shape
+from inference.windows import Room
+
+# OpenVINO does without its model converter, which is of no use here and twice the rest's import.
+_CONVERTER = "openvino.tools.ovc"
+_loaded = _CONVERTER in sys.modules
+sys.modules.setdefault(_CONVERTER, None)  # type: ignore[arg-type]
+try:
+    import openvino as ov
+    from openvino import opset13 as ops
+finally:
+    if not _loaded:
+        del sys.modules[_CONVERTER]
 
 Node = Any  # openvino.Output, which has no type information
 NORM_EPSILON = 1e-5
 NEGATIVE_SLOPE = 0.01
-# Memory that the network may take for a window cut to the patient.
-WINDOW_BYTES = 900 << 20
+# Memory that the network and the accumulator may take where windows are cut to the patient.
+WINDOW_BYTES = 1100 << 20
 
 
 class OpenVinoEngine(NumpyArrays):
@@ -60,8 +71,8 @@ class OpenVinoEngine(NumpyArrays):
             self._window = window
 
     @property
-    def most_voxels(self) -> int:
-        return most_voxels(self._architecture, self._half)
+    def room(self) -> Room:
+        return Room(WINDOW_BYTES, window_bytes(self._architecture, self._half))
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.generic]]:
         out = []
@@ -89,11 +100,6 @@ def window_bytes(net: Architecture, half: bool) -> int:
     Three maps of the first stage's features, the logits twice, and the image.
     """
     return (2 if half else 4) * (3 * net.features[0] + 2 * net.outputs) + 4 * net.inputs
-
-
-def most_voxels(net: Architecture, half: bool) -> int:
-    """Voxels of the largest window that :data:`WINDOW_BYTES` suffice for."""
-    return WINDOW_BYTES // window_bytes(net, half)
 
 
 def cache_folder() -> Path | None:

@@ -10,20 +10,26 @@ from torch import Tensor
 
 from inference.decode import Decoder
 from inference.description import Decode, Intensity, ModelDescription
-from inference.engines import Engine, Precision, choose_device, load_engine
+from inference.engines import (
+    Engine,
+    HalfPrecisionError,
+    Precision,
+    choose_device,
+    load_engine,
+)
+from inference.engines.device_memory import WINDOW_BYTES, window_bytes
 from inference.engines.numpy_arrays import NumpyArrays
+from inference.engines.torch_network import lean_forward
 from inference.engines.torch_steps import resample_image, torch_decoder
 from inference.grid import Shape
 from inference.network import UNet
 from inference.resample import Image
-from inference.windows import Box
+from inference.windows import Box, Room
 
 # Largest batch of windows (one of 128^3 nearly fills a large GPU already), and the share of free
 # device memory that it may take.
 _MAX_BATCH = 2
 _MEMORY_SHARE = 0.5
-# Bytes per voxel of a window that the network's first stage keeps alive, per feature.
-_LIVE_MAPS = 6
 
 
 class TorchEngine:
@@ -62,16 +68,15 @@ class TorchEngine:
         self._network.to(memory_format=self._format)  # type: ignore[call-overload]
         self.batch = self._fitting_batch(description) if self._cuda else 1
         name = torch.cuda.get_device_name(self.device) if self._cuda else "CPU"
-        self.name = f"torch on {name}"
+        kind = ", float32" if self._cuda and self._type == torch.float32 else ""
+        self.name = f"torch on {name}{kind}"
 
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Tensor:
         if self._resampler == "cupy":
             from inference.engines.cupy_steps import resample_image as cupy_resample
 
             return cupy_resample(image_ZYX, intensity, shape, self.device)
-        # torch takes no negative strides; flipped scans are copied here.
-        voxels = torch.from_numpy(np.ascontiguousarray(image_ZYX)).to(self.device)
-        return resample_image(voxels, intensity, shape)
+        return resample_image(image_ZYX, intensity, shape, self.device)
 
     def prepare(self, window: Shape) -> None:
         """Nothing to do: torch takes any shape."""
@@ -80,14 +85,26 @@ class TorchEngine:
     def forward(self, windows: list[Tensor]) -> list[Tensor]:
         batch = torch.stack(windows)[:, None].to(self._type, memory_format=self._format)
         try:
-            return list(self._network(batch).float().unbind())
+            logits = self._network_logits(batch)
         except RuntimeError as error:
             if len(windows) == 1 or not _out_of_memory(error):
                 raise
+        else:
+            # The sum is not finite where a value is not; in float32 it does not overflow.
+            if self._type == torch.float16 and not logits.sum(dtype=torch.float32).isfinite():
+                raise HalfPrecisionError(f"{self.name}: the logits are not finite")
+            return list(logits.unbind())
         # Outside the handler, whose traceback would keep the failed batch's maps alive.
         del batch
         half = self.batch = len(windows) // 2
         return self.forward(windows[:half]) + self.forward(windows[half:])
+
+    def _network_logits(self, batch: Tensor) -> Tensor:
+        return lean_forward(self._network, batch)
+
+    def settle(self) -> None:
+        if self._cuda:
+            torch.cuda.synchronize(self.device)
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         return torch.zeros(shape, device=self.device)
@@ -103,16 +120,34 @@ class TorchEngine:
         return array.index_select(axis, torch.as_tensor(index, device=array.device))
 
     def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
+        if mode == "linear" and self._resampler == "cupy":
+            from inference.engines.cupy_steps import CupyLinearDecoder
+
+            return CupyLinearDecoder(network, scan, region, self.device)
         return torch_decoder(mode, network, scan, region, self.device)
 
     @property
-    def most_voxels(self) -> int:
-        return 1 << 40
+    def room(self) -> Room:
+        net = self._description.architecture
+        total = WINDOW_BYTES
+        if self._cuda:
+            free, _ = torch.cuda.mem_get_info(self.device)
+            # At least what one small window takes: what is too much after all falls back.
+            total = min(total, max(int(free * _MEMORY_SHARE), WINDOW_BYTES // 4))
+        return Room(total, window_bytes(net, self._type.itemsize))
 
     def peak_memory(self) -> int | None:
-        return torch.cuda.max_memory_reserved(self.device) if self._cuda else None
+        if not self._cuda:
+            return None
+        # All that is in use on the device, CUDA's own context included; torch keeps what it frees.
+        free, total = torch.cuda.mem_get_info(self.device)
+        return max(total - free, torch.cuda.max_memory_reserved(self.device))
 
     def fallback(self, error: Exception) -> Engine | None:
+        if isinstance(error, HalfPrecisionError):
+            return TorchEngine(
+                self._description, self._weights, str(self.device), self._resampler, "f32"
+            )
         return HostEngine(self) if self._cuda and _out_of_memory(error) else None
 
     def cpu_engine(self) -> Engine:
@@ -124,7 +159,7 @@ class TorchEngine:
     def _fitting_batch(self, description: ModelDescription) -> int:
         free, _ = torch.cuda.mem_get_info(self.device)
         voxels = int(np.prod(description.patch))
-        window = voxels * description.architecture.features[0] * _LIVE_MAPS * 2
+        window = voxels * window_bytes(description.architecture, self._type.itemsize)
         return int(np.clip(free * _MEMORY_SHARE // window, 1, _MAX_BATCH))
 
 
@@ -134,7 +169,7 @@ class HostEngine(NumpyArrays):
     def __init__(self, engine: TorchEngine) -> None:
         self._engine = engine
         self.name = f"{engine.name}, accumulating on the CPU"
-        self.most_voxels = engine.most_voxels
+        self.room = engine.room
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         on_device = [self._engine.array(np.ascontiguousarray(window)) for window in windows]
@@ -144,6 +179,10 @@ class HostEngine(NumpyArrays):
         return self._engine.peak_memory()
 
     def fallback(self, error: Exception) -> Engine | None:
+        if isinstance(error, HalfPrecisionError):
+            full = self._engine.fallback(error)
+            assert isinstance(full, TorchEngine)
+            return HostEngine(full)
         return self._engine.cpu_engine() if _out_of_memory(error) else None
 
 

@@ -5,6 +5,8 @@ The same code runs on CUDA and on the CPU, where the tests hold it against the N
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,27 +15,46 @@ from torch import Tensor
 from inference.ballot import Labels
 from inference.decode import Decoder
 from inference.description import Decode, Intensity
+from inference.engines.device_memory import IMAGE_PLANES, SLAB_PLANES, SLAB_SLICES
 from inference.grid import Shape
 from inference.labels import TUMOR
-from inference.resample import Reach, linear_taps, reaches
+from inference.resample import Image, Reach, Taps, linear_taps, reaches
 from inference.windows import Box
 
-# Full-resolution planes that exist at once, of the scan and, 14 channels of each, of logits.
-_SLAB_SLICES = 4
 
+def resample_image(
+    image_ZYX: Image, intensity: Intensity, shape: Shape, device: torch.device
+) -> Tensor:
+    """Clip, normalise and resample trilinearly; the scan goes to the device slab by slab.
 
-def resample_image(image_ZYX: Tensor, intensity: Intensity, shape: Shape) -> Tensor:
-    """Clip, normalise and resample trilinearly. int16 or float32 HU in, float32 out."""
-    out = torch.empty(shape, device=image_ZYX.device)
+    Args:
+        image_ZYX: int16 or float32 HU, any strides.
+        intensity: clip limits, mean and SD in HU.
+        shape: network grid (z, y, x).
+        device: where the result, float32, is wanted.
+    """
+    out = torch.empty(shape, device=device)
     taps = linear_taps(image_ZYX.shape[0], shape[0])
-    low, high = intensity.lower, intensity.upper
-    for first in range(0, shape[0], _SLAB_SLICES):
-        chunk = slice(first, first + _SLAB_SLICES)
-        below = image_ZYX[_index(taps.lower[chunk], image_ZYX)].float().clamp_(low, high)
-        above = image_ZYX[_index(taps.upper[chunk], image_ZYX)].float().clamp_(low, high)
-        blended = torch.lerp(below, above, _column(taps.fraction[chunk], image_ZYX))
+    for first in range(0, shape[0], IMAGE_PLANES):
+        chunk = slice(first, first + IMAGE_PLANES)
+        start, stop = int(taps.lower[chunk][0]), int(taps.upper[chunk][-1]) + 1
+        slab = uploaded(image_ZYX[start:stop], device)
+        slab = slab.float().clamp(intensity.lower, intensity.upper)
+        z = taps.part(chunk, start)
+        below, above = slab[_index(z.lower, slab)], slab[_index(z.upper, slab)]
+        blended = torch.lerp(below, above, _column(z.fraction, slab))
         out[chunk] = F.interpolate(blended[None], shape[1:], mode="bilinear")[0]
     return out.sub_(intensity.mean).div_(intensity.std)
+
+
+def uploaded(image_ZYX: Image, device: torch.device) -> Tensor:
+    """The voxels on a device, in C order; what runs backwards is turned round there."""
+    backwards = tuple(axis for axis, stride in enumerate(image_ZYX.strides) if stride < 0)
+    forwards = np.flip(image_ZYX, backwards)
+    with warnings.catch_warnings():  # that the array may not be written to: nobody does
+        warnings.simplefilter("ignore", UserWarning)
+        voxels = torch.from_numpy(forwards).to(device)
+    return voxels.flip(backwards).contiguous() if backwards else voxels.contiguous()
 
 
 def winners(logits_CZYX: Tensor) -> Tensor:
@@ -66,52 +87,55 @@ class NearestDecoder:
 
 
 class LinearDecoder:
-    """Logits enlarged trilinearly, a few slices at a time, then decided."""
+    """Logits enlarged trilinearly, a few slices at a time, then decided.
+
+    Only labels leave the device, slices as they are done.
+    """
 
     def __init__(self, network: Shape, scan: Shape, region: Box, device: torch.device) -> None:
-        self._reach = reaches(network, scan, region)
-        self._z, y, x = (axis.linear for axis in self._reach)
+        reach = reaches(network, scan, region)
+        self._z, y, x = (axis.linear for axis in reach)
         # Uploaded once.
         self._y, self._x = (tuple(_index(tap, device) for tap in taps) for taps in (y, x))
-        sizes = [axis.inside.stop - axis.inside.start for axis in self._reach]
-        self._labels = torch.empty(sizes, dtype=torch.uint8, device=device)
-        self._scan = scan
+        self._labels = np.zeros(scan, np.uint8)
+        self._inside: Labels = self._labels[tuple(axis.inside for axis in reach)]
         self._held: Tensor | None = None  # planes from self._first on
         self._first = 0
         self._done = 0
 
     def push(self, logits_CZYX: Tensor) -> None:
-        new = logits_CZYX.float()
+        for first in range(0, logits_CZYX.shape[1], SLAB_PLANES):
+            self._push(logits_CZYX[:, first : first + SLAB_PLANES])
+
+    def _push(self, new: Tensor) -> None:
         planes = new if self._held is None else torch.cat((self._held, new), dim=1)
         seen = self._first + planes.shape[1]
         ready = int((self._z.upper < seen).sum())
-        for first in range(self._done, ready, _SLAB_SLICES):
-            chunk = slice(first, min(first + _SLAB_SLICES, ready))
-            below, above = (
-                planes.index_select(1, _index(tap[chunk] - self._first, planes))
-                for tap in (self._z.lower, self._z.upper)
-            )
-            blended = torch.lerp(below, above, _column(self._z.fraction[chunk], planes))
-            lower, upper, fraction = self._x
-            blended = torch.lerp(
-                blended.index_select(3, lower), blended.index_select(3, upper), fraction
-            )
-            lower, upper, fraction = self._y
-            self._labels[chunk] = winners(
-                torch.lerp(
-                    blended.index_select(2, lower),
-                    blended.index_select(2, upper),
-                    fraction[:, None],
-                )
-            )
+        for first in range(self._done, ready, SLAB_SLICES):
+            chunk = slice(first, min(first + SLAB_SLICES, ready))
+            labels = self._decide(planes, self._z.part(chunk, self._first))
+            self._inside[chunk] = labels.cpu().numpy()
         self._done = ready
         # Where the scan is coarser than the network's grid, planes to come are passed over.
         keep = min(int(self._z.lower[ready]), seen) if ready < len(self._z.lower) else seen
         self._held = planes[:, keep - self._first :].clone()
         self._first = keep
 
+    def _decide(self, planes_CZYX: Tensor, z: Taps) -> Tensor:
+        """Labels of the slices at the taps ``z``."""
+        blended = planes_CZYX.float()
+        for axis, (lower, upper, fraction) in (
+            (1, (_index(tap, planes_CZYX) for tap in z)),
+            (3, self._x),
+            (2, self._y),
+        ):
+            shape = [-1 if a == axis else 1 for a in range(4)]
+            below, above = blended.index_select(axis, lower), blended.index_select(axis, upper)
+            blended = torch.lerp(below, above, fraction.view(shape))
+        return winners(blended)
+
     def finish(self) -> Labels:
-        return _on_background(self._labels, self._reach, self._scan)
+        return self._labels
 
 
 def torch_decoder(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
 import tracemalloc
 from collections.abc import Callable
 
@@ -16,9 +19,11 @@ from scipy import ndimage
 
 from inference.ballot import winners
 from inference.decode import Decoder, numpy_decoder
+from inference.engines.cupy_steps import DECIDE_SOURCE, CupyLinearDecoder
 from inference.engines.torch_steps import torch_decoder
 from inference.engines.torch_steps import winners as torch_winners
 from inference.labels import NAMES, TUMOR
+from inference.resample import Taps
 from inference.windows import Box
 
 LABELS = len(NAMES)
@@ -45,6 +50,7 @@ some_logits = arrays(
 )
 
 
+@settings(deadline=None)
 @given(some_logits)
 def test_winners_follow_the_rule(logits_VC: np.ndarray):
     expected = [decided(logits) for logits in logits_VC]
@@ -294,3 +300,48 @@ def test_interpolating_some_places_or_all_is_the_same(monkeypatch: pytest.Monkey
             monkeypatch.setattr(module, "_DENSE", share)
             ways.append(decode(numpy_kind, "linear", logits, (20, 37, 31)))
         np.testing.assert_array_equal(*ways)
+
+
+def test_the_kernels_arithmetic_equals_numpy(tmp_path_factory: pytest.TempPathFactory):
+    """The CUDA kernel's rule for one voxel, compiled by gcc, in whatever layout logits come."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no gcc to compile the kernel's source with")
+    folder = tmp_path_factory.mktemp("kernel")
+    (folder / "kernel.c").write_text(DECIDE_SOURCE)
+    library = folder / "kernel.so"
+    flags = ["-O1", "-shared", "-fPIC", "-ffp-contract=off", "-D__device__=", "-DLOGIT=float"]
+    subprocess.run([compiler, *flags, folder / "kernel.c", "-o", library], check=True)
+    decide = ctypes.CDLL(str(library)).abdobox_decide
+    decide.restype = ctypes.c_ubyte
+
+    class ByKernel(CupyLinearDecoder):
+        def _decide(self, planes: torch.Tensor, z: Taps) -> torch.Tensor:
+            values = planes.numpy()
+            strides = [ctypes.c_longlong(stride // 4) for stride in values.strides]
+            axes = (z, *(Taps(*(tap.numpy() for tap in taps)) for taps in (self._y, self._x)))
+
+            def at(*index: int) -> int:
+                near = [
+                    value
+                    for taps, i in zip(axes, index, strict=True)
+                    for value in (int(taps.lower[i]), int(taps.upper[i]),
+                                  ctypes.c_float(taps.fraction[i]))
+                ]  # fmt: skip
+                pointer = values.ctypes.data_as(ctypes.c_void_p)
+                return decide(pointer, LABELS, TUMOR, *strides, *near)
+
+            sizes = [len(taps.lower) for taps in axes]
+            found = [at(*index) for index in np.ndindex(*sizes)]
+            return torch.tensor(found, dtype=torch.uint8).reshape(sizes)
+
+    for name, logits in (("up", noise((6, 7, 5))), ("down", smooth((6, 7, 5)))):
+        scan = (9, 12, 11) if name == "up" else (4, 5, 9)
+        for last in (False, True):
+            tensor = torch.from_numpy(logits)
+            if last:
+                tensor = tensor.movedim(0, -1).contiguous().movedim(-1, 0)
+            decoder = ByKernel((6, 7, 5), scan, whole((6, 7, 5)), CPU)
+            decoder.push(tensor)
+            expected = decode(numpy_kind, "linear", logits, scan)
+            np.testing.assert_array_equal(decoder.finish(), expected)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +17,17 @@ from examples.phantom import Phantom, make_phantom
 from inference import engines
 from inference.description import Architecture, Intensity, ModelDescription
 from inference.engines import choose_device, load_engine
+from inference.engines.device_memory import memory_plan
 from inference.engines.openvino_engine import OpenVinoEngine, cache_folder
 from inference.engines.torch_engine import HostEngine, TorchEngine
+from inference.engines.torch_steps import uploaded
 from inference.errors import DeviceError
+from inference.grid import Grid
 from inference.segmenter import Segmentation, Segmenter
 from inference.volume import Volume
 from tests.random_model import TINY, WEIGHTS, random_weights
+
+SMALL = Architecture((16, 32, 64, 128, 256), ((1, 1, 1), *((2, 2, 2),) * 4), ((3, 3, 3),) * 5)
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 
@@ -226,19 +233,16 @@ def test_compiled_models_are_kept_where_the_environment_says(
 # Out of memory
 
 
-class Failing(torch.nn.Module):
+class Failing:
     """A network that runs out of memory on more windows than ``most``."""
 
-    def __init__(self, network: torch.nn.Module, most: int) -> None:
-        super().__init__()
-        self.network, self.most, self.calls = network, most, 0
+    def __init__(self, logits: Callable[[torch.Tensor], torch.Tensor], most: int) -> None:
+        self.logits, self.most = logits, most
 
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         if len(batch) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        logits: torch.Tensor = self.network(batch)
-        return logits
+        return self.logits(batch)
 
 
 def pretend_cuda(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +250,8 @@ def pretend_cuda(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine._cuda = True
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 123)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**30 + 99))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
 
 
 @pytest.mark.parametrize(("most", "batch"), [(3, 2), (1, 1)])
@@ -255,7 +261,7 @@ def test_smaller_batches_when_memory_is_short(
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
     engine = segmenter.engine
     engine.batch = 8
-    engine._network = Failing(engine._network, most)
+    engine._network_logits = Failing(engine._network_logits, most)
     result = segmenter.segment(volume_of(phantom))
     assert (result.labels == by_torch.labels).mean() > 0.9999  # rounding may follow the batch
     assert engine.batch == batch
@@ -271,7 +277,7 @@ def test_no_window_is_lost_when_the_batch_shrinks_on_the_way(tiny_model: Path, b
     assert whole.windows > 2 * batch
     engine = segmenter.engine
     engine.batch = batch
-    engine._network = Failing(engine._network, most=1)
+    engine._network_logits = Failing(engine._network_logits, most=1)
     pieces = segmenter.segment(volume_of(phantom), step=0.5)
     assert engine.batch == 1
     assert (pieces.labels == whole.labels).mean() > 0.9999
@@ -306,7 +312,7 @@ def test_the_cpu_takes_over_when_not_one_window_fits(
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
     engine = segmenter.engine
     pretend_cuda(engine, monkeypatch)
-    engine._network = Failing(engine._network, most=0)
+    engine._network_logits = Failing(engine._network_logits, most=0)
     result = segmenter.segment(volume_of(phantom))
     np.testing.assert_array_equal(result.labels, by_openvino.labels)
     steps = [w for w in result.warnings if "out of memory" in w]
@@ -314,6 +320,71 @@ def test_the_cpu_takes_over_when_not_one_window_fits(
     assert "OpenVINO on CPU" in steps[1]
     # Only that scan pays: the next one starts on the device again.
     assert segmenter.engine is engine
+
+
+@pytest.mark.parametrize("accumulating", ["device", "host"])
+def test_full_precision_takes_over_where_half_has_not_the_range(
+    tiny_model: Path,
+    phantom: Phantom,
+    by_torch: Segmentation,
+    monkeypatch: pytest.MonkeyPatch,
+    accumulating: str,
+):
+    segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
+    engine = segmenter.engine
+    assert isinstance(engine, TorchEngine)
+    # Of the values that float16 has, some overflow on the way.
+    monkeypatch.setattr(engine, "_type", torch.float16)
+    logits = engine._network_logits
+
+    def overflowing(batch: torch.Tensor) -> torch.Tensor:
+        found = logits(batch.float()).half()
+        found[0, 3, 2, 1, 0] = torch.inf
+        return found
+
+    monkeypatch.setattr(engine, "_network_logits", overflowing)
+    if accumulating == "host":
+        segmenter.engine = HostEngine(engine)
+    result = segmenter.segment(volume_of(phantom))
+    assert (result.labels == by_torch.labels).mean() > 0.9999
+    (said,) = set(result.warnings) - set(by_torch.warnings)
+    assert "ran out of range" in said
+
+
+def test_the_plan_of_device_memory_is_bounded():
+    """A scan of 512x512x1000 stays under 1.2 GB beside 500 MB of CUDA's own, by computation."""
+    small = ModelDescription(
+        "small", "0", SMALL, (2.42, 1.95, 1.95), (128, 128, 128), Intensity(-1, 1, 0, 1), "linear",
+        None, "",
+    )  # fmt: skip
+    axes = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    short, long = (
+        memory_plan(small, Grid((slices, 512, 512), (1.5, 0.8, 0.8), (0.0, 0.0, 0.0), axes))
+        for slices in (300, 1000)
+    )
+    assert max(long.values()) < 1.2e9 - 500e6
+    # Of what a scan takes, the image on the network's grid alone grows with its length.
+    image = 4 * 434 * 210 * 210
+    assert all(long[stage] < short[stage] + 1.3 * image for stage in long)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_voxels_are_turned_round_on_the_device(axis: int):
+    image = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
+    view = np.flip(image.transpose(2, 0, 1), axis)
+    view.flags.writeable = False
+    voxels = uploaded(view, torch.device("cpu"))
+    assert voxels.is_contiguous()
+    np.testing.assert_array_equal(voxels.numpy(), view)
+
+
+def test_openvinos_converter_is_not_loaded_but_can_be():
+    code = (
+        "import sys, inference.engines.openvino_engine\n"
+        "assert 'openvino.tools.ovc' not in sys.modules and 'absl' not in sys.modules\n"
+        "from openvino.tools.ovc import convert_model\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def raising(error: Exception) -> Callable[..., None]:

@@ -106,14 +106,14 @@ def test_no_window_is_lost_when_a_batch_does_not_fit(on_cuda: Segmenter, volume:
     usual = on_cuda.segment(volume)
     engine = on_cuda.engine
     assert isinstance(engine, TorchEngine)
-    forward = engine._network.forward
+    logits = engine._network_logits
 
     def small_only(batch: torch.Tensor) -> torch.Tensor:
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(batch)
+        return logits(batch)
 
-    engine._network.forward = small_only  # type: ignore[method-assign]
+    engine._network_logits = small_only  # type: ignore[method-assign]
     engine.batch = 8
     result = on_cuda.segment(volume)  # 16 windows in a layer: two batches of 8
     assert engine.batch <= 2

@@ -53,7 +53,7 @@ def by_numpy(image: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def by_torch(image: np.ndarray, shape: Shape) -> np.ndarray:
-    return torch_resample(torch.from_numpy(np.ascontiguousarray(image)), HU, shape).numpy()
+    return torch_resample(image, HU, shape, torch.device("cpu")).numpy()
 
 
 @pytest.fixture(scope="session")

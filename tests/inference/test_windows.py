@@ -16,6 +16,7 @@ from inference.accumulator import UNSEEN_LOGIT, accumulator, accumulator_bytes
 from inference.windows import (
     FIT_PATCHES,
     Placement,
+    Room,
     around,
     box,
     grown,
@@ -25,6 +26,7 @@ from inference.windows import (
 )
 
 CHANNELS = 3
+PLENTY = Room(10**12, 100)
 
 
 @given(st.data())
@@ -111,7 +113,7 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     divisor = data.draw(st.tuples(*[st.sampled_from((1, 2, 4, 8))] * 3))
     patch = tuple(d * data.draw(st.integers(1, 5)) for d in divisor)
     shape = tuple(data.draw(st.integers(1, 70)) for _ in range(3))
-    most = data.draw(st.sampled_from((prod(patch), 10**9)))
+    room = data.draw(st.sampled_from((Room(1000 * prod(patch), 200), PLENTY)))
     body = np.zeros(shape, bool)
     low, high = zip(
         *(sorted(data.draw(st.tuples(*[st.integers(0, n - 1)] * 2))) for n in shape), strict=True
@@ -123,12 +125,14 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
         assert side == slice(max(0, a - more), min(n, b + 1 + more))
     size = tuple(side.stop - side.start for side in found)
     try:
-        placement = Placement.fit(size, patch, divisor, most)
+        placement = Placement.fit(size, patch, divisor, room)
     except ValueError:
         assume(False)
     window = placement.patch
     assert all(w % d == 0 for w, d in zip(window, divisor, strict=True))
-    assert prod(window) <= min(most, FIT_PATCHES * prod(patch))
+    assert prod(window) <= FIT_PATCHES * prod(patch)
+    gathered = accumulator_bytes(placement, 14)
+    assert room.per_voxel * prod(window) + gathered <= room.total
     region = grown(found, window, shape)
     for side, inner, n, w, m in zip(region, found, shape, window, placement.shape, strict=True):
         assert 0 <= side.start <= inner.start < inner.stop <= side.stop <= n
@@ -284,17 +288,17 @@ def test_windows_that_agree_come_back_as_they_were(kind: str):
 
 
 def test_one_window_where_the_patient_fits_and_several_where_not():
-    patch, divisor, plenty = (80, 96, 96), (16, 16, 16), 10**9
-    placement = Placement.fit((61, 86, 121), patch, divisor, plenty)
+    patch, divisor = (80, 96, 96), (16, 16, 16)
+    placement = Placement.fit((61, 86, 121), patch, divisor, PLENTY)
     assert placement.count == 1
     assert placement.patch == (64, 96, 128)
-    long = Placement.fit((400, 90, 110), patch, divisor, plenty)
+    long = Placement.fit((400, 90, 110), patch, divisor, PLENTY)
     assert long.count > 1
     assert long.stacked
     covered = long.count * prod(long.patch)
     assert covered < 0.5 * Placement.plan((400, 96, 110), patch, 0.5).count * prod(patch)
     # Less memory, smaller windows.
-    tight = Placement.fit((400, 90, 110), patch, divisor, 600_000)
-    assert prod(tight.patch) <= 600_000 < prod(long.patch)
+    tight = Placement.fit((400, 90, 110), patch, divisor, Room(200_000_000, 150))
+    assert 150 * prod(tight.patch) <= 200_000_000 < 150 * prod(long.patch)
     with pytest.raises(ValueError, match="do not fit"):
-        Placement.fit((400, 90, 110), patch, divisor, 100)
+        Placement.fit((400, 90, 110), patch, divisor, Room(100, 1))
