@@ -175,7 +175,11 @@ def test_network_settings() -> None:
 
 def test_stages_wait_for_the_device(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = []
-    monkeypatch.setattr(TorchEngine, "settle", lambda engine: waits.append(engine))
+
+    def settle(engine: TorchEngine) -> None:
+        waits.append(engine)
+
+    monkeypatch.setattr(TorchEngine, "settle", settle)
     rows = list(gpu_pipeline.stages(bench))
     assert [(row["decode"], row["step"]) for row in rows] == [
         ("nearest", "model's"),
