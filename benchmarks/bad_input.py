@@ -78,6 +78,11 @@ def bad_name(kind: str) -> str:
     return f"k{KINDS.index(kind):02}"
 
 
+def environment() -> dict[str, str]:
+    """One thread: the network is small, and on a busy machine threads wait for each other."""
+    return {**child(), "OMP_NUM_THREADS": "1"}
+
+
 def outcome(tool: str, kind: str, folder: Path, said: str) -> Outcome:
     """What lies in the output folder after a run."""
     names = [bad_name(bad) for bad in (KINDS if kind == TOGETHER else (kind,))]
@@ -97,8 +102,8 @@ def abdobox(kinds: list[str], device: str) -> list[Outcome]:
         words = [sys.executable, "-m", "inference", "-i", folder / "in", "-o", folder / "out",
                  "--model", WORK / "model", "--device", device]  # fmt: skip
         result = subprocess.run(
-            [str(word) for word in words], cwd=ROOT, env=child(), capture_output=True, text=True,
-            check=False,
+            [str(word) for word in words], cwd=ROOT, env=environment(), capture_output=True,
+            text=True, check=False,
         )  # fmt: skip
         errors = [row for row in result.stderr.splitlines() if row.startswith("error: ")]
         found.append(outcome("abdobox", kind, folder, "\n".join(errors)))
@@ -114,7 +119,7 @@ def nnunet(kinds: list[str], device: str) -> list[Outcome]:
              *folders.values()]  # fmt: skip
     with open(WORK / "nnunet.log", "wb") as log:
         result = subprocess.run(
-            [str(word) for word in words], cwd=ROOT, env=child(), stdout=subprocess.PIPE,
+            [str(word) for word in words], cwd=ROOT, env=environment(), stdout=subprocess.PIPE,
             stderr=log, text=True, check=False,
         )  # fmt: skip
     rows = [json.loads(row) for row in result.stdout.splitlines() if row.startswith('{"folder"')]
