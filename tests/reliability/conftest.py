@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,10 +85,13 @@ def start(command: Command) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(source: Path, target: Path, *more: object) -> subprocess.Popen[str]:
+        # Where the tests run in a shell's background, SIGINT is ignored, and that is inherited.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
         process = subprocess.Popen(
             command(source, target, *more),
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        signal.signal(signal.SIGINT, before)
         started.append(process)
         return process
 
