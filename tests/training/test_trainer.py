@@ -14,12 +14,9 @@ from small_store import make_store, small_recipe
 from training import checkpoint
 from training.journal import read_journal
 from training.limits import Limits, Position
-from training.loader import Loader
 from training.processes import Processes
-from training.recipe import Augmentation
 from training.store import Store
 from training.trainer import Trainer
-from training.validate import quick_dice
 from training.weights import build_network, inference_weights
 
 ONE = Processes(torch.device("cpu"))
@@ -189,77 +186,3 @@ def test_two_processes_train_as_one(tmp_path):
     assert losses == pytest.approx(losses2, abs=1e-5)
     for name, weight in weights.items():
         assert torch.allclose(weight, weights2[name], atol=1e-4), name
-
-
-EVERYTHING = (1, 2, 3, 14)
-PARTLY = ((1, 2, 14), (1, 3))
-
-
-def overfitted(folder, annotated, selected=range(1, 15)):
-    """DSC of all labels, annotated or not, on two scans after training on them, by case."""
-    recipe = small_recipe(patch=(24, 40, 40), batch=2, slab=0.0)
-    recipe = replace(
-        recipe,
-        augmentation=Augmentation(
-            rotation=0,
-            scaling=0,
-            elastic=0,
-            gamma=0,
-            gamma_inverted=0,
-            contrast=0,
-            brightness=0,
-            low_resolution=0,
-            blur=0,
-            noise=0,
-        ),
-        loss=replace(recipe.loss, selected=tuple(selected)),
-        network=replace(
-            recipe.network,
-            features=(8, 16, 32),
-            kernels=((3, 3, 3),) * 3,
-            strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
-            head_prior=0.01,
-        ),
-        optimisation=replace(
-            recipe.optimisation,
-            optimizer="adamw",
-            rate=1e-2,
-            decay="cosine",
-            ema=0.9,
-            epochs=1,
-            steps_per_epoch=150,
-        ),
-        validate_every=100,
-    )
-    run = trainer(folder, recipe, annotated=annotated)
-    run.train(Limits())
-    network = run.averaged()
-    complete = Loader(make_store(folder / "store"), [], recipe, ONE.device)
-    return [
-        quick_dice(network, complete, replace(case, annotated=EVERYTHING), torch.float32)
-        for case in run.store.split("train")
-    ]
-
-
-def mean(scores):
-    return sum(scores.values()) / len(scores)
-
-
-@pytest.mark.slow
-def test_overfits_two_scans(tmp_path):
-    for scores in overfitted(tmp_path, (EVERYTHING, EVERYTHING)):
-        assert mean(scores) >= 0.95
-
-
-@pytest.mark.slow
-def test_partial_labels_are_enough_with_the_partial_loss_only(tmp_path):
-    """Each class is annotated in one scan or both, and found in both; if what is not annotated
-    counts as background, as in the normal loss, it is not."""
-    for name in ("partial", "normal"):
-        (tmp_path / name).mkdir()
-    partial = overfitted(tmp_path / "partial", PARTLY)
-    for scores, annotated in zip(partial, PARTLY, strict=True):
-        assert mean({v: scores[v] for v in annotated}) >= 0.95
-        assert mean(scores) >= 0.8
-    normal = overfitted(tmp_path / "normal", PARTLY, selected=())
-    assert sum(map(mean, normal)) < sum(map(mean, partial)) - 0.1
