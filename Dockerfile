@@ -10,12 +10,14 @@ WORKDIR /workspace
 COPY requirements-cpu.lock ./
 # Bytecode is compiled without the time of this build in it, so that two builds hold equal files.
 # openvino-telemetry would write to a home directory and call home; OpenVINO runs without it. Its
-# plugins for other devices and its readers of other formats are never loaded here.
+# plugins for other devices, its readers of other formats and its C++ headers are never loaded here,
+# nor are NumPy's own tests.
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --no-compile --require-hashes -r requirements-cpu.lock \
     && pip uninstall -y --root-user-action=ignore openvino-telemetry \
-    && python -m compileall -q --invalidation-mode unchecked-hash \
-        "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    && cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    && rm -rf openvino/include && find numpy -depth -type d -name tests -exec rm -rf {} + \
+    && python -m compileall -q --invalidation-mode unchecked-hash . \
     && cd "$(python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/libs" \
     && rm -f libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so cache.json \
         libopenvino_onnx_frontend.so* libopenvino_tensorflow_frontend.so* \

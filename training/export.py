@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors
 
-from inference.description import Intensity, ModelDescription
+from inference.description import Crop, Intensity, ModelDescription
 from inference.errors import AbdoboxError
 from inference.labels import TUMOR
 from inference.volume import write_atomically
@@ -36,7 +36,12 @@ STEP = 0.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        crop = Crop(arguments.crop, arguments.margin) if arguments.crop else None
+    except ValueError as error:
+        parser.error(str(error))
     try:
         folder = arguments.out / arguments.name
         description = export(
@@ -48,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             store=arguments.data,
             tumor_threshold=arguments.tumor_threshold,
             averaged=not arguments.last_weights,
+            crop=crop,
         )
     except AbdoboxError as error:
         print(error, file=sys.stderr)
@@ -70,6 +76,7 @@ def export(
     store: Path | None = None,
     tumor_threshold: float = 0.5,
     averaged: bool = True,
+    crop: Crop | None = None,
 ) -> ModelDescription:
     """Write ``folder/model.safetensors`` and ``folder/model.json``.
 
@@ -85,6 +92,7 @@ def export(
             so one that is seldom right costs organs; inference always cuts at 0.5, therefore the
             threshold is moved there through the head's bias.
         averaged: take the moving average of the weights, where the training kept one.
+        crop: the model, beside this one, that finds the organs first; windows are then cut to them.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -110,7 +118,8 @@ def export(
         patch=recipe.sampling.patch,
         intensity=Intensity(**state["intensity_hu"]),
         decode=recipe.decode,
-        step=STEP,
+        step=None if crop else STEP,
+        crop=crop,
         sha256=hashlib.sha256(data).hexdigest(),
         card={"tumor_threshold": tumor_threshold, **_card(state, recipe, run, store)},
     )
@@ -155,6 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
     parser.add_argument("--data", type=Path, help="store, to list the cases in the model's card")
+    parser.add_argument("--crop", metavar="MODEL", help="model that finds the organs first")
+    parser.add_argument(
+        "--margin", type=float, default=20.0, metavar="MM", help="around what it finds"
+    )
     parser.add_argument("--last-weights", action="store_true", help="not their moving average")
     add_threshold(parser)
     return parser

@@ -4,17 +4,16 @@ import json
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from small_store import INTENSITY, make_store, small_recipe
 
 from evaluation.cases import CaseResult
-from inference.description import ModelDescription, verified_weights
+from inference.description import Crop, ModelDescription, verified_weights
 from inference.network import UNet
 from training import __main__ as cli
-from training import ablation, cascade, export, report
+from training import ablation, export, report
 from training.evaluate import write_metrics
 from training.limits import Limits
 from training.processes import Processes
@@ -51,6 +50,26 @@ def test_exported_model_is_what_inference_reads(run):
     with torch.inference_mode():
         expected, found = run.averaged()(image), network.eval()(image)
     assert torch.allclose(expected, found, atol=2e-2)
+
+
+def test_exported_model_may_crop_to_what_another_finds(run):
+    verb = ["export", "--run", str(run.out), "--out", str(run.out / "models"), "--name", "c"]
+    assert cli.main([*verb, "--crop", "tiny", "--margin", "25"]) == 0
+    description = ModelDescription.load(run.out / "models" / "c")
+    assert description.crop == Crop("tiny", 25.0) and description.step is None
+    with pytest.raises(SystemExit):
+        cli.main([*verb, "--crop", "../tiny"])
+
+
+def test_last_weights_are_exported_when_asked_for(run):
+    folders = [run.out / "models" / name for name in ("averaged", "last")]
+    for folder, averaged in zip(folders, (True, False), strict=True):
+        export.export(run.out, folder, folder.name, averaged=averaged)
+    averaged, last = (load_file(folder / "model.safetensors") for folder in folders)
+    for name, weight in run.network.state_dict().items():
+        if name in last:
+            assert torch.equal(last[name], weight.half())
+    assert any(not torch.equal(averaged[name], last[name]) for name in last)
 
 
 def test_tumor_threshold_becomes_a_half(run):
@@ -94,11 +113,3 @@ def test_ablation_prints_table_7(run, capsys):
 def test_ablation_names_a_run_that_was_not_evaluated(tmp_path, capsys):
     assert ablation.main([str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
-
-
-def test_decoding_of_cascades_gives_the_tumour_precedence():
-    logits = torch.full((14, 1, 1, 4), -1.0)
-    logits[2, ..., 1:] = 2.0
-    logits[5, ..., 2] = 3.0
-    logits[13, ..., 3] = 0.5
-    assert np.array_equal(cascade.decoded(logits)[0, 0].numpy(), [0, 3, 6, 14])
