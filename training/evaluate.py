@@ -58,15 +58,16 @@ def predictor(arguments: argparse.Namespace) -> tuple[Callable[[StoredCase], Lab
     state = checkpoint.load(arguments.run / arguments.checkpoint)
     recipe = from_dict(state["recipe"])
     decode = arguments.decode or recipe.decode
-    folder = arguments.run / "model"
-    export(
-        arguments.run,
-        folder,
-        recipe.name,
-        which=arguments.checkpoint,
-        store=arguments.data,
-        tumor_threshold=arguments.tumor_threshold,
-    )
+    folder: Path = arguments.model or arguments.run / "model"
+    if arguments.model is None:
+        export(
+            arguments.run,
+            folder,
+            recipe.name,
+            which=arguments.checkpoint,
+            store=arguments.data,
+            tumor_threshold=arguments.tumor_threshold,
+        )
     if recipe.network.previous:
         store = Store(arguments.data)
         return CascadePredictor(folder, store, arguments.device, decode), decode
@@ -121,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
     parser.add_argument("--split", default="validation", choices=("validation", "train"))
     parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="exported from this run, with its own settings"
+    )
     parser.add_argument("--decode", choices=DECODES, help="by default the recipe's")
     parser.add_argument("--mode", default="default", choices=("default", "flare23"))
     parser.add_argument("--device", default="auto")
