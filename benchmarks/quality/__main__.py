@@ -21,7 +21,12 @@ from inference.labels import TUMOR
 from inference.segmenter import WEIGHTS, Segmenter
 
 Rows = dict[str, list[Scores]]
-STEPS: dict[str, float | None] = {"0.5": 0.5, "0.75": 0.75, "1": 1.0, "cut to the patient": None}
+STEPS: dict[str, float | None] = {
+    "step 0.5": 0.5,
+    "step 0.75": 0.75,
+    "step 1": 1.0,
+    "cut to the patient": None,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,11 +59,13 @@ def _settings(options: argparse.Namespace) -> tuple[str, Any]:
     for model in options.model or [None]:
         segmenter = Segmenter.load(WEIGHTS, options.device, model=model)
         description = segmenter.description
-        for name, step in STEPS.items():
-            # A step of None is no argument of segment(): there it means the model's own.
-            segmenter.description = replace(description, step=step)
+        variants = {name: replace(description, step=s, crop=None) for name, s in STEPS.items()}
+        if description.crop is not None:
+            variants[f"cropped with {description.crop.margin_mm:.0f} mm"] = description
+        for name, variant in variants.items():
+            segmenter.description = variant
             for decode in DECODES:
-                rows[f"{description.name}, step {name}, {decode}"] = [
+                rows[f"{description.name}, {name}, {decode}"] = [
                     scan.score(segment(segmenter, scan, decode)) for scan in scans
                 ]
     return table(rows), _rows_json(rows)
