@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from inference.errors import AbdoboxError
 from inference.grid import Grid, Orientation
 from inference.labels import BACKGROUND, COLORS, NAMES
 from inference.volume import read_labels, read_volume
@@ -151,16 +153,21 @@ def _compose(panels: list[Image.Image], volumes: dict[str, float]) -> Image.Imag
     return canvas
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Draw the labels of a scan: ``python -m examples.overlay SCAN LABELS PICTURE.png``."""
     parser = argparse.ArgumentParser(prog="python -m examples.overlay", description=main.__doc__)
     parser.add_argument("scan", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("picture", type=Path)
     files = parser.parse_args(arguments)
-    scan = read_volume(files.scan)
-    overlay_png(scan.voxels_ZYX, read_labels(files.labels)[0], scan.grid, files.picture)
+    try:
+        scan = read_volume(files.scan)
+        overlay_png(scan.voxels_ZYX, read_labels(files.labels)[0], scan.grid, files.picture)
+    except (AbdoboxError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.overlay import organ_volumes, overlay_png, richest_slice
+from examples.overlay import main, organ_volumes, overlay_png, richest_slice
 from inference.grid import Grid
 from inference.labels import COLORS
 
@@ -76,3 +76,9 @@ def test_shapes_must_agree(tmp_path) -> None:
             Grid((2, 2, 2), (1, 1, 1)),
             tmp_path / "x.png",
         )
+
+
+def test_a_missing_scan_gets_one_line(tmp_path, capsys) -> None:
+    words = [str(tmp_path / name) for name in ("scan.nii.gz", "labels.nii.gz", "picture.png")]
+    assert main(words) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The shipped default on real scans: its labels agree with the teacher's as its model.json says."""
+"""The shipped default on a real scan: its labels agree with the reference as model.json says."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from inference.labels import NAMES
 from inference.segmenter import WEIGHTS, Segmenter, model_folder
 from inference.volume import read_labels
 
+CASE = "hcc_048"
+# The teacher's labels of these are what model.json's scores were taken against.
+STATED = ("liver", "right kidney", "spleen", "aorta", "inferior vena cava", "stomach",
+          "duodenum", "left kidney")  # fmt: skip
 LARGE = ("liver", "right kidney", "spleen", "aorta", "left kidney")
-CASE = "train/images/hcc_048_0000.nii.gz"
-TEACHER = "train/hk/hcc_048.nii.gz"
 
 
 @pytest.mark.parametrize("precision", ["auto", "f32"])
-def test_the_default_model_finds_the_large_organs(shared_data: Path, precision: str):
+def test_the_default_model_is_as_good_as_it_says(shared_data: Path, precision: str):
     stated = json.loads((model_folder(WEIGHTS) / "model.json").read_text())["metrics"]["dsc"]
-    result = Segmenter.load(device="cpu", precision=precision).segment(shared_data / CASE)
-    teacher, _ = read_labels(shared_data / TEACHER)
+    scan = shared_data / f"train/images/{CASE}_0000.nii.gz"
+    result = Segmenter.load(device="cpu", precision=precision).segment(scan)
+    teacher, _ = read_labels(shared_data / f"train/hk/{CASE}.nii.gz")
     values = {name: value for value, name in NAMES.items()}
-    for name in LARGE:
+    for name in STATED:
         found = dice(result.labels == values[name], teacher == values[name])
-        assert found == pytest.approx(stated["hcc_048"][name], abs=0.01), name
-        assert found > 0.85, name
+        assert found == pytest.approx(stated[CASE][name], abs=0.01), name
+        assert found > 0.9 or name not in LARGE, name
