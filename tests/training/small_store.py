@@ -10,12 +10,25 @@ import numpy as np
 from inference.description import Intensity
 from inference.labels import ORGANS
 from training.coding import only
-from training.recipe import Recipe, load_recipe
+from training.recipe import Augmentation, Recipe, load_recipe
 from training.store import Store, StoredCase, write_case, write_index
 
 INTENSITY = Intensity(-200.0, 300.0, 50.0, 100.0)
 SHAPE = (24, 40, 40)
 SPACING = (5.0, 3.9, 3.9)
+# No augmentation.
+STILL = Augmentation(
+    rotation=0,
+    scaling=0,
+    elastic=0,
+    noise=0,
+    blur=0,
+    brightness=0,
+    contrast=0,
+    low_resolution=0,
+    gamma=0,
+    gamma_inverted=0,
+)
 
 
 def scan(seed: int, shape=SHAPE) -> tuple[np.ndarray, np.ndarray]:

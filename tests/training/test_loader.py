@@ -6,28 +6,15 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from small_store import SPACING, make_store, scan, small_recipe
+from small_store import SPACING, STILL, make_store, scan, small_recipe
 
 from training.coding import one_hot
 from training.crop import Place, read_crop
 from training.deform import Deformation, rotation
 from training.loader import Loader
-from training.recipe import Augmentation
 from training.store import Store
 
 CPU = torch.device("cpu")
-STILL = Augmentation(
-    rotation=0,
-    scaling=0,
-    elastic=0,
-    noise=0,
-    blur=0,
-    brightness=0,
-    contrast=0,
-    low_resolution=0,
-    gamma=0,
-    gamma_inverted=0,
-)
 
 
 def loader(folder, annotated=None, rank=0, world=1, still=False, **sampling) -> Loader:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from phantom_store import SHAPE, SPACING, make_phantom_store
+from small_store import STILL
 
 from inference.labels import NAMES
 from training.limits import Limits
 from training.loader import Loader
 from training.processes import Processes
-from training.recipe import Augmentation, Recipe, load_recipe
+from training.recipe import Recipe, load_recipe
 from training.trainer import Trainer
 from training.validate import quick_dice
 
@@ -23,18 +24,6 @@ pytestmark = pytest.mark.slow
 ALL = tuple(NAMES)
 LIVER = 1
 CPU = torch.device("cpu")
-AS_IT_IS = Augmentation(
-    rotation=0,
-    scaling=0,
-    elastic=0,
-    noise=0,
-    blur=0,
-    brightness=0,
-    contrast=0,
-    low_resolution=0,
-    gamma=0,
-    gamma_inverted=0,
-)
 
 
 def recipe(selected: Sequence[int], steps: int) -> Recipe:
@@ -42,7 +31,7 @@ def recipe(selected: Sequence[int], steps: int) -> Recipe:
     tiny = load_recipe("tiny")
     return replace(
         tiny,
-        augmentation=AS_IT_IS,
+        augmentation=STILL,
         loss=replace(tiny.loss, selected=tuple(selected)),
         network=replace(
             tiny.network,
