@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from inference.grid import Shape, Triple
-from inference.labels import NAMES
+from inference.labels import NAMES, TUMOR
 from training.augment import augment
 from training.crop import Crop, Place, read_crop
 from training.deform import draw_deformation
@@ -70,6 +70,11 @@ class Loader:
         self.members = range(rank, recipe.sampling.batch, world)
         self.workers = workers
         self._foreground = [np.array(store.foreground(case)) for case in cases]
+        # Scans that show an annotated tumour, by patient: (number of the case, its tumour voxels).
+        self._tumors: dict[str, list[tuple[int, npt.NDArray[np.int32]]]] = {}
+        for number, (case, voxels) in enumerate(zip(cases, self._foreground, strict=True)):
+            if len(of_tumor := voxels[voxels[:, 0] == TUMOR]):
+                self._tumors.setdefault(case.patient, []).append((number, of_tumor))
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """Batches from ``first_step`` on, without end."""
@@ -92,13 +97,20 @@ class Loader:
     def crop(self, step: int, member: int, patch: Shape) -> Crop:
         """Choose a scan, a place and a deformation, and read what they need."""
         rng = self._rng(step, member)
-        spacing = self.recipe.sampling.spacing
+        sampling, foreground = self.recipe.sampling, self.recipe.sampling.foreground
+        spacing = sampling.spacing
         number = int(rng.integers(len(self.cases)))
+        voxels = self._foreground[number]
+        if sampling.tumor and self._tumors and rng.random() < sampling.tumor:
+            patients = list(self._tumors.values())
+            scans = patients[rng.integers(len(patients))]
+            number, voxels = scans[rng.integers(len(scans))]
+            foreground = 1.0
         case = self.cases[number]
         z, y, x = (n * s for n, s in zip(patch, spacing, strict=True))
         deformation = draw_deformation(self.recipe.augmentation, (z, y, x), rng)
         slab = self._slab(case, rng)
-        centre = self._centre(case, self._foreground[number], (z, y, x), slab, rng)
+        centre = self._centre(case, (voxels, foreground), (z, y, x), slab, rng)
         place = Place(case, patch, spacing, centre, slab, deformation)
         return read_crop(self.store, place, self.recipe.network.previous)
 
@@ -134,7 +146,7 @@ class Loader:
     def _centre(
         self,
         case: StoredCase,
-        foreground: npt.NDArray[np.int32],
+        foreground: tuple[npt.NDArray[np.int32], float],
         extent: Triple,
         slab: tuple[int, int],
         rng: np.random.Generator,
@@ -142,7 +154,9 @@ class Loader:
         """Centre of the patch in voxels from the scan's outer edge.
 
         The patch stays within the scan (the slab) where it fits, and is centred where not.
+        ``foreground`` holds the voxels that it may be centred on, and how often it is.
         """
+        voxels, share = foreground
         ends = (slab, (0, case.shape[1]), (0, case.shape[2]))
         bounds = []
         for (low, high), size, spacing in zip(ends, extent, case.spacing, strict=True):
@@ -150,8 +164,8 @@ class Loader:
             middle = (low + high) / 2
             bounds.append((min(low + half, middle), max(high - half, middle)))
         centre = [rng.uniform(low, high) for low, high in bounds]
-        visible = foreground[(foreground[:, 1] >= slab[0]) & (foreground[:, 1] < slab[1])]
-        if rng.random() < self.recipe.sampling.foreground and len(visible):
+        visible = voxels[(voxels[:, 1] >= slab[0]) & (voxels[:, 1] < slab[1])]
+        if rng.random() < share and len(visible):
             value = rng.choice(np.unique(visible[:, 0]))
             voxel = rng.choice(visible[visible[:, 0] == value])[1:]
             centre = [

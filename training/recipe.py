@@ -58,6 +58,8 @@ class Sampling:
             Scans that are smaller than the patch then cost less, and networks get used to both.
         batch: patches per step, over all processes.
         foreground: share of patches that are centred on a voxel of an annotated class.
+        tumor: share of patches that are centred on an annotated tumour, patients in equal parts;
+            by ``foreground`` alone one patch in hundreds is where few scans have one.
         native: keep preprocessed scans on their own grid and resample each patch once, together
             with its deformation; otherwise scans are resampled to ``spacing`` beforehand.
         slab: share of patches that see only a slab of the scan, mirrored beyond its ends.
@@ -69,6 +71,7 @@ class Sampling:
     batch: int = 4
     shapes: tuple[Shape, ...] = ()
     foreground: float = 0.33
+    tumor: float = 0.0
     native: bool = False
     slab: float = 0.0
     slab_mm: Range = (30.0, 150.0)
@@ -124,10 +127,12 @@ class Synthesis:
 
     Attributes:
         share: of patches that are synthetic altogether.
+        elsewhere: share of these that show no abdomen (:mod:`training.synthesis.elsewhere`).
         tumors: share of the other patches with annotated tumours that get further ones.
     """
 
     share: float = 0.0
+    elsewhere: float = 0.0
     tumors: float = 0.0
 
 

@@ -36,7 +36,7 @@ SITES: dict[int, float] = {
     12: 0.02,
 }
 # Diameter in mm: log-normal, cut at both ends.
-MEDIAN_MM, SPREAD, SMALLEST_MM, LARGEST_MM = 22.0, 0.65, 5.0, 80.0
+MEDIAN_MM, SPREAD, SMALLEST_MM, LARGEST_MM = 24.0, 0.75, 5.0, 120.0
 # Largest diameter relative to that of a ball of the organ's volume: a tumour seldom fills it.
 ORGAN_SHARE = 0.8
 # HU that count as soft tissue, where a tumour may start, and as fat, into which it may grow.

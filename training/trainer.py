@@ -89,7 +89,12 @@ class Trainer:
         )
         self.mixture: Mixture | None = None
         if anatomies and (recipe.synthesis.share or recipe.synthesis.tumors):
-            source = SyntheticSource(anatomies, recipe.sampling.spacing, self.device)
+            source = SyntheticSource(
+                anatomies,
+                recipe.sampling.spacing,
+                self.device,
+                elsewhere_chance=recipe.synthesis.elsewhere,
+            )
             self.mixture = Mixture(
                 source,
                 store.intensity,

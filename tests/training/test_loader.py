@@ -119,3 +119,27 @@ def test_one_hot_lets_a_voxel_be_organ_and_tumour():
 def test_scans_smaller_than_the_patch_are_filled(tmp_path, depth):
     draw = loader(tmp_path, patch=(depth, 64, 64))
     assert next(draw.batches(0)).image_NCZYX.shape == (2, 1, depth, 64, 64)
+
+
+def test_tumor_patches_come_from_patients_in_equal_parts(tmp_path):
+    """Three scans, of which two of one patient and one of another show an annotated tumour."""
+    every = (*range(1, 14), 14)
+    store = make_store(tmp_path, (every, every, every, tuple(range(1, 14))))
+    patients = ["one", "one", "two", "three"]
+    cases = [
+        replace(case, patient=patient)
+        for case, patient in zip(store.split("train"), patients, strict=True)
+    ]
+    recipe = replace(small_recipe(tumor=1.0), augmentation=STILL)
+    draw = Loader(store, cases, recipe, CPU)
+    crops = [draw.crop(step, 0, (16, 16, 16)) for step in range(60)]
+    assert all((crop.sampled(CPU)[1] >= 16).any() for crop in crops)
+    drawn = [crop.place.case.patient for crop in crops]
+    assert "three" not in drawn and 20 <= drawn.count("two") <= 40
+
+
+def test_without_annotated_tumors_their_share_is_drawn_like_the_rest(tmp_path):
+    draw = loader(tmp_path, annotated=((1,), (1,)), tumor=1.0)
+    plain = loader(tmp_path, annotated=((1,), (1,)))
+    first, second = (one.crop(0, 0, (16, 16, 16)).place for one in (draw, plain))
+    assert (first.case, first.centre, first.slab) == (second.case, second.centre, second.slab)

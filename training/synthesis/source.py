@@ -16,6 +16,7 @@ from training.coding import TUMOR_BIT
 from training.synthesis.anatomy import MARGIN, Anatomy, build_anatomy
 from training.synthesis.appearance import Appearance, draw_appearance
 from training.synthesis.draw import Draw
+from training.synthesis.elsewhere import elsewhere
 from training.synthesis.geometry import Pose, draw_pose
 from training.synthesis.scanner import add_leads, add_noise, add_table, cut_field_of_view
 from training.synthesis.tissues import LABELS, Tissue
@@ -38,6 +39,7 @@ class SyntheticSource:
         spacing: of the patches, (z, y, x) in mm.
         device: where patches are made; the generators given to :meth:`sample` live there too.
         tumor_chance: share of patches to which tumours are added.
+        elsewhere_chance: share of patches that show no abdomen.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class SyntheticSource:
         spacing: Triple,
         device: str | torch.device = "cpu",
         tumor_chance: float = 0.6,
+        elsewhere_chance: float = 0.0,
     ) -> None:
         self.anatomies = list(anatomies)
         self.spacing = spacing
         self.device = torch.device(device)
         self.tumor_chance = tumor_chance
+        self.elsewhere_chance = elsewhere_chance
         self._codes = [torch.as_tensor(a.codes_ZYX, device=self.device) for a in anatomies]
         labels = [LABELS.get(tissue, 0) for tissue in Tissue]
         self._labels = torch.tensor(labels, dtype=torch.uint8, device=self.device)
@@ -79,6 +83,10 @@ class SyntheticSource:
         the organ that they were drawn in.
         """
         draw = Draw(generator)
+        if self.elsewhere_chance and draw.chance(self.elsewhere_chance):
+            nothing = torch.zeros(patch, dtype=torch.uint8, device=self.device)
+            known = torch.ones(len(NAMES), dtype=torch.bool, device=self.device)
+            return elsewhere(draw, patch, self.spacing), nothing, known
         number = draw.choice(len(self.anatomies))
         anatomy, codes = self.anatomies[number], self._codes[number]
         appearance = draw_appearance(draw, self.device)
