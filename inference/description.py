@@ -77,6 +77,8 @@ class ModelDescription:
         decode: default decoding, ``nearest`` or ``linear``.
         step: default window step, as a fraction of the patch; None cuts windows to the patient.
         crop: model that finds the organs first; None looks at the whole patient.
+        islands: pieces of an organ that are smaller than this share of its largest one are left
+            out; 0 keeps them all.
         sha256: of the weights file.
         card: recipe, data, metrics, licence and whatever else the training wrote.
     """
@@ -91,6 +93,7 @@ class ModelDescription:
     step: float | None
     sha256: str
     crop: Crop | None = None
+    islands: float = 0.0
     card: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +106,8 @@ class ModelDescription:
             raise ValueError(f"decode must be one of {', '.join(DECODES)}")
         if self.step is not None and not 0 < self.step <= 1:
             raise ValueError("step must lie in (0, 1], or be null")
+        if not 0 <= self.islands <= 1:
+            raise ValueError("islands must lie in [0, 1]")
         if self.crop is not None and self.step is not None:
             raise ValueError("crop needs windows cut to the patient: a step of null")
 
@@ -139,7 +144,7 @@ class ModelDescription:
             inputs=int(net["inputs"]),
         )
         known = {"format", "name", "version", "architecture", "spacing_mm", "patch", "intensity_hu"}
-        known |= {"decode", "step", "sha256", "labels", "crop"}
+        known |= {"decode", "step", "sha256", "labels", "crop", "islands"}
         crop = document.get("crop")
         z, y, x = (float(s) for s in document["spacing_mm"])
         return cls(
@@ -153,6 +158,7 @@ class ModelDescription:
             step=None if document["step"] is None else float(document["step"]),
             sha256=str(document["sha256"]),
             crop=crop and Crop(str(crop["model"]), float(crop["margin_mm"])),
+            islands=float(document.get("islands", 0)),
             card={key: value for key, value in document.items() if key not in known},
         )
 
@@ -183,6 +189,7 @@ class ModelDescription:
             "sha256": self.sha256,
             "labels": {str(value): name for value, name in NAMES.items()},
             **({"crop": asdict(self.crop)} if self.crop else {}),
+            **({"islands": self.islands} if self.islands else {}),
             **self.card,
         }
 

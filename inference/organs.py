@@ -7,10 +7,13 @@ import numpy.typing as npt
 
 from inference.grid import Grid
 from inference.labels import TUMOR
-from inference.windows import Box, around
+from inference.pieces import Pieces
+from inference.windows import Box
 
 # With less of organs than this, the small network has not understood the scan.
 _LEAST_ML = 200.0
+# A piece that is smaller beside the largest of its organ is an error and makes no box larger.
+_ISLAND = 0.1
 
 
 def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -> Box | None:
@@ -24,14 +27,18 @@ def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -
     Returns:
         The box in voxels of ``grid``; None where the labels hold too little to go by.
     """
-    organs = (labels_ZYX > 0) & (labels_ZYX < TUMOR)
+    organs = np.where(labels_ZYX < TUMOR, labels_ZYX, np.uint8(0))
     coarse_ml = grid.voxel_ml * np.prod(grid.shape) / organs.size
-    if organs.sum() * coarse_ml < _LEAST_ML:
+    if np.count_nonzero(organs) * coarse_ml < _LEAST_ML:
         return None
+    pieces = Pieces.of(organs)
+    voxels = pieces.voxels[~pieces.small(_ISLAND)[pieces.numbers]]
+    low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
     sides = []
-    found = around(organs, (0, 0, 0))
-    for side, count, n, spacing in zip(found, organs.shape, grid.shape, grid.spacing, strict=True):
-        first = side.start * n / count - margin_mm / spacing
-        last = side.stop * n / count + margin_mm / spacing
+    for start, stop, count, n, spacing in zip(
+        low, high, organs.shape, grid.shape, grid.spacing, strict=True
+    ):
+        first = start * n / count - margin_mm / spacing
+        last = stop * n / count + margin_mm / spacing
         sides.append(slice(max(0, int(np.floor(first))), min(n, int(np.ceil(last)))))
     return (sides[0], sides[1], sides[2])

@@ -17,6 +17,7 @@ from inference.grid import Grid, Orientation, Shape
 from inference.nifti import NiftiHeader
 from inference.organs import organ_box
 from inference.passage import Clock, Passage
+from inference.pieces import clear_islands
 from inference.resample import Image
 from inference.volume import Volume, of_simpleitk, read_volume, write_labels
 from inference.windows import Box
@@ -174,6 +175,10 @@ class Segmenter:
             # Outside the handler, whose traceback would keep the failed run's memory alive. Only
             # this scan pays: the next one starts on the device again.
             engine = next_engine
+        if self.description.islands:
+            with clock("islands"):
+                network = grid.resampled_shape(self.description.spacing)
+                clear_islands(labels, network, self.description.islands)
         with clock("orient"):
             labels = np.ascontiguousarray(orientation.invert(labels))
         return Segmentation(

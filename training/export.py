@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tumor_threshold=arguments.tumor_threshold,
             averaged=not arguments.last_weights,
             crop=crop,
+            islands=arguments.islands,
         )
     except AbdoboxError as error:
         print(error, file=sys.stderr)
@@ -77,6 +78,7 @@ def export(
     tumor_threshold: float = 0.5,
     averaged: bool = True,
     crop: Crop | None = None,
+    islands: float = 0.0,
 ) -> ModelDescription:
     """Write ``folder/model.safetensors`` and ``folder/model.json``.
 
@@ -93,6 +95,7 @@ def export(
             threshold is moved there through the head's bias.
         averaged: take the moving average of the weights, where the training kept one.
         crop: the model, beside this one, that finds the organs first; windows are then cut to them.
+        islands: pieces of an organ below this share of its largest one are left out.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -120,6 +123,7 @@ def export(
         decode=recipe.decode,
         step=None if crop else STEP,
         crop=crop,
+        islands=islands,
         sha256=hashlib.sha256(data).hexdigest(),
         card={"tumor_threshold": tumor_threshold, **_card(state, recipe, run, store)},
     )
@@ -167,6 +171,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--crop", metavar="MODEL", help="model that finds the organs first")
     parser.add_argument(
         "--margin", type=float, default=20.0, metavar="MM", help="around what it finds"
+    )
+    parser.add_argument(
+        "--islands",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="leave out pieces of an organ that are smaller than this share of its largest one",
     )
     parser.add_argument("--last-weights", action="store_true", help="not their moving average")
     add_threshold(parser)

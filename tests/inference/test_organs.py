@@ -39,6 +39,15 @@ def test_the_box_by_hand():
     assert organ_box(labels, GRID, 999.0) == (slice(0, 50), slice(0, 200), slice(0, 400))
 
 
+def test_islands_make_no_box_larger():
+    liver = (1, (slice(5, 15), slice(10, 20), slice(2, 12)))
+    island = (1, (slice(0, 2), slice(30, 36), slice(30, 36)))  # 7 % of the liver
+    other = (3, (slice(18, 19), slice(10, 12), slice(2, 4)))  # small, but all there is of a spleen
+    alone = organ_box(labelled(liver), GRID, 0.0)
+    assert organ_box(labelled(liver, island), GRID, 0.0) == alone
+    assert organ_box(labelled(liver, other), GRID, 0.0) == (slice(12, 48), slice(50, 100), alone[2])
+
+
 def test_too_little_is_no_box():
     liver = (1, (slice(5, 10), slice(10, 15), slice(2, 10)))  # 200 ml
     assert organ_box(labelled(liver), GRID, 0.0) is not None

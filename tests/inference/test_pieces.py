@@ -1,0 +1,85 @@
+"""Connected pieces against SciPy, and islands by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from examples.phantom import Phantom
+from inference.description import ModelDescription
+from inference.labels import TUMOR
+from inference.pieces import Pieces, clear_islands
+from inference.segmenter import Segmenter
+from inference.volume import Volume
+
+TOUCHING = np.ones((3, 3, 3))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("smoothness", [0.4, 1.5])
+def test_pieces_are_those_of_scipy(seed: int, smoothness: float) -> None:
+    rng = np.random.default_rng(seed)
+    field = ndimage.gaussian_filter(rng.normal(size=rng.integers(1, 30, 3)), smoothness)
+    labels = np.digitize(field / field.std(), [0.6, 1.0, 1.6]).astype(np.uint8)
+    if not labels.any():
+        labels[0, 0, 0] = 1
+    pieces = Pieces.of(labels)
+    assert np.array_equal(np.argwhere(labels), pieces.voxels)
+    found = np.zeros(labels.shape, int)
+    found[tuple(pieces.voxels.T)] = pieces.numbers + 1
+    for value in np.unique(labels[labels > 0]):
+        mask = labels == value
+        wanted, count = ndimage.label(mask, TOUCHING)
+        pairs = {*zip(wanted[mask].tolist(), found[mask].tolist(), strict=True)}
+        assert len(pairs) == count == np.count_nonzero(pieces.labels == value)
+    assert np.array_equal(pieces.sizes, np.bincount(found[found > 0] - 1))
+
+
+def islands() -> np.ndarray:
+    """20x20x20: a liver of 512 voxels with islands of 64 and 8, a spleen of 8, a tumour of 1."""
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[1:9, 1:9, 1:9] = 1
+    labels[12:16, 12:16, 12:16] = 1
+    labels[17:19, 17:19, 1:3] = 1
+    labels[17:19, 1:3, 17:19] = 3
+    labels[4, 4, 4] = labels[0, 19, 0] = TUMOR
+    return labels
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.0, 583), (0.1, 575), (0.2, 511), (1.0, 511)])
+def test_small_pieces_go_by_their_share_of_the_largest(share: float, left: int) -> None:
+    labels = islands()
+    clear_islands(labels, (20, 20, 20), share)
+    assert np.count_nonzero(labels == 1) == left
+    assert np.count_nonzero(labels == 3) == 8, "an organ's only piece is its largest"
+    assert np.count_nonzero(labels == TUMOR) == 2, "tumours are small and many"
+
+
+@pytest.mark.parametrize("network", [(20, 20, 20), (11, 9, 14), (40, 33, 20)])
+def test_pieces_are_cleared_whole_from_a_grid_of_another_size(network: tuple[int, ...]) -> None:
+    big = islands().repeat(3, axis=0).repeat(4, axis=1).repeat(5, axis=2)
+    wanted = big.copy()
+    wanted[16 * 3 :, 16 * 4 :, : 4 * 5] = 0
+    clear_islands(big, network, 0.1)  # type: ignore[arg-type]
+    assert np.array_equal(big, wanted)
+
+
+def test_nothing_labelled_stays_so() -> None:
+    labels = np.zeros((4, 5, 6), np.uint8)
+    clear_islands(labels, (2, 2, 2), 0.5)
+    assert not labels.any()
+
+
+def test_a_model_says_whether_islands_go(make_model: Callable[..., Path], phantom: Phantom) -> None:
+    """Random weights scatter labels; the model that drops islands gives one piece per organ."""
+    volume = Volume.of_array(phantom.image_ZYX, phantom.grid)
+    folders = [make_model("all"), make_model("one", islands=1.0)]
+    assert ModelDescription.load(folders[1]).islands == 1.0
+    kept, cleared = (Segmenter.load(f, "cpu").segment(volume) for f in folders)
+    assert "islands" in cleared.timings and "islands" not in kept.timings
+    assert (cleared.labels[cleared.labels > 0] == kept.labels[cleared.labels > 0]).all()
+    assert 0 < np.count_nonzero(cleared.labels) < np.count_nonzero(kept.labels)
