@@ -30,7 +30,7 @@ from inference.volume import read_labels, write_atomically
 from training import checkpoint
 from training.cascade import CascadePredictor
 from training.export import add_threshold, export
-from training.recipe import from_dict
+from training.recipe import Recipe, from_dict
 from training.store import Store, StoredCase
 
 Labels = npt.NDArray[np.uint8]
@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        store = Store(arguments.data)
-        predict, decode = predictor(arguments)
+        state = checkpoint.load(arguments.run / arguments.checkpoint)
+        store = Store(arguments.data, state.get("held_out", []))
+        predict, decode = predictor(arguments, from_dict(state["recipe"]))
         results = [
             score(case, predict(case), arguments.mode) for case in store.split(arguments.split)
         ]
@@ -53,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def predictor(arguments: argparse.Namespace) -> tuple[Callable[[StoredCase], Labels], str]:
+def predictor(
+    arguments: argparse.Namespace, recipe: Recipe
+) -> tuple[Callable[[StoredCase], Labels], str]:
     """What labels a stored case's original scan, in its own axis order; and the decoding used."""
-    state = checkpoint.load(arguments.run / arguments.checkpoint)
-    recipe = from_dict(state["recipe"])
     decode = arguments.decode or recipe.decode
     folder: Path = arguments.model or arguments.run / "model"
     if arguments.model is None:

@@ -149,7 +149,7 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
         },
     }
     if store is not None:
-        cases = Store(store).cases
+        cases = Store(store, state.get("held_out", [])).cases
         card["data"] = {
             split: sorted(c.name for c in cases if c.split == split)
             for split in ("train", "validation")

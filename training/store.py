@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,21 @@ class StoredCase:
 class Store:
     """A folder of preprocessed scans, opened for reading.
 
-    Attributes:
+    Args:
         folder: where it lies.
+        held_out: patients whose scans are for validation this time, as in cross-validation.
+
+    Attributes:
+        folder, held_out: as given.
         intensity: normalisation that its images went through.
         cases: all cases, by name.
+
+    Raises:
+        StoreError: it is no store, or holds no scan of one of the patients.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, held_out: Iterable[str] = ()) -> None:
+        self.folder, self.held_out = folder, tuple(held_out)
         try:
             document = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -78,7 +86,16 @@ class Store:
         if document.get("format") != FORMAT:
             raise StoreError(folder, "is of another format", "preprocess again")
         self.intensity = Intensity(**document["intensity_hu"])
-        self.cases = [_read_case(folder / f"{name}.json") for name in document["cases"]]
+        cases = [_read_case(folder / f"{name}.json") for name in document["cases"]]
+        if unknown := {*self.held_out} - {case.patient for case in cases}:
+            known = ", ".join(sorted({case.patient for case in cases}))
+            raise StoreError(
+                folder, f"has no patient {', '.join(unknown)}", f"take some of {known}"
+            )
+        self.cases = [
+            dataclasses.replace(case, split="validation") if case.patient in self.held_out else case
+            for case in cases
+        ]
 
     def split(self, name: str, unlabelled: bool = True) -> list[StoredCase]:
         """Cases of a split, with or without those that no person labelled."""

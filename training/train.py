@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     processes = Processes.join(arguments.device)
     try:
         recipe = load_recipe(arguments.recipe)
-        store = Store(arguments.data)
+        store = Store(arguments.data, arguments.hold_out)
         arguments.out.mkdir(parents=True, exist_ok=True)
         lock = claim(arguments.out) if processes.rank == 0 else None
         if not arguments.resume and (arguments.out / checkpoint.LAST).exists():
@@ -98,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", required=True, help="name or TOML file")
     parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--hold-out",
+        nargs="+",
+        default=[],
+        metavar="PATIENT",
+        help="validate on these patients instead of training on them (cross-validation)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(
         "--start-from",

@@ -228,6 +228,7 @@ class Trainer:
         hu = self.store.intensity
         return {
             "recipe": self.recipe.to_dict(),
+            "held_out": list(self.store.held_out),
             "intensity_hu": {"lower": hu.lower, "upper": hu.upper, "mean": hu.mean, "std": hu.std},
             "network": self.network.state_dict(),
             "average": self.average.state() if self.average is not None else None,
@@ -240,8 +241,12 @@ class Trainer:
         """Go on where a checkpoint was written.
 
         Raises:
-            CheckpointError: it belongs to another network or normalisation.
+            CheckpointError: it belongs to another network, normalisation or choice of scans.
         """
+        if state.get("held_out", []) != list(self.store.held_out):
+            raise checkpoint.CheckpointError(
+                self.out, "was trained with other patients held out", "hold out the same"
+            )
         if Intensity(**state["intensity_hu"]) != self.store.intensity:
             raise checkpoint.CheckpointError(
                 self.out, "was trained with other intensity statistics", "take the same store"

@@ -129,6 +129,21 @@ def test_train_stop_resume_evaluate(fused, capsys):
     assert (run / "metrics.csv").read_text().startswith("Name,Liver_DSC")
 
 
+def test_a_held_out_patient_is_validated_on_and_stays_held_out(fused, capsys):
+    train = ["train", "--recipe", fused / "mine.toml", "--data", fused / "store", "--device", "cpu"]
+    train = [*map(str, train), "--out", str(fused / "fold")]
+    assert main([*train, "--max-minutes", "0", "--hold-out", "case1"]) == 0
+    assert main([*train, "--resume"]) == 1
+    assert "other patients held out" in capsys.readouterr().err
+    run = ["--run", str(fused / "fold"), "--data", str(fused / "store")]
+    assert main(["evaluate", *run, "--device", "cpu"]) == 0
+    metrics = json.loads((fused / "fold" / "metrics.json").read_text())
+    assert {*metrics["dsc"]} == {"case1", "case2"}
+    assert main(["export", *run, "--out", str(fused / "models"), "--name", "fold"]) == 0
+    card = json.loads((fused / "models" / "fold" / "model.json").read_text())
+    assert card["data"] == {"train": ["case0"], "validation": ["case1", "case2"]}
+
+
 @pytest.mark.parametrize(
     ("verb", "missing"),
     [

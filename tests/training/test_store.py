@@ -21,6 +21,15 @@ def test_round_trip(tmp_path):
     assert [c.name for c in store.split("train")] == ["case0", "case1"]
 
 
+def test_patients_can_be_held_out(tmp_path):
+    make_store(tmp_path)
+    store = Store(tmp_path, ["case1"])
+    assert [c.name for c in store.split("train")] == ["case0"]
+    assert [c.name for c in store.split("validation")] == ["case1", "v"]
+    with pytest.raises(StoreError, match=r"no patient nobody; take some of case0, case1, v"):
+        Store(tmp_path, ["nobody"])
+
+
 def test_missing_and_damaged_stores_name_the_file(tmp_path):
     with pytest.raises(StoreError, match="preprocess"):
         Store(tmp_path)
