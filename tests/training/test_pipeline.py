@@ -149,7 +149,7 @@ def test_a_held_out_patient_is_validated_on_and_stays_held_out(fused, capsys):
     [
         ("preprocess", "cases.csv"),
         ("train", "nowhere"),
-        ("evaluate", "nowhere"),
+        ("evaluate", "last.pt"),
     ],
 )
 def test_missing_input_is_one_clear_line(fused, tmp_path, capsys, verb, missing):
