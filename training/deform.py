@@ -39,9 +39,10 @@ class Deformation:
 
     def reach_mm(self, extent_mm: Triple) -> npt.NDArray[np.float64]:
         """How far from its centre, along (z, y, x), a patch of that extent takes voxels."""
-        reach = np.abs(self.matrix) @ (np.array(extent_mm) / 2)
+        furthest = np.array(extent_mm) / 2
         if self.control_mm is not None:
-            reach = reach + np.abs(self.control_mm).max(axis=(1, 2, 3))
+            furthest = furthest + np.abs(self.control_mm).max(axis=(1, 2, 3))
+        reach: npt.NDArray[np.float64] = np.abs(self.matrix) @ furthest
         return reach
 
 

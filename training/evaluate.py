@@ -8,6 +8,7 @@ cascade's second network, which gets the first one's labels from the store.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import sys
@@ -19,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.cases import CaseResult
+from evaluation.rules import MODES
 from evaluation.scoring import evaluate_case
 from evaluation.table import cases_csv, summarise, summary_markdown
-from inference.description import DECODES
+from inference.description import DECODES, ModelDescription
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.labels import NAMES
@@ -29,7 +31,7 @@ from inference.segmenter import Segmenter
 from inference.volume import read_labels, write_atomically
 from training import checkpoint
 from training.cascade import CascadePredictor
-from training.export import add_threshold, export
+from training.export import add_threshold, export, exported
 from training.recipe import Recipe, from_dict
 from training.store import Store, StoredCase
 
@@ -46,11 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = [
             score(case, predict(case), arguments.mode) for case in store.split(arguments.split)
         ]
-        write_metrics(arguments.run, arguments.checkpoint, decode, arguments.mode, results)
+        folder = model_folder(arguments)
+        description = dataclasses.replace(ModelDescription.load(folder), decode=decode)
+        write_metrics(arguments.run, description, arguments.mode, results)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
-    print(summary_markdown(summarise(results, None), arguments.mode, results))
+    rows = summarise(results, MODES[arguments.mode].decimals)
+    print(summary_markdown(rows, arguments.mode, results))
     return 0
 
 
@@ -59,7 +64,7 @@ def predictor(
 ) -> tuple[Callable[[StoredCase], Labels], str]:
     """What labels a stored case's original scan, in its own axis order; and the decoding used."""
     decode = arguments.decode or recipe.decode
-    folder: Path = arguments.model or arguments.run / "model"
+    folder = model_folder(arguments)
     if arguments.model is None:
         export(
             arguments.run,
@@ -76,14 +81,24 @@ def predictor(
     return lambda case: segmenter.segment(Path(case.image), decode=decode).labels, decode
 
 
+def model_folder(arguments: argparse.Namespace) -> Path:
+    """Of the model that is scored."""
+    folder: Path = arguments.model or arguments.run / "model"
+    return folder
+
+
 def score(case: StoredCase, predicted: Labels, mode: str) -> CaseResult:
     """Compare with the labels that the case was preprocessed from."""
     reference, grid = read_labels(Path(case.label))
-    orientation = Orientation.of(grid.direction)
+    spacing = grid.spacing
+    if MODES[mode].canonical_axes:
+        orientation = Orientation.of(grid.direction)
+        predicted, reference = orientation.apply(predicted), orientation.apply(reference)
+        spacing = orientation.canonical(grid).spacing
     scores = evaluate_case(
-        orientation.apply(predicted),
-        orientation.apply(reference),
-        orientation.canonical(grid).spacing,
+        predicted,
+        reference,
+        spacing,
         case.annotated,
         mode,
     )
@@ -91,15 +106,14 @@ def score(case: StoredCase, predicted: Labels, mode: str) -> CaseResult:
 
 
 def write_metrics(
-    run: Path, which: str, decode: str, mode: str, results: Sequence[CaseResult]
+    run: Path, description: ModelDescription, mode: str, results: Sequence[CaseResult]
 ) -> None:
     """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in the run's folder."""
-    rows = summarise(results, None)
-    step = checkpoint.load(run / which)["position"]["step"]
+    rows = summarise(results, MODES[mode].decimals)
     document: dict[str, Any] = {
         "against": "the labels of the data set, pseudo-labels where no person drew any",
-        "step": step,
-        "decode": decode,
+        "model": exported(description),
+        "step": description.card["training"]["steps"],
         "mode": mode,
         "mean": {
             row.target: {"cases": row.cases, "dsc": _number(row.dsc[0]), "nsd": _number(row.nsd[0])}

@@ -127,6 +127,7 @@ def export(
         sha256=hashlib.sha256(data).hexdigest(),
         card={"tumor_threshold": tumor_threshold, **_card(state, recipe, run, store)},
     )
+    description.card.update(_metrics(run, description))
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(description.to_json(), indent=1) + "\n"
     # The weights come first: a model.json always finds the weights whose hash it names, or an
@@ -141,6 +142,7 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
     position = state["position"]
     card: dict[str, Any] = {
         "licence": LICENCE,
+        "started_from": state.get("started_from"),
         "recipe": recipe.to_dict(),
         "training": {
             "steps": position["step"],
@@ -154,10 +156,22 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
             split: sorted(c.name for c in cases if c.split == split)
             for split in ("train", "validation")
         }
-    metrics = run / "metrics.json"
-    if metrics.is_file():
-        card["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))
     return card
+
+
+def exported(description: ModelDescription) -> dict[str, Any]:
+    """What decides a model's labels, by which ``evaluate`` says which model it has scored."""
+    document = description.to_json()
+    return {key: document.get(key) for key in ("sha256", "decode", "step", "crop", "islands")}
+
+
+def _metrics(run: Path, description: ModelDescription) -> dict[str, Any]:
+    """The scores that ``evaluate`` has left in the run's folder, if they are this model's."""
+    try:
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {"metrics": metrics} if metrics.get("model") == exported(description) else {}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -184,11 +198,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError("must lie between 0 and 1")
+    return value
+
+
 def add_threshold(parser: argparse.ArgumentParser) -> None:
     """The option ``--tumor-threshold``."""
     parser.add_argument(
         "--tumor-threshold",
-        type=float,
+        type=_probability,
         default=0.5,
         metavar="P",
         help="probability, between 0 and 1, from which a voxel is tumour",

@@ -97,21 +97,21 @@ class Loader:
     def crop(self, step: int, member: int, patch: Shape) -> Crop:
         """Choose a scan, a place and a deformation, and read what they need."""
         rng = self._rng(step, member)
-        sampling, foreground = self.recipe.sampling, self.recipe.sampling.foreground
-        spacing = sampling.spacing
+        sampling = self.recipe.sampling
+        spacing, foreground, slab = sampling.spacing, sampling.foreground, sampling.slab
         number = int(rng.integers(len(self.cases)))
         voxels = self._foreground[number]
         if sampling.tumor and self._tumors and rng.random() < sampling.tumor:
             patients = list(self._tumors.values())
             scans = patients[rng.integers(len(patients))]
             number, voxels = scans[rng.integers(len(scans))]
-            foreground = 1.0
+            foreground, slab = 1.0, 0.0  # a slab might miss the tumour
         case = self.cases[number]
         z, y, x = (n * s for n, s in zip(patch, spacing, strict=True))
         deformation = draw_deformation(self.recipe.augmentation, (z, y, x), rng)
-        slab = self._slab(case, rng)
-        centre = self._centre(case, (voxels, foreground), (z, y, x), slab, rng)
-        place = Place(case, patch, spacing, centre, slab, deformation)
+        visible = self._slab(case, slab, rng)
+        centre = self._centre(case, (voxels, foreground), (z, y, x), visible, rng)
+        place = Place(case, patch, spacing, centre, visible, deformation)
         return read_crop(self.store, place, self.recipe.network.previous)
 
     def assemble(self, step: int, crops: Sequence[Crop]) -> Batch:
@@ -133,10 +133,13 @@ class Loader:
             annotated[n, [value - 1 for value in crop.place.case.annotated]] = True
         return Batch(image, label, annotated.to(self.device))
 
-    def _slab(self, case: StoredCase, rng: np.random.Generator) -> tuple[int, int]:
-        """First and last + 1 slice of the part of the scan that the patch may see."""
+    def _slab(self, case: StoredCase, share: float, rng: np.random.Generator) -> tuple[int, int]:
+        """First and last + 1 slice of the part of the scan that the patch may see.
+
+        ``share`` of the patches see only a slab.
+        """
         depth = case.shape[0]
-        if rng.random() >= self.recipe.sampling.slab:
+        if rng.random() >= share:
             return 0, depth
         wanted = round(rng.uniform(*self.recipe.sampling.slab_mm) / case.spacing[0])
         thickness = min(max(wanted, 1), depth)

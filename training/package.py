@@ -15,6 +15,7 @@ on elsewhere.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import math
 import shutil
@@ -50,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.action == "join":
+            if (arguments.run / checkpoint.LAST).exists():
+                raise parts.PartsError(
+                    arguments.run, "holds a training already", "name another folder"
+                )
             arguments.run.mkdir(parents=True, exist_ok=True)
             restore(arguments.kept, arguments.run)
             return 0
@@ -69,6 +74,11 @@ def make(arguments: argparse.Namespace) -> None:
     load_recipe(arguments.recipe)
     store = Store(arguments.data)
     files = {f"store/{path.name}": path for path in _store_files(store)}
+    names = [path.name for path in arguments.label_maps]
+    if len({*names}) < len(names):
+        raise parts.PartsError(
+            arguments.out, "would hold two label maps of one name", "rename one of them"
+        )
     files |= {f"label_maps/{path.name}": path for path in arguments.label_maps}
     if arguments.structures:
         files["structures.json"] = arguments.structures
@@ -92,11 +102,13 @@ def make(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Unpack, train, keep; returns the training's exit status."""
-    out, run = arguments.out, arguments.work / "run"
-    data = unpack(arguments.package, arguments.work)
+    out: Path = arguments.out
+    work = arguments.work / _digest((arguments.package / f"{NAME}.json").read_bytes())
+    run = work / f"run_{_digest(str(out.resolve()).encode())}"
+    data = unpack(arguments.package, work)
     out.mkdir(parents=True, exist_ok=True)
     run.mkdir(parents=True, exist_ok=True)
-    if not (run / checkpoint.LAST).exists() and parts.exists(out, checkpoint.LAST):
+    if parts.exists(out, checkpoint.LAST) and _step_kept(out, run) > _step(run / checkpoint.LAST):
         restore(out, run)
     process = subprocess.Popen(_command(arguments, data, run))  # noqa: S603
 
@@ -108,7 +120,11 @@ def train(arguments: argparse.Namespace) -> int:
     kept: dict[str, int] = {}
     while process.poll() is None:
         time.sleep(POLL_SECONDS)
-        keep(run, out, kept)
+        try:
+            keep(run, out, kept)
+        except (OSError, AbdoboxError) as error:
+            # A full disk may be emptied and a share come back; the training goes on meanwhile.
+            print(f"warning: {error}; trying again", file=sys.stderr)
     keep(run, out, kept)
     return process.returncode
 
@@ -144,11 +160,12 @@ def keep(run: Path, out: Path, kept: dict[str, int]) -> None:
         path = run / name
         if not path.exists() or path.stat().st_mtime_ns == kept.get(name):
             continue
-        kept[name] = path.stat().st_mtime_ns
+        changed = path.stat().st_mtime_ns
         if name in KEPT:
             shutil.copyfile(path, out / name)
         else:
             parts.split(path, out, CHECKPOINT_PART_BYTES)
+        kept[name] = changed
 
 
 def restore(out: Path, run: Path) -> None:
@@ -167,9 +184,28 @@ def restore(out: Path, run: Path) -> None:
             shutil.copyfile(out / name, run / name)
 
 
+def _step_kept(out: Path, run: Path) -> int:
+    """How far what was kept has come."""
+    copy = run / "kept.pt"
+    parts.join(out, checkpoint.LAST, copy)
+    step = _step(copy)
+    copy.unlink()
+    return step
+
+
+def _step(path: Path) -> int:
+    """How far a checkpoint has come; -1 where there is none."""
+    return int(checkpoint.load(path)["position"]["step"]) if path.exists() else -1
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
 def _command(arguments: argparse.Namespace, data: Path, run: Path) -> list[str]:
     """The training's command line; torchrun's where there are several GPUs."""
     gpus = torch.cuda.device_count() if arguments.device == "auto" else 1
+    gpus = min(gpus, load_recipe(str(data / "recipe.toml")).sampling.batch)
     words = [sys.executable, "-m"]
     if gpus > 1:
         words += ["torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "-m"]
@@ -183,6 +219,8 @@ def _command(arguments: argparse.Namespace, data: Path, run: Path) -> list[str]:
         words.append("--resume")
     elif (data / "start.pt").exists():
         words += ["--start-from", str(data / "start.pt")]
+    if arguments.hold_out:
+        words += ["--hold-out", *arguments.hold_out]
     if arguments.schedule_minutes is not None:
         words += ["--schedule-minutes", str(arguments.schedule_minutes)]
     return [*words, "--max-minutes", str(arguments.max_minutes)]
@@ -231,6 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--max-minutes", type=float, default=math.inf, metavar="M")
     run.add_argument("--schedule-minutes", type=float, metavar="M")
+    run.add_argument("--hold-out", nargs="+", metavar="PATIENT", help="as for train")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda[:N]")
     whole = actions.add_parser("join", help="a run's folder from what train has kept")
     whole.add_argument("kept", type=Path, help="folder that train was given as --out")

@@ -43,12 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def preprocess_all(
     rows: Sequence[dict[str, str]], recipe: Recipe, intensity: Intensity, out: Path, workers: int
 ) -> None:
-    """Write the store; a case that is there already is kept if its files are complete."""
+    """Write the store; every case is done, whether it is there already or not."""
     work = partial(preprocess_case, recipe=recipe, intensity=intensity, out=out)
     with ProcessPoolExecutor(workers) as pool:
         for row, _ in zip(rows, pool.map(work, rows), strict=True):
             print(f"preprocessed {row['name']}", file=sys.stderr)
-    write_index(out, intensity, [row["name"] for row in rows])
+    spacing = None if recipe.sampling.native else recipe.sampling.spacing
+    write_index(out, intensity, [row["name"] for row in rows], spacing)
 
 
 def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, out: Path) -> None:

@@ -54,6 +54,14 @@ class Processes:
             dist.all_reduce(value)
         return value
 
+    def max(self, value: float) -> float:
+        """The largest of all processes' values."""
+        if self.world == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return float(shared)
+
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process."""
         if self.world == 1:

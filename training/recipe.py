@@ -58,8 +58,9 @@ class Sampling:
             Scans that are smaller than the patch then cost less, and networks get used to both.
         batch: patches per step, over all processes.
         foreground: share of patches that are centred on a voxel of an annotated class.
-        tumor: share of patches that are centred on an annotated tumour, patients in equal parts;
-            by ``foreground`` alone one patch in hundreds is where few scans have one.
+        tumor: share of patches of scans (before synthetic ones replace some) that are centred on an
+            annotated tumour, patients in equal parts; by ``foreground`` alone it is one in
+            hundreds where few scans have one.
         native: keep preprocessed scans on their own grid and resample each patch once, together
             with its deformation; otherwise scans are resampled to ``spacing`` beforehand.
         slab: share of patches that see only a slab of the scan, mirrored beyond its ends.

@@ -23,7 +23,7 @@ class Emissions:
     """Greenhouse gas of a training in kg CO2eq, where codecarbon is installed.
 
     Attributes:
-        kilograms: measured so far; None without codecarbon.
+        kilograms: of this sitting; None without codecarbon.
     """
 
     def __init__(self) -> None:
@@ -50,9 +50,11 @@ class Emissions:
             self.kilograms = tracker.stop()
 
 
-def write_report(run: Path, recipe: Recipe, kilograms: float | None) -> None:
-    """``report.md`` and ``curve.png`` in the run's folder."""
+def write_report(run: Path, recipe: Recipe) -> None:
+    """``report.md`` and ``curve.png`` in the run's folder, over all sittings."""
     events = read_journal(run)
+    emitted = [float(e["kilograms"]) for e in events if e["kind"] == "emissions"]
+    kilograms = sum(emitted) if emitted else None
     training = [e for e in events if e["kind"] == "training"]
     losses = [(e["step"], e["loss"]) for e in training]
     scores = [

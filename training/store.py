@@ -26,8 +26,10 @@ from inference.description import Intensity
 from inference.errors import AbdoboxError
 from inference.grid import Shape, Triple
 from training.coding import Labels, members
+from training.recipe import Sampling
 
 FORMAT = 1
+UNKNOWN = "unknown"  # spacing of stores that do not say
 # nnU-Net keeps 10,000 voxels over all classes; a few hundred for each are as random.
 FOREGROUND_VOXELS = 500
 
@@ -76,7 +78,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, held_out: Iterable[str] = ()) -> None:
-        self.folder, self.held_out = folder, tuple(held_out)
+        self.folder, self.held_out = folder, tuple(sorted({*held_out}))
         try:
             document = json.loads((folder / "store.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -86,6 +88,7 @@ class Store:
         if document.get("format") != FORMAT:
             raise StoreError(folder, "is of another format", "preprocess again")
         self.intensity = Intensity(**document["intensity_hu"])
+        self._spacing = document.get("spacing_mm", UNKNOWN)
         cases = [_read_case(folder / f"{name}.json") for name in document["cases"]]
         if unknown := {*self.held_out} - {case.patient for case in cases}:
             known = ", ".join(sorted({case.patient for case in cases}))
@@ -96,6 +99,21 @@ class Store:
             dataclasses.replace(case, split="validation") if case.patient in self.held_out else case
             for case in cases
         ]
+
+    def check_grid(self, sampling: Sampling) -> None:
+        """Whether the scans lie on the grid that a recipe wants them on.
+
+        Raises:
+            StoreError: they were resampled for another, or should not have been.
+        """
+        wanted = None if sampling.native else list(sampling.spacing)
+        if self._spacing not in (wanted, UNKNOWN):
+            grids = [f"{g} mm" if g else "the scans' own grids" for g in (self._spacing, wanted)]
+            raise StoreError(
+                self.folder,
+                f"holds scans on {grids[0]}, the recipe wants {grids[1]}",
+                "preprocess with the recipe that is trained",
+            )
 
     def split(self, name: str, unlabelled: bool = True) -> list[StoredCase]:
         """Cases of a split, with or without those that no person labelled."""
@@ -136,10 +154,16 @@ def write_case(
     (folder / f"{case.name}.json").write_text(text, encoding="utf-8")
 
 
-def write_index(folder: Path, intensity: Intensity, names: list[str]) -> None:
-    """Write ``store.json``, which makes the folder a store."""
+def write_index(
+    folder: Path, intensity: Intensity, names: list[str], spacing: Triple | None
+) -> None:
+    """Write ``store.json``, which makes the folder a store.
+
+    ``spacing`` is that of all scans, (z, y, x) in mm; None where each has kept its own.
+    """
     document = {
         "format": FORMAT,
+        "spacing_mm": spacing,
         "intensity_hu": dataclasses.asdict(intensity),
         "cases": sorted(names),
     }

@@ -48,9 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.structures,
                 arguments.anatomies or arguments.out / "anatomies",
             )
-        trainer = Trainer(recipe, store, arguments.out, processes, anatomies)
+        further = {
+            "schedule_minutes": arguments.schedule_minutes,
+            "label_maps": [path.name for path in arguments.label_maps],
+        }
+        trainer = Trainer(recipe, store, arguments.out, processes, anatomies, further)
         if arguments.start_from and not arguments.resume:
-            trainer.start_from(checkpoint.load(arguments.start_from, processes.device))
+            trainer.start_from(arguments.start_from)
         if arguments.resume:
             trainer.restore(checkpoint.load(arguments.out / checkpoint.LAST, processes.device))
         if processes.rank == 0:
@@ -58,12 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             (arguments.out / "recipe.json").write_text(text, encoding="utf-8")
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: trainer.stop())
-        emissions = Emissions()
+        emissions, before = Emissions(), trainer.position.step
         # One process measures the whole machine.
         with emissions.measured() if processes.rank == 0 else nullcontext():
             complete = trainer.train(Limits(arguments.max_minutes, arguments.schedule_minutes))
-        if processes.rank == 0 and trainer.position.step:
-            write_report(arguments.out, recipe, emissions.kilograms)
+        if processes.rank == 0 and trainer.position.step > before:
+            if emissions.kilograms is not None:
+                step = trainer.position.step
+                trainer.journal.write("emissions", step, kilograms=emissions.kilograms)
+            write_report(arguments.out, recipe)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
@@ -129,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "--label-maps",
         type=Path,
         nargs="+",
+        default=[],
         metavar="NIFTI",
         help="label maps without scans, for the recipe's synthetic patches",
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,9 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from inference.description import Intensity
 from inference.labels import NAMES
 from inference.network import UNet
-from training import checkpoint
+from training import checkpoint, terms
 from training.average import Average
 from training.journal import Journal, Losses
 from training.limits import Limits, Position
@@ -29,7 +30,7 @@ from training.precision import (
     training_dtype,
 )
 from training.processes import Processes
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 from training.store import Store
 from training.synthesis.anatomy import Anatomy
 from training.synthesis.mixture import Mixture
@@ -50,6 +51,11 @@ class Trainer:
         out: folder for checkpoints and the journal.
         processes: this process among those of the run.
         anatomies: bodies for the recipe's synthetic patches; without any there are none.
+        further: what else must be the same when the training goes on (:mod:`training.terms`).
+
+    Raises:
+        RecipeError: the batch is smaller than the number of processes.
+        StoreError: the store was preprocessed for another grid.
     """
 
     def __init__(
@@ -59,8 +65,23 @@ class Trainer:
         out: Path,
         processes: Processes,
         anatomies: Sequence[Anatomy] = (),
+        further: Mapping[str, Any] | None = None,
     ) -> None:
+        if processes.world > recipe.sampling.batch:
+            raise RecipeError(
+                recipe.name,
+                f"has {recipe.sampling.batch} patches a step for {processes.world} processes",
+                "start no more processes than that",
+            )
+        store.check_grid(recipe.sampling)
         self.recipe, self.store, self.out, self.processes = recipe, store, out, processes
+        self.terms = {
+            "recipe": recipe.to_dict(),
+            "held_out": list(store.held_out),
+            "intensity_hu": dataclasses.asdict(store.intensity),
+            **(further or {}),
+        }
+        self.started_from: str | None = None
         self.device = processes.device
         self.dtype = training_dtype(recipe.optimisation.amp, self.device)
         self.format = memory_format(self.device)
@@ -101,15 +122,19 @@ class Trainer:
                 recipe.synthesis.share,
                 recipe.synthesis.tumors,
                 recipe.seed,
-                processes.rank,
+                self.loader.members,
             )
 
-    def start_from(self, state: dict[str, Any]) -> None:
+    def start_from(self, path: Path) -> None:
         """Take over the (averaged) weights of another run's checkpoint, which may be narrower.
 
         Raises:
-            CheckpointError: its network cannot be widened to this one's.
+            CheckpointError: its network cannot be widened to this one's, or it was trained on
+                patients that are held out here.
         """
+        state = checkpoint.load(path, self.device)
+        terms.check_held_out(self.store.held_out, state, path, self.out)
+        self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
         try:
             widen(self.network, averaged_weights(state), self.recipe.seed)
         except WidthError as error:
@@ -128,7 +153,8 @@ class Trainer:
         begun, before = time.monotonic(), self.position.seconds
         saved, losses = begun, Losses(self.journal)
         for batch in self.loader.batches(self.position.step):
-            progress = limits.progress(self.position, self.recipe.steps)
+            # By the slowest clock: all processes must take the same learning rate.
+            progress = self.processes.max(limits.progress(self.position, self.recipe.steps))
             elapsed = time.monotonic() - begun
             stop = self.stop_asked or progress >= 1 or elapsed >= 60 * limits.minutes
             stop = stop or self.position.step == limits.steps
@@ -225,11 +251,9 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs; also what ``export`` reads."""
-        hu = self.store.intensity
         return {
-            "recipe": self.recipe.to_dict(),
-            "held_out": list(self.store.held_out),
-            "intensity_hu": {"lower": hu.lower, "upper": hu.upper, "mean": hu.mean, "std": hu.std},
+            **self.terms,
+            "started_from": self.started_from,
             "network": self.network.state_dict(),
             "average": self.average.state() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
@@ -241,16 +265,10 @@ class Trainer:
         """Go on where a checkpoint was written.
 
         Raises:
-            CheckpointError: it belongs to another network, normalisation or choice of scans.
+            CheckpointError: it belongs to another network or was trained on other terms.
         """
-        if state.get("held_out", []) != list(self.store.held_out):
-            raise checkpoint.CheckpointError(
-                self.out, "was trained with other patients held out", "hold out the same"
-            )
-        if Intensity(**state["intensity_hu"]) != self.store.intensity:
-            raise checkpoint.CheckpointError(
-                self.out, "was trained with other intensity statistics", "take the same store"
-            )
+        terms.check(self.terms, state, self.out)
+        self.started_from = state.get("started_from")
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -70,7 +70,7 @@ def make_store(folder: Path, annotated=((*ORGANS, 14), (*ORGANS, 14)), split="tr
             label=f"{name}.nii.gz",
         )
         write_case(folder, case, image, only(labels, case.annotated))
-    write_index(folder, INTENSITY, names)
+    write_index(folder, INTENSITY, names, SPACING)
     return Store(folder)
 
 

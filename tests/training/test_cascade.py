@@ -41,7 +41,7 @@ def case(tmp_path: Path) -> tuple[Store, StoredCase]:
         label="",
     )
     write_case(tmp_path, stored, np.zeros(COARSE, np.float32), np.zeros(COARSE, np.uint8))
-    write_index(tmp_path, TINY.intensity, ["a"])
+    write_index(tmp_path, TINY.intensity, ["a"], None)
     return Store(tmp_path), stored
 
 

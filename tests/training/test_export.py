@@ -32,7 +32,9 @@ def run(tmp_path_factory):
     trainer = Trainer(recipe, make_store(folder / "store"), out, Processes(torch.device("cpu")))
     trainer.train(Limits())
     (out / "recipe.json").write_text(json.dumps(recipe.to_dict()))
-    report.write_report(out, recipe, 0.25)
+    for kilograms in (0.15, 0.1):  # two sittings
+        trainer.journal.write("emissions", 20, kilograms=kilograms)
+    report.write_report(out, recipe)
     return trainer
 
 
@@ -72,6 +74,24 @@ def test_last_weights_are_exported_when_asked_for(run):
     assert any(not torch.equal(averaged[name], last[name]) for name in last)
 
 
+def test_a_model_carries_only_its_own_scores(run):
+    scored = export.export(run.out, run.out / "models" / "scored", "scored")
+    write_metrics(run.out, scored, "default", [CaseResult("v", {1: (0.9, 0.8)})])
+    again = export.export(run.out, run.out / "models" / "again", "again")
+    assert again.card["metrics"]["mean"]["Liver"]["dsc"] == 0.9
+    for other in ({"tumor_threshold": 0.9}, {"islands": 0.1}, {"crop": Crop("tiny", 20.0)}):
+        changed = export.export(run.out, run.out / "models" / "other", "other", **other)
+        assert "metrics" not in changed.card, other
+
+
+@pytest.mark.parametrize("threshold", ["0", "1", "-1", "x"])
+def test_a_threshold_that_is_no_probability(run, threshold, capsys):
+    words = ["export", "--run", str(run.out), "--name", "n", "--tumor-threshold", threshold]
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert "--tumor-threshold" in capsys.readouterr().err
+
+
 def test_tumor_threshold_becomes_a_half(run):
     plain, shifted = (
         run.out / "models" / name / "model.safetensors" for name in ("plain", "shifted")
@@ -101,7 +121,8 @@ def test_report_has_table_4_and_a_curve(run):
 
 def test_ablation_prints_table_7(run, capsys):
     scores = CaseResult("v", {1: (0.9, 0.8), 14: (0.1, 0.05)})
-    write_metrics(run.out, "last.pt", "nearest", "default", [scores])
+    description = export.export(run.out, run.out / "models" / "scored", "scored")
+    write_metrics(run.out, description, "default", [scores])
     assert cli.main(["ablation", str(run.out), str(run.out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| Target | Tiny DSC | Tiny NSD | Tiny DSC | Tiny NSD |"

@@ -48,14 +48,16 @@ def test_the_share_of_synthetic_patches_is_kept_and_they_are_normalised() -> Non
     assert not batch.annotated_NC.all(dim=1).any(), "the given batch is left alone"
 
 
-def test_a_step_can_be_repeated_and_differs_between_processes() -> None:
-    batch = real_batch(20, tumor_known=False)
-    first, again, other = (
-        Mixture(FakeSource(), INTENSITY, share=0.5, rank=rank).mixed(7, batch).annotated_NC
-        for rank in (0, 0, 1)
+def test_a_step_can_be_repeated_and_shared_between_processes() -> None:
+    whole, again, even, odd = (
+        Mixture(FakeSource(), INTENSITY, share=0.5, members=members)
+        .mixed(7, real_batch(len(members), tumor_known=False))
+        .annotated_NC
+        for members in (range(20), range(20), range(0, 20, 2), range(1, 20, 2))
     )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    assert torch.equal(whole, again)
+    assert torch.equal(whole[::2], even) and torch.equal(whole[1::2], odd)
+    assert not torch.equal(even, odd)
 
 
 def test_tumors_are_added_only_where_the_scans_own_are_known() -> None:

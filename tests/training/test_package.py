@@ -87,12 +87,30 @@ def test_a_damaged_package_is_not_unpacked(packed: Path, tmp_path: Path, capsys)
     words = ["package", "train", str(packed), "--out", str(tmp_path / "kept")]
     assert main([*words, "--work", str(tmp_path / "work")]) == 1
     assert f"{part}: is damaged" in capsys.readouterr().err
-    assert not (tmp_path / "work" / "data").exists()
+    assert not [*(tmp_path / "work").glob("*/data")]
 
 
 def test_nothing_kept_is_said(tmp_path: Path, capsys):
     assert main(["package", "join", str(tmp_path), str(tmp_path / "run")]) == 1
     assert "holds no checkpoint" in capsys.readouterr().err
+
+
+def test_a_training_is_not_overwritten_by_what_was_kept(tmp_path: Path, capsys):
+    (tmp_path / "last.pt").write_bytes(b"mine")
+    assert main(["package", "join", str(tmp_path), str(tmp_path)]) == 1
+    assert "holds a training already" in capsys.readouterr().err
+    assert (tmp_path / "last.pt").read_bytes() == b"mine"
+
+
+def test_what_cannot_be_kept_now_is_kept_later(tmp_path: Path):
+    run, out, kept = tmp_path / "run", tmp_path / "out", {}
+    run.mkdir()
+    (run / "report.md").write_text("all")
+    with pytest.raises(OSError, match="out"):
+        package.keep(run, out, kept)
+    out.mkdir()
+    package.keep(run, out, kept)
+    assert (out / "report.md").read_text() == "all"
 
 
 @pytest.mark.slow
@@ -117,6 +135,16 @@ def test_training_goes_on_from_what_was_kept(
     assert parts.exists(out, checkpoint.BEST)
     assert read_journal(out)[-1]["step"] == 6
     assert "| Steps done | 6 |" in (out / "report.md").read_text()
+    # The first machine still has its unfinished run: what came from elsewhere is further.
+    early = tmp_path / "early"
+    assert main(["package", "train", str(packed), "--out", str(early), "--device", "cpu",
+                 "--work", str(tmp_path / "one"), "--max-minutes", "0"]) == 0  # fmt: skip
+    shutil.rmtree(early)
+    shutil.copytree(out, early)
+    assert main(["package", "train", str(packed), "--out", str(early), "--device", "cpu",
+                 "--work", str(tmp_path / "one")]) == 0  # fmt: skip
+    assert main(["package", "join", str(early), str(tmp_path / "further")]) == 0
+    assert checkpoint.load(tmp_path / "further" / "last.pt")["position"]["step"] == 6
     # Once more: nothing is left to do, and nothing is lost.
     assert main([*words, str(tmp_path / "three")]) == 0
     assert read_journal(out)[-1]["step"] == 6

@@ -210,4 +210,4 @@ def test_cascade_from_the_first_networks_labels_to_scores(fused):
     for decode in ("nearest", "linear"):
         assert main(["evaluate", "--run", str(second), "--decode", decode, *options]) == 0
         metrics = json.loads((second / "metrics.json").read_text())
-        assert metrics["decode"] == decode and "liver" in metrics["dsc"]["case2"]
+        assert metrics["model"]["decode"] == decode and "liver" in metrics["dsc"]["case2"]

@@ -15,7 +15,8 @@ from training import checkpoint
 from training.journal import read_journal
 from training.limits import Limits, Position
 from training.processes import Processes
-from training.store import Store
+from training.recipe import RecipeError
+from training.store import Store, StoreError
 from training.trainer import Trainer
 from training.weights import build_network, inference_weights
 
@@ -97,6 +98,51 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     wide = replace(wide, network=replace(wide.network, features=(6, 8)))
     with pytest.raises(checkpoint.CheckpointError):
         trainer(tmp_path, wide).restore(state)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rate": 0.5}, "recipe"),
+        ({"schedule_minutes": 5.0}, "--schedule-minutes"),
+        ({"label_maps": ["other.nii.gz"]}, "--label-maps"),
+    ],
+)
+def test_other_terms_are_refused(tmp_path, change, words):
+    before = {"schedule_minutes": None, "label_maps": ["a.nii.gz"]}
+    state = Trainer(small_recipe(), make_store(tmp_path), tmp_path, ONE, further=before).state()
+    recipe = small_recipe()
+    if "rate" in change:
+        recipe = replace(recipe, optimisation=replace(recipe.optimisation, **change))
+        change = {}
+    other = Trainer(recipe, Store(tmp_path), tmp_path, ONE, further=before | change)
+    with pytest.raises(checkpoint.CheckpointError, match=words):
+        other.restore(state)
+    renamed = Trainer(replace(small_recipe(), name="other"), Store(tmp_path), tmp_path, ONE)
+    renamed.restore(state)
+
+
+def test_first_weights_must_not_have_seen_the_held_out(tmp_path):
+    make_store(tmp_path)
+    path = tmp_path / "first.pt"
+    checkpoint.save(path, Trainer(small_recipe(), Store(tmp_path), tmp_path, ONE).state())
+    fold = Trainer(small_recipe(), Store(tmp_path, ["case1"]), tmp_path, ONE)
+    with pytest.raises(checkpoint.CheckpointError, match="has not held out case1"):
+        fold.start_from(path)
+    checkpoint.save(path, fold.state())
+    fold.start_from(path)
+    assert len(fold.state()["started_from"]) == 64
+
+
+def test_more_processes_than_patches_and_other_grids_are_refused(tmp_path):
+    store, recipe = make_store(tmp_path), small_recipe()
+    with pytest.raises(RecipeError, match="2 patches a step for 3 processes"):
+        Trainer(recipe, store, tmp_path, Processes(torch.device("cpu"), 0, 3))
+    for wrong in ({"native": True}, {"spacing": (1.0, 1.0, 1.0)}):
+        with pytest.raises(StoreError, match="preprocess with the recipe"):
+            Trainer(
+                replace(recipe, sampling=replace(recipe.sampling, **wrong)), store, tmp_path, ONE
+            )
 
 
 def test_unannotated_classes_do_not_move_the_heads(tmp_path):

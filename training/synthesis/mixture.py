@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,8 @@ from training.synthetic_tumor import add_tumors
 class Mixture:
     """Replaces some of a batch's patches by synthetic ones and draws tumours into some others.
 
-    What happens to a patch depends on (seed, step, rank, place in the batch) alone, so that a run
-    can be resumed.
+    What happens to a patch depends on (seed, step, place in the batch) alone, so that a run can be
+    resumed, and two processes with half a batch each see what one with all of it does.
 
     Attributes:
         source: of synthetic patches, on the batches' device and at the recipe's spacing.
@@ -29,7 +30,8 @@ class Mixture:
         share: of patches that are replaced.
         tumor_share: of the remaining real patches with annotated tumours that get further ones.
             Where a scan's tumours are unknown nothing is added (:mod:`training.synthetic_tumor`).
-        seed, rank: of the run and of this process.
+        seed: of the run.
+        members: places in the whole batch of this process's patches; by default from 0 on.
     """
 
     source: SyntheticSource
@@ -37,7 +39,7 @@ class Mixture:
     share: float
     tumor_share: float = 0.0
     seed: int = 0
-    rank: int = 0
+    members: Sequence[int] = ()
 
     def mixed(self, step: int, batch: Batch) -> Batch:
         """The batch of a step with synthetic content; the given one is not changed.
@@ -51,8 +53,8 @@ class Mixture:
         labels, annotated = batch.labels_NZYX.clone(), batch.annotated_NC.clone()
         patch = (labels.shape[1], labels.shape[2], labels.shape[3])
         threshold = self.share + self.tumor_share * (1 - self.share)
-        for n in range(len(labels)):
-            seed = np.random.SeedSequence((self.seed, step, self.rank, n)).generate_state(1)[0]
+        for n, member in enumerate(self.members or range(len(labels))):
+            seed = np.random.SeedSequence((self.seed, step, member)).generate_state(1)[0]
             generator = torch.Generator(labels.device).manual_seed(int(seed))
             point = float(torch.rand((), generator=generator, device=labels.device))
             if point < self.share:
