@@ -60,6 +60,33 @@ class Architecture:
         convolutions, others = self._convolution_weights()
         return sum(weights for weights, _ in convolutions) + others
 
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, as :class:`inference.network.UNet` has them."""
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def convolve(name: str, inputs: int, width: int, kernel: Shape) -> None:
+            shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (width, inputs, *kernel), (width,)
+
+        def blocks(name: str, inputs: int, stage: int) -> None:
+            width = self.features[stage]
+            for i in range(self.convolutions):
+                convolve(
+                    f"{name}.{i}.conv", inputs if i == 0 else width, width, self.kernels[stage]
+                )
+                shapes[f"{name}.{i}.norm.weight"] = shapes[f"{name}.{i}.norm.bias"] = (width,)
+
+        before = self.inputs
+        for stage, width in enumerate(self.features):
+            blocks(f"encoder.{stage}", before, stage)
+            before = width
+        for stage, width in enumerate(self.features[:-1]):
+            deeper = self.features[stage + 1]
+            shapes[f"up.{stage}.weight"] = (deeper, width, *self.strides[stage + 1])
+            shapes[f"up.{stage}.bias"] = (width,)
+            blocks(f"decoder.{stage}", 2 * width, stage)
+        convolve("heads.0", self.features[0], self.outputs, (1, 1, 1))
+        return shapes
+
     def macs(self, patch: Shape) -> int:
         """Multiply-accumulates of all convolutions for one window of shape ``patch``."""
         voxels = [math.prod(shape) for shape in self.stage_shapes(patch)]

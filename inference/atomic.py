@@ -31,11 +31,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
             # Before the lock goes with the file's closing, so that nobody takes it for a leftover.
             os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with suppress(OSError):  # some file systems do not sync folders; the file is there
+            _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
             path,
@@ -45,6 +42,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         if partial is not None:
             _discard(partial)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _begin(path: Path) -> tuple[Path, int]:

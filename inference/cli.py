@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from inference import __version__
+from inference.devices import HINT, is_device
 from inference.labels import NAMES
 from inference.leaving import Terminated, leaving_on_signals
 from inference.progress import Progress
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--device",
+        type=_device,
         default="auto",
         metavar="auto|cpu|cuda[:N]",
         help="auto takes CUDA where it is there, else the CPU (default: auto)",
@@ -104,6 +106,10 @@ def main(argv: list[str] | None = None) -> int:
         p.error("-i INPUT and -o OUTPUT are needed")
     if not os.path.exists(args.input):  # noqa: PTH110 (False too where it must not be looked at)
         p.error(f"{args.input}: there is no such file or folder")
+    if args.input.is_dir() and _same(args.input, args.output):
+        p.error(f"{args.output}: is the input folder, too; name another output folder")
+    if args.resampler == "cupy" and args.device == "cpu":
+        p.error("--resampler cupy: works on a CUDA device only; leave it out")
     if args.shard and not args.input.is_dir():
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
     try:
@@ -116,6 +122,17 @@ def main(argv: list[str] | None = None) -> int:
             return run()
     except Terminated as leaving:
         return leaving.status
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one place."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _device(text: str) -> str:
+    if not is_device(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown: {HINT}")
+    return text
 
 
 def _step(text: str) -> float:

@@ -198,7 +198,8 @@ def verified_weights(folder: Path, description: ModelDescription) -> bytes:
     """The bytes of ``folder/model.safetensors``, after checking their SHA-256.
 
     Raises:
-        ModelError: the file is missing, unreadable, or not the one that model.json names.
+        ModelError: the file is missing, unreadable, not the one that model.json names, or does not
+            hold the network that it describes.
     """
     path = folder / "model.safetensors"
     try:
@@ -212,7 +213,21 @@ def verified_weights(folder: Path, description: ModelDescription) -> bytes:
             f"has SHA-256 {digest[:12]}… instead of {description.sha256[:12]}…",
             "restore the file that belongs to this model.json",
         )
+    if _shapes_in(data) != description.architecture.parameter_shapes():
+        raise ModelError(
+            path, "does not hold the network that model.json describes", "restore both files"
+        )
     return data
+
+
+def _shapes_in(safetensors: bytes) -> dict[str, tuple[int, ...]] | None:
+    """Names and shapes from the header of a safetensors file; None where there is none."""
+    try:
+        header = json.loads(safetensors[8 : 8 + int.from_bytes(safetensors[:8], "little")])
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return {name: tuple(entry["shape"]) for name, entry in tensors.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _shape(values: Any) -> Shape:

@@ -27,16 +27,16 @@ def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -
     Returns:
         The box in voxels of ``grid``; None where the labels hold too little to go by.
     """
-    organs = np.where(labels_ZYX < TUMOR, labels_ZYX, np.uint8(0))
-    coarse_ml = grid.voxel_ml * np.prod(grid.shape) / organs.size
-    if np.count_nonzero(organs) * coarse_ml < _LEAST_ML:
+    coarse_ml = grid.voxel_ml * np.prod(grid.shape) / labels_ZYX.size
+    if np.count_nonzero((labels_ZYX > 0) & (labels_ZYX < TUMOR)) * coarse_ml < _LEAST_ML:
         return None
-    pieces = Pieces.of(organs)
-    voxels = pieces.voxels[~pieces.small(_ISLAND)[pieces.numbers]]
+    pieces = Pieces.of(labels_ZYX)
+    wanted = ~pieces.small(_ISLAND) & (pieces.labels != TUMOR)
+    voxels = pieces.voxels[wanted[pieces.numbers]]
     low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
     sides = []
     for start, stop, count, n, spacing in zip(
-        low, high, organs.shape, grid.shape, grid.spacing, strict=True
+        low, high, labels_ZYX.shape, grid.shape, grid.spacing, strict=True
     ):
         first = start * n / count - margin_mm / spacing
         last = stop * n / count + margin_mm / spacing

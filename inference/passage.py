@@ -110,7 +110,8 @@ class Passage:
         Args:
             image_ZYX, grid: the scan.
             decode, step: see :meth:`inference.segmenter.Segmenter.segment`.
-            within: voxels of the scan outside of which everything is background.
+            within: voxels of the scan outside of which nothing need be looked at; the region
+                that is computed is a little larger where a window has to be.
         """
         shape = grid.resampled_shape(self._description.spacing)
         if within is not None:
@@ -135,7 +136,10 @@ class Passage:
             image = engine.network_image(image_ZYX, description.intensity, shape)
         with clock("body"):
             threshold = description.intensity.normalised(BODY_HU)
-            body = body_mask(image, threshold, description.spacing, engine.numpy)
+            if description.intensity.lower < BODY_HU:
+                body = body_mask(image, threshold, description.spacing, engine.numpy)
+            else:  # air looks like fat
+                body = np.ones(shape, bool)
             region, placement = place(body, description, step, engine.room, within)
             image = image[region]
             mirrors = [
@@ -151,12 +155,18 @@ class Passage:
         with clock("compile"):
             engine.prepare(placement.patch)
         decoder = engine.decoder(decode, shape, out, region)
-        self._stream(placement, image, inside, decoder)
+        # Windows cut to the patient are as large as the memory allows: one at a time.
+        self._stream(placement, image, inside, decoder, 1 if step is None else engine.batch)
         with clock("decode"):
             return decoder.finish()
 
     def _stream(
-        self, placement: Placement, image: Array, inside: tuple[slice, ...], decoder: Decoder
+        self,
+        placement: Placement,
+        image: Array,
+        inside: tuple[slice, ...],
+        decoder: Decoder,
+        batch: int,
     ) -> None:
         engine, clock = self._engine, self._clock
         channels = self._description.architecture.outputs
@@ -181,13 +191,15 @@ class Passage:
             hand_on(layer[0][0])
             left = layer
             while left:
-                # The batch may shrink on the way, where memory is short.
-                starts, left = left[: engine.batch], left[engine.batch :]
+                # The engine's batch may shrink on the way, where memory is short.
+                count = min(batch, engine.batch)
+                starts, left = left[:count], left[count:]
                 with clock("network"):
                     logits = engine.forward([image[box(s, placement.patch)] for s in starts])
                 with clock("accumulate"):
                     for start, window in zip(starts, logits, strict=True):
                         gathered.add(start, window)
+                    del logits, window  # before the next windows need the memory
         hand_on(placement.shape[0])
 
 

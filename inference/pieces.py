@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Shape
-from inference.labels import ORGANS
+from inference.labels import ORGANS, TUMOR
 from inference.resample import gather_labels, nearest_taps
 from inference.windows import around
 
@@ -58,14 +58,47 @@ class Pieces(NamedTuple):
         return cls(voxels, numbers, part[begins][first], np.bincount(numbers))
 
     def small(self, share: float) -> npt.NDArray[np.bool_]:
-        """Which pieces of an organ hold less than ``share`` of the voxels of its largest one."""
+        """Which pieces of an organ hold less than ``share`` of the voxels of its largest one.
+
+        A piece is not small if a tumour lies between it and one that is not: the tumour, which
+        wins over the organ that it grows in, has cut it off.
+        """
         largest = np.zeros(256, np.int64)
         np.maximum.at(largest, self.labels, self.sizes)
-        return np.isin(self.labels, ORGANS) & (self.sizes < share * largest[self.labels])
+        small = np.isin(self.labels, ORGANS) & (self.sizes < share * largest[self.labels])
+        if small.any():
+            beside: dict[int, set[int]] = {}
+            for tumor, piece in self._beside_tumors():
+                beside.setdefault(tumor, set()).add(piece)
+            for pieces in beside.values():
+                whole = {int(self.labels[p]) for p in pieces if not small[p]}
+                for piece in pieces:
+                    small[piece] &= int(self.labels[piece]) not in whole
+        return small
+
+    def _beside_tumors(self) -> set[tuple[int, int]]:
+        """(piece of tumour, piece of something else) of all that touch."""
+        of_tumor = self.labels[self.numbers] == TUMOR
+        if not of_tumor.any():
+            return set()
+        low = self.voxels.min(axis=0) - 1
+        numbers = np.full(self.voxels.max(axis=0) - low + 2, -1, np.int32)
+        numbers[tuple((self.voxels - low).T)] = self.numbers
+        places, tumors = self.voxels[of_tumor] - low, self.numbers[of_tumor]
+        pairs: set[tuple[int, int]] = set()
+        for offset in product((-1, 0, 1), repeat=3):
+            others = numbers[tuple((places + offset).T)]
+            touching = (others >= 0) & (others != tumors)
+            found = np.unique(np.stack([tumors[touching], others[touching]], axis=1), axis=0)
+            pairs.update((int(tumor), int(other)) for tumor, other in found)
+        return pairs
 
 
 def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> None:
     """Turn small pieces of organs into background, in place. Tumours stay.
+
+    So does what is smaller than a voxel of the network's and lies between their centres; decoded
+    labels hold no such specks.
 
     Args:
         labels_ZYX: on the scan's grid.
@@ -84,26 +117,41 @@ def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> None:
     order = np.argsort(pieces.numbers[doomed], kind="stable")
     voxels = pieces.voxels[doomed][order]
     which = np.flatnonzero(small)
+    coarse[tuple(voxels.T)] = 0  # what stays
     ends = np.cumsum(pieces.sizes[which])
     for piece, first, last in zip(which, ends - pieces.sizes[which], ends, strict=True):
-        _clear(labels_ZYX, network, voxels[first:last], pieces.labels[piece])
+        _clear(labels_ZYX, coarse, voxels[first:last], pieces.labels[piece])
 
 
-def _clear(labels_ZYX: Labels, network: Shape, voxels: Numbers, label: np.uint8) -> None:
-    """Take a label from the scan's voxels around some of the network's."""
+def _clear(labels_ZYX: Labels, staying: Labels, voxels: Numbers, label: np.uint8) -> None:
+    """Take a label from the scan's voxels around some of the network's.
+
+    ``staying`` are the labels on the network's grid that are to stay, and around them the scan's.
+    """
+    network = staying.shape
     low = np.maximum(voxels.min(axis=0) - 1, 0)
     high = np.minimum(voxels.max(axis=0) + 2, network)
-    near = np.zeros(high - low, bool)
-    for offset in product((-1, 0, 1), repeat=3):
-        shifted = voxels + offset
-        inside = ((shifted >= low) & (shifted < high)).all(axis=1)
-        near[tuple((shifted[inside] - low).T)] = True
+    # One voxel more, so that the border of what stays is known there as well.
+    outer = np.maximum(low - 1, 0)
+    beside = tuple(slice(a, b + 1) for a, b in zip(outer, high, strict=True))
+    kept = np.argwhere(staying[beside] == label) + outer
+    near = _around(voxels, low, high) & ~_around(kept, low, high)
     reached = [nearest_taps(m, n) for n, m in zip(labels_ZYX.shape, network, strict=True)]
     spans = [np.searchsorted(r, (a, b)) for r, a, b in zip(reached, low, high, strict=True)]
     box = tuple(slice(int(a), int(b)) for a, b in spans)
     z, y, x = (r[side] - a for r, side, a in zip(reached, box, low, strict=True))
     part = labels_ZYX[box]
     part[near[np.ix_(z, y, x)] & (part == label)] = 0
+
+
+def _around(voxels: Numbers, low: Numbers, high: Numbers) -> npt.NDArray[np.bool_]:
+    """The box from ``low`` to ``high``: True at the voxels and their neighbours."""
+    near = np.zeros(high - low, bool)
+    for offset in product((-1, 0, 1), repeat=3):
+        shifted = voxels + offset
+        inside = ((shifted >= low) & (shifted < high)).all(axis=1)
+        near[tuple((shifted[inside] - low).T)] = True
+    return near
 
 
 def _touching(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from inference.resample import Image
 from inference.volume import Volume, of_simpleitk, read_volume, write_labels
 from inference.windows import Box
 
+T = TypeVar("T")
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
@@ -143,38 +144,23 @@ class Segmenter:
         clock = Clock(on_stage)
         with clock("read"):
             volume = _volume(image)
-        notes: list[str] = [*volume.warnings, *filter(None, [self._note])]
+        finder = self._finder if crop is not None else None
+        said = (self._note, finder._note if finder is not None else "")
+        notes: list[str] = [*volume.warnings, *filter(None, said)]
         orientation = Orientation.of(volume.grid.direction)
         image_ZYX, grid = volume.canonical()
         within = None
-        if crop is not None and self._finder is not None:
+        if crop is not None and finder is not None:
             with clock("organs"):
-                within = self._finder.organs(image_ZYX, grid, crop.margin_mm)
+                within = finder.organs(image_ZYX, grid, crop.margin_mm, notes)
             if within is None:
                 notes.append("too little of the organs was found to crop to: took the whole body")
-        engine: Engine | None = self.engine
-        while engine is not None:
-            run, next_engine = Passage(self.description, engine, clock), None
-            batch = engine.batch
-            try:
-                labels = run(image_ZYX, grid, decode, step, within)
-                if engine.batch < batch:
-                    notes.append(f"{engine.name} ran out of memory: batches of {engine.batch}")
-            except MemoryError as error:
-                raise DeviceError(
-                    "this machine",
-                    "has not enough memory for the scan",
-                    "give more memory, or crop the scan",
-                ) from error
-            except RuntimeError as error:
-                next_engine = engine.fallback(error)
-                if next_engine is None:
-                    raise
-                lack = "range" if isinstance(error, HalfPrecisionError) else "memory"
-                notes.append(f"{engine.name} ran out of {lack}: going on with {next_engine.name}")
-            # Outside the handler, whose traceback would keep the failed run's memory alive. Only
-            # this scan pays: the next one starts on the device again.
-            engine = next_engine
+
+        def walk(engine: Engine) -> tuple[npt.NDArray[np.uint8], Passage]:
+            run = Passage(self.description, engine, clock)
+            return run(image_ZYX, grid, decode, step, within), run
+
+        labels, run = self._with_fallbacks(walk, notes)
         if self.description.islands:
             with clock("islands"):
                 network = grid.resampled_shape(self.description.spacing)
@@ -191,17 +177,48 @@ class Segmenter:
             volume.header,
         )
 
-    def organs(self, image_ZYX: Image, grid: Grid, margin_mm: float) -> Box | None:
-        """Where this model finds organs, in voxels of a scan in canonical order; None: too few."""
-        passage = Passage(self.description, self.engine, Clock(None))
-        try:
-            labels = passage.coarse(image_ZYX, grid)
-        except RuntimeError as error:
-            # A scan that is too large for the device is one for the larger model's fallbacks.
-            if self.engine.fallback(error) is None:
-                raise
-            return None
-        return organ_box(labels, grid, margin_mm)
+    def organs(
+        self, image_ZYX: Image, grid: Grid, margin_mm: float, notes: list[str]
+    ) -> Box | None:
+        """Where this model finds organs, in voxels of a scan in canonical order; None: too few.
+
+        Fallbacks that were needed are added to ``notes``.
+        """
+
+        def walk(engine: Engine) -> npt.NDArray[np.uint8]:
+            return Passage(self.description, engine, Clock(None)).coarse(image_ZYX, grid)
+
+        return organ_box(self._with_fallbacks(walk, notes), grid, margin_mm)
+
+    def _with_fallbacks(self, walk: Callable[[Engine], T], notes: list[str]) -> T:
+        """Do something with the engine, or with what it falls back to; say so in ``notes``.
+
+        Raises:
+            DeviceError: not even the CPU has the memory.
+        """
+        engine = self.engine
+        while True:
+            batch = engine.batch
+            try:
+                result = walk(engine)
+                if engine.batch < batch:
+                    notes.append(f"{engine.name} ran out of memory: batches of {engine.batch}")
+                return result
+            except MemoryError as error:
+                raise DeviceError(
+                    "this machine",
+                    "has not enough memory for the scan",
+                    "give more memory, or crop the scan",
+                ) from error
+            except RuntimeError as error:
+                next_engine = engine.fallback(error)
+                if next_engine is None:
+                    raise
+                lack = "range" if isinstance(error, HalfPrecisionError) else "memory"
+                notes.append(f"{engine.name} ran out of {lack}: going on with {next_engine.name}")
+            # Outside the handler, whose traceback would keep the failed run's memory alive. Only
+            # this scan pays: the next one starts on the device again.
+            engine = next_engine
 
 
 def model_folder(path: Path, model: str | None = None) -> Path:

@@ -7,7 +7,7 @@ patient.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise, product
 from math import ceil, prod
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
     return [round(i * (size - patch) / (count - 1)) for i in range(count)]
 
 
-@cache
+@lru_cache(2)  # for a model and its finder; each is as large as a window
 def importance(patch: Shape) -> npt.NDArray[np.float32]:
     """Weight of each voxel of a window: Gaussian, SD of an eighth of the patch, 1 at the centre."""
     weight = importance_planes(patch, slice(None))
@@ -82,16 +82,22 @@ def mirror_index(size: int, wanted: int) -> tuple[npt.NDArray[np.int64], int]:
     return np.where(folded < size, folded, 2 * size - 1 - folded), before
 
 
+class NoRoomError(RuntimeError):
+    """No windows fit into the memory that there is for them."""
+
+
 class Room(NamedTuple):
     """Memory that windows cut to the patient may take.
 
     Attributes:
         total: bytes for the network and the accumulator.
         per_voxel: bytes that the network takes for each voxel of a window.
+        firm: there is no more; else a scan for which it does not do takes as little as it can.
     """
 
     total: int
     per_voxel: int
+    firm: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,12 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
 
     Cost is the number of windows times their voxels. Windows one above the other are preferred
     where they cost little more: each sees a whole cross-section, and little has to be kept.
+
+    Raises:
+        NoRoomError: the room is firm and too small.
     """
     best: tuple[float, int, Shape] | None = None
+    least: tuple[int, int, Shape] | None = None
     limit = FIT_PATCHES * prod(patch)
     for counts in product(range(1, 33), range(1, 9), range(1, 9)):
         z, y, x = (
@@ -185,14 +195,21 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
         overlap = -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)) if counts[0] > 1 else 0
         planes = z if beside else 2 * max(0, overlap)
         gathered = planes * max(size[1], y) * max(size[2], x) * 4 * (len(NAMES) + beside)
-        if z * y * x > limit or z * y * x * room.per_voxel + gathered > room.total:
+        memory = z * y * x * room.per_voxel + gathered
+        if z * y * x > limit:
+            continue
+        smaller = (memory, windows, (z, y, x))
+        least = smaller if least is None else min(least, smaller)
+        if memory > room.total:
             continue
         cost = windows * z * y * x * (_BESIDE if beside else 1)
         candidate = (cost, windows, (z, y, x))
         best = candidate if best is None else min(best, candidate)
-    if best is None:
-        raise ValueError(f"windows for {size} voxels do not fit into {room}")
-    return best[2]
+    if best is not None:
+        return best[2]
+    if room.firm or least is None:
+        raise NoRoomError(f"windows for {size} voxels do not fit into {room}")
+    return least[2]
 
 
 def around(body_ZYX: npt.NDArray[np.bool_], margin: Shape) -> Box:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from inference.decode import Decoder
 from inference.description import Decode, Intensity, ModelDescription
+from inference.devices import HINT, is_device
 from inference.errors import DeviceError
 from inference.grid import Shape
 from inference.resample import Image
@@ -86,8 +86,8 @@ def choose_device(device: str) -> str:
     Raises:
         DeviceError: an unknown name, or one that cannot be used here.
     """
-    if not re.fullmatch(r"auto|cpu|torch-cpu|cuda(:\d+)?", device):
-        raise DeviceError(f"--device {device}", "is unknown", "use auto, cpu, cuda or cuda:N")
+    if not is_device(device):
+        raise DeviceError(f"--device {device}", "is unknown", HINT)
     if device.startswith("cuda") or (device == "auto" and _driver_present()):
         if _cuda_usable(device):
             return "cuda" if device == "auto" else device

@@ -79,7 +79,7 @@ class OpenVinoEngine(NumpyArrays):
         for window_ZYX in windows:
             self.prepare(window_ZYX.shape)
             image = np.ascontiguousarray(window_ZYX)[None, None]
-            self._request.infer([image], share_inputs=True)
+            self._request.infer([image], share_inputs=True, share_outputs=True)
             # The request's own output buffer: valid, and free to be overwritten, until the next.
             logits_ZYXC = self._request.get_output_tensor(0).data[0]
             if self._half:

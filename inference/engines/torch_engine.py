@@ -24,7 +24,7 @@ from inference.engines.torch_steps import resample_image, torch_decoder
 from inference.grid import Shape
 from inference.network import UNet
 from inference.resample import Image
-from inference.windows import Box, Room
+from inference.windows import Box, NoRoomError, Room
 
 # Largest batch of windows (one of 128^3 nearly fills a large GPU already), and the share of free
 # device memory that it may take.
@@ -62,6 +62,8 @@ class TorchEngine:
             torch.cuda.set_device(self.device)
             # The same scan gives the same labels, whichever algorithm would be quicker by a hair.
             torch.backends.cudnn.deterministic = True
+            # Else cuDNN would round what is called float32 to 10 bits of mantissa (TF32).
+            torch.backends.cudnn.allow_tf32 = False
         network = UNet(description.architecture)
         network.load_state_dict(load_safetensors(weights))
         self._network = network.eval().to(self.device, self._type)
@@ -131,24 +133,27 @@ class TorchEngine:
         net = self._description.architecture
         total = WINDOW_BYTES
         if self._cuda:
-            free, _ = torch.cuda.mem_get_info(self.device)
             # At least what one small window takes: what is too much after all falls back.
-            total = min(total, max(int(free * _MEMORY_SHARE), WINDOW_BYTES // 4))
-        return Room(total, window_bytes(net, self._type.itemsize))
+            total = min(total, max(int(self._free() * _MEMORY_SHARE), WINDOW_BYTES // 4))
+        return Room(total, window_bytes(net, self._type.itemsize), firm=self._cuda)
 
     def peak_memory(self) -> int | None:
         if not self._cuda:
             return None
         # All that is in use on the device, CUDA's own context included; torch keeps what it frees.
-        free, total = torch.cuda.mem_get_info(self.device)
-        return max(total - free, torch.cuda.max_memory_reserved(self.device))
+        try:
+            free, total = torch.cuda.mem_get_info(self.device)
+            return max(total - free, torch.cuda.max_memory_reserved(self.device))
+        except RuntimeError:  # a device that has failed answers nothing any more
+            return None
 
     def fallback(self, error: Exception) -> Engine | None:
         if isinstance(error, HalfPrecisionError):
             return TorchEngine(
                 self._description, self._weights, str(self.device), self._resampler, "f32"
             )
-        return HostEngine(self) if self._cuda and _out_of_memory(error) else None
+        short = _out_of_memory(error) or isinstance(error, NoRoomError)
+        return HostEngine(self) if self._cuda and short else None
 
     def cpu_engine(self) -> Engine:
         """The same model on the CPU."""
@@ -157,10 +162,18 @@ class TorchEngine:
         )
 
     def _fitting_batch(self, description: ModelDescription) -> int:
-        free, _ = torch.cuda.mem_get_info(self.device)
         voxels = int(np.prod(description.patch))
         window = voxels * window_bytes(description.architecture, self._type.itemsize)
-        return int(np.clip(free * _MEMORY_SHARE // window, 1, _MAX_BATCH))
+        return int(np.clip(self._free() * _MEMORY_SHARE // window, 1, _MAX_BATCH))
+
+    def _free(self) -> int:
+        """Bytes that the device has left, with those that torch keeps for itself but does not use.
+
+        Otherwise a second scan would be cut into other windows than the first.
+        """
+        free, _ = torch.cuda.mem_get_info(self.device)
+        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return int(free + kept)
 
 
 class HostEngine(NumpyArrays):
@@ -169,7 +182,11 @@ class HostEngine(NumpyArrays):
     def __init__(self, engine: TorchEngine) -> None:
         self._engine = engine
         self.name = f"{engine.name}, accumulating on the CPU"
-        self.room = engine.room
+
+    @property
+    def room(self) -> Room:
+        """The device's for the network; main memory gives what the accumulator needs beyond it."""
+        return self._engine.room._replace(firm=False)
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
         on_device = [self._engine.array(np.ascontiguousarray(window)) for window in windows]

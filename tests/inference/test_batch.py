@@ -185,10 +185,11 @@ def test_a_scan_is_never_overwritten(
 ):
     (scans / "c_0000.nii.gz").rename(scans / "c.nii.gz")
     scan = (scans / "c.nii.gz").read_bytes()
-    assert run(scans, scans) == 1
+    assert run(scans / "c.nii.gz", scans) == 1
     assert (scans / "c.nii.gz").read_bytes() == scan
-    assert (scans / "a.nii.gz").read_bytes() == clean["a.nii.gz"]
     assert "would be overwritten" in capfd.readouterr().err
+    assert run(scans / "a_0000.nii.gz", scans) == 0
+    assert (scans / "a.nii.gz").read_bytes() == clean["a.nii.gz"]
 
 
 def test_an_output_folder_that_cannot_be_made(

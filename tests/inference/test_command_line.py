@@ -124,6 +124,9 @@ def test_help_is_quick():
         (("-i", ".", "-o", "out", "--step", "half"), "no number"),
         (("-i", ".", "-o", "out", "--decode", "cubic"), "invalid choice"),
         (("-i", ".", "-o", "out", "--resampler", "scipy"), "invalid choice"),
+        (("-i", ".", "-o", "out", "--resampler", "cupy", "--device", "cpu"), "CUDA device only"),
+        (("-i", ".", "-o", "out", "--device", "gpu"), "'gpu' is unknown"),
+        (("-i", ".", "-o", "."), "is the input folder, too"),
         (("-i", ".", "-o", "out", "--unknown"), "unrecognized"),
         (("-i", ".", "-o", "out", "extra"), "unrecognized"),
     ],
@@ -141,7 +144,7 @@ def test_wrong_arguments(words: tuple[str, ...], cause: str, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:99"])
 def test_devices_that_cannot_be_used(
     scan: Path, tiny_model: Path, tmp_path: Path, device: str, capfd: pytest.CaptureFixture[str]
 ):

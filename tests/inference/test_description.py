@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,6 +171,23 @@ def test_weights_are_given_only_if_they_are_the_described_ones(make_model: Calla
     file.unlink()
     with pytest.raises(ModelError, match="No such file"):
         verified_weights(folder, description)
+
+
+@pytest.mark.parametrize("features", [(8, 16, 24), (8, 16)])
+def test_weights_of_another_network_are_refused(
+    make_model: Callable[..., Path], features: tuple[int, ...]
+):
+    folder = make_model()
+    description = ModelDescription.load(folder)
+    stages = len(features)
+    strides = description.architecture.strides[:stages]
+    other = Architecture(features, strides, ((3, 3, 3),) * stages)
+    with pytest.raises(ModelError, match="does not hold the network"):
+        verified_weights(folder, replace(description, architecture=other))
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    digest = hashlib.sha256(b"no tensors").hexdigest()
+    with pytest.raises(ModelError, match="does not hold the network"):
+        verified_weights(folder, replace(description, sha256=digest))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from examples.phantom import Phantom, make_phantom
-from inference.description import Architecture, Intensity, ModelDescription
+from inference.description import Architecture, Crop, Intensity, ModelDescription
+from inference.engines import Engine
 from inference.engines.device_memory import memory_plan
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_engine import HostEngine, TorchEngine
@@ -18,6 +19,7 @@ from inference.engines.torch_steps import uploaded
 from inference.errors import DeviceError
 from inference.grid import Grid
 from inference.segmenter import Segmentation, Segmenter
+from inference.windows import Room
 from tests.inference.by_engine import volume_of
 
 SMALL = Architecture((16, 32, 64, 128, 256), ((1, 1, 1), *((2, 2, 2),) * 4), ((3, 3, 3),) * 5)
@@ -41,6 +43,8 @@ def pretend_cuda(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 123)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**30 + 99))
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
 
 
@@ -166,6 +170,58 @@ def test_voxels_are_turned_round_on_the_device(axis: int):
     voxels = uploaded(view, torch.device("cpu"))
     assert voxels.is_contiguous()
     np.testing.assert_array_equal(voxels.numpy(), view)
+
+
+def test_where_no_windows_fit_the_device_the_host_accumulates(
+    make_model: Callable[..., Path], phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+):
+    """The device gives windows no room at all; on the host they take as little as they can."""
+    segmenter = Segmenter.load(make_model("cut", step=None), "torch-cpu", precision="f32")
+    plain = segmenter.segment(volume_of(phantom))
+    pretend_cuda(segmenter.engine, monkeypatch)
+    monkeypatch.setattr(TorchEngine, "room", property(lambda self: Room(1000, 100, self._cuda)))
+    result = segmenter.segment(volume_of(phantom))
+    (said,) = set(result.warnings) - set(plain.warnings)
+    assert "ran out of memory" in said and "accumulating on the CPU" in said
+    assert result.windows > plain.windows and result.labels.any()
+
+
+def test_what_finds_the_organs_falls_back_like_any_model(
+    make_model: Callable[..., Path], phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+):
+    make_model("finder", spacing=(16.0, 16.0, 16.0))
+    folder = make_model("cropping", step=None, crop=Crop("finder", 10.0))
+    segmenter = Segmenter.load(folder, "cpu", precision="f32")
+    plain = segmenter.segment(volume_of(phantom))
+    finder = segmenter._finder
+    assert finder is not None
+    spare = finder.engine
+    monkeypatch.setattr(finder, "engine", Short(spare))
+    result = segmenter.segment(volume_of(phantom))
+    (said,) = set(result.warnings) - set(plain.warnings)
+    assert said == f"a short one ran out of memory: going on with {spare.name}"
+    np.testing.assert_array_equal(result.labels, plain.labels)
+    monkeypatch.setattr(spare, "network_image", raising(MemoryError()))
+    with pytest.raises(DeviceError, match="not enough memory"):
+        segmenter.segment(volume_of(phantom))
+
+
+class Short:
+    """An engine that is out of memory from the start."""
+
+    name, batch = "a short one", 1
+
+    def __init__(self, spare: Engine) -> None:
+        self._spare = spare
+
+    def settle(self) -> None:
+        pass
+
+    def network_image(self, *_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def fallback(self, error: Exception) -> Engine:
+        return self._spare
 
 
 def raising(error: Exception) -> Callable[..., None]:

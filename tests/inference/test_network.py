@@ -143,6 +143,13 @@ def counted_macs(module: nn.Module, image: Tensor) -> int:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parameters_have_the_names_and_shapes_of_torchs(name: str):
+    net, _ = ARCHITECTURES[name]
+    shapes = {name: tuple(p.shape) for name, p in UNet(net).state_dict().items()}
+    assert net.parameter_shapes() == shapes
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_counts_equal_torchs(name: str):
     net, patch = ARCHITECTURES[name]
     module = UNet(net)

@@ -68,6 +68,37 @@ def test_pieces_are_cleared_whole_from_a_grid_of_another_size(network: tuple[int
     assert np.array_equal(big, wanted)
 
 
+def test_a_piece_that_a_tumor_cuts_off_stays() -> None:
+    """A kidney of 500 voxels, a tumour right through it, a pole of 50 behind: and one elsewhere."""
+    labels = np.zeros((30, 12, 12), np.uint8)
+    labels[0:20, 1:6, 1:6] = 2
+    labels[20:23, 1:6, 1:6] = TUMOR
+    labels[23:25, 1:6, 1:6] = 2
+    labels[27:29, 8:11, 8:11] = 2
+    wanted = labels.copy()
+    wanted[27:29, 8:11, 8:11] = 0
+    clear_islands(labels, (30, 12, 12), 0.2)
+    assert np.array_equal(labels, wanted)
+    # The tumour of another organ holds nothing together.
+    labels[10:13, 1:6, 1:6], labels[20:23, 1:6, 1:6] = 0, 0
+    labels[23:25, 6, 1:6] = TUMOR
+    wanted = labels.copy()
+    wanted[23:25, 1:6, 1:6] = 0
+    clear_islands(labels, (30, 12, 12), 0.3)
+    assert np.array_equal(labels, wanted)
+
+
+def test_the_rim_of_what_stays_is_kept() -> None:
+    """An island one network voxel away; the organ's own border reaches into the gap."""
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[0:23, :20, :20] = 1  # 11.5 network voxels: the sample of the 12th is the organ's, too
+    labels[26:28, :4, :4] = 1
+    wanted = labels.copy()
+    wanted[26:28] = 0
+    clear_islands(labels, (20, 20, 20), 0.1)
+    assert np.array_equal(labels, wanted)
+
+
 def test_nothing_labelled_stays_so() -> None:
     labels = np.zeros((4, 5, 6), np.uint8)
     clear_islands(labels, (2, 2, 2), 0.5)

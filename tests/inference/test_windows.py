@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from inference.accumulator import UNSEEN_LOGIT, accumulator, accumulator_bytes
 from inference.windows import (
     FIT_PATCHES,
+    NoRoomError,
     Placement,
     Room,
     around,
@@ -300,5 +301,7 @@ def test_one_window_where_the_patient_fits_and_several_where_not():
     # Less memory, smaller windows.
     tight = Placement.fit((400, 90, 110), patch, divisor, Room(200_000_000, 150))
     assert 150 * prod(tight.patch) <= 200_000_000 < 150 * prod(long.patch)
-    with pytest.raises(ValueError, match="do not fit"):
-        Placement.fit((400, 90, 110), patch, divisor, Room(100, 1))
+    least = Placement.fit((400, 90, 110), patch, divisor, Room(100, 1))
+    assert prod(least.patch) < prod(tight.patch)
+    with pytest.raises(NoRoomError, match="do not fit"):
+        Placement.fit((400, 90, 110), patch, divisor, Room(100, 1, firm=True))
