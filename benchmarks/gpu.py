@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             f"error: {', '.join(missing)} not installed: python3 -m pip install {' '.join(missing)}"
             " (without a network: from a wheel)"
         )
-    from benchmarks.gpu_bench import Bench, run_sections
+    from benchmarks.gpu_bench import Bench, run_sections, within
     from benchmarks.gpu_data import model_folder
     from benchmarks.gpu_sections import SECTIONS
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             os.environ["CUPY_CACHE_DIR"] = str(work / "cupy")
             bench = Bench(args.device, args.quick, work, args.model or model_folder(work))
             chosen = [s for s in SECTIONS if args.only is None or s.name in args.only]
-            document = run_sections(bench, chosen, args.out)
+            document = run_sections(bench, within(chosen, args.limit), args.out)
     finally:
         faulthandler.cancel_dump_traceback_later()
     failed = any("error" in s for s in document["sections"].values())

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,16 @@ class Section:
     name: str
     run: Callable[[Bench], Iterator[Row]]
     budget_s: float
+
+
+def within(sections: list[Section], limit_s: float) -> list[Section]:
+    """The sections with budgets that end before ``limit_s``, each cut by the same share.
+
+    A tenth of the time, and no more than 20 s, is left for rows that overrun.
+    """
+    wanted = sum(section.budget_s for section in sections)
+    share = min(1.0, (limit_s - min(20.0, 0.1 * limit_s)) / wanted)
+    return [replace(section, budget_s=share * section.budget_s) for section in sections]
 
 
 def run_sections(bench: Bench, sections: list[Section], out: Path) -> dict[str, Any]:

@@ -11,6 +11,9 @@ Fresh processes, the median of ``--runs`` each:
   and its scan read ahead. Stages are those of ``--report``;
 - ``-X importtime``, for the share of each package in importing (it slows importing down).
 
+The first scan is read while the model is loaded, later ones while their predecessors are segmented:
+``waited`` is what is left to wait for then.
+
 What the stages leave of the wall time is given as it is: inside the case (work between the clocks)
 and outside it (argument parsing, thread pools, the end of the process).
 """
@@ -35,7 +38,8 @@ from benchmarks.stages_table import markdown
 from inference.volume import write_atomically
 
 WORK = ROOT / "build" / "stages"
-IN_CASE = ("organs", "resample", "body", "network", "accumulate", "decode", "orient")
+IN_CASE = ("waited", "organs", "resample", "body", "network", "accumulate", "decode", "islands",
+           "orient")  # fmt: skip
 _IMPORTS = "import inference.batch, inference.report, inference.segmenter, {engine}"
 _ENGINES = {
     "cpu": "inference.engines.openvino_engine",
@@ -122,7 +126,7 @@ def breakdown(wall: float, start: Seconds, case: Seconds) -> Seconds:
         case: ``seconds`` of the case in the report.
     """
     inside = case["total"] - sum(case.get(stage, 0.0) for stage in IN_CASE)
-    parts = {**start, "read": case["read"], **{stage: case.get(stage, 0.0) for stage in IN_CASE}}
+    parts = {**start, **{stage: case.get(stage, 0.0) for stage in IN_CASE}}
     parts |= {"between stages": inside, "write": case["write"]}
     return {**parts, "rest of the process": wall - sum(parts.values())}
 
@@ -146,7 +150,7 @@ def collect(scan: Path, model: Path, device: str, runs: int) -> dict[str, Any]:
         cold.append(breakdown(wall, start, case["seconds"]))
         both_wall, both = whole_run(scan, model, device, warm=True)
         second = both["cases"][1]["seconds"]
-        warm.append(breakdown(second["total"] + second["read"] + second["write"], {}, second))
+        warm.append(breakdown(second["total"] + second["write"], {}, second))
         walls.append({"one case": wall, "two cases": both_wall})
     document = {
         "machine": machine, "case": scan.name, "shape_zyx": case["shape"], "model": model.name,

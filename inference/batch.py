@@ -110,6 +110,7 @@ class Batch:
         start = time.perf_counter()
         try:
             volume, seconds = read.result()
+            waited = time.perf_counter() - start
             result = segmenter.segment(
                 volume,
                 decode=self._options.decode,
@@ -128,7 +129,12 @@ class Batch:
             case.name,
             str(case.source),
             "done",
-            {**result.timings, "read": seconds, "total": time.perf_counter() - start},
+            {
+                **result.timings,
+                "read": seconds,
+                "waited": waited,
+                "total": time.perf_counter() - start,
+            },
             result.grid.shape,
             result.grid.spacing,
             result.windows,

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, gpu_pipeline, gpu_process, gpu_sections
-from benchmarks.gpu_bench import Bench, Row, Section, markdown, nvml_device, run_sections
+from benchmarks.gpu_bench import Bench, Row, Section, markdown, nvml_device, run_sections, within
 from benchmarks.gpu_correctness import Check, accumulation, decoding, resampling
 from benchmarks.gpu_data import RANDOM, coarse_phantom, scan, usual_scan, write_random
 from benchmarks.gpu_meter import measure, memory
@@ -256,3 +256,10 @@ def test_wrong_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(gpu, "NEEDED", ("torch", "not_there"))
     with pytest.raises(SystemExit, match="pip install not_there"):
         gpu.main([])
+
+
+def test_all_sections_get_their_share_of_the_limit():
+    sections = [Section(name, lambda bench: iter(()), 100.0) for name in "abcd"]
+    assert [s.budget_s for s in within(sections, 220.0)] == [50.0] * 4
+    assert [s.budget_s for s in within(sections, 1000.0)] == [100.0] * 4
+    assert sum(s.budget_s for s in within(sections, 50.0)) == pytest.approx(45.0)

@@ -292,7 +292,7 @@ def test_report(run: Run, scans: Path, tmp_path: Path, tiny_model: Path):
     assert a["shape"] == [10, 20, 22]
     assert a["spacing_mm"] == pytest.approx([14, 14, 14])
     assert a["windows"] > 0
-    stages = {"read", "resample", "network", "decode", "write", "total"}
+    stages = {"read", "waited", "resample", "network", "decode", "write", "total"}
     assert stages <= a["seconds"].keys()
     assert all(seconds >= 0 for seconds in a["seconds"].values())
     assert a["error"] is None
