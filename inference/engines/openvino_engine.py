@@ -103,7 +103,11 @@ def window_bytes(net: Architecture, half: bool) -> int:
 
 
 def cache_folder() -> Path | None:
-    """Where compiled models are kept: $ABDOBOX_CACHE, if it is set and can be written to."""
+    """Where compiled models are kept: $ABDOBOX_CACHE, if it is set and can be read.
+
+    A folder that cannot be written to serves what is in it. What lies there is compiled code and is
+    run unchecked: keep it to yourself.
+    """
     folder = os.environ.get("ABDOBOX_CACHE")
     if not folder:
         return None
