@@ -3,9 +3,10 @@
     python -m benchmarks.no_abdomen [--model NAME] [--case SCAN --above MM]
 
 Head and legs are made of ellipsoids and cylinders with the HU of bone, brain, muscle and fat, and
-noise. Training draws simple heads and limbs of its own (:mod:`training.synthesis.elsewhere`), so for
-a model that saw those, the real chests tell more. ``--case`` takes a real scan and keeps what lies more than MM above its lowest slice: the
-chest of a scan that reaches so far; aorta and esophagus are rightly there.
+noise. Training draws simple heads and limbs of its own (:mod:`training.synthesis.elsewhere`), so
+for a model that saw those, the real chests tell more. ``--case`` takes a real scan and keeps what
+lies more than MM above its lowest slice: the chest of a scan that reaches so far; aorta and
+esophagus are rightly there.
 """
 
 from __future__ import annotations

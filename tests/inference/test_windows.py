@@ -114,7 +114,8 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     divisor = data.draw(st.tuples(*[st.sampled_from((1, 2, 4, 8))] * 3))
     patch = tuple(d * data.draw(st.integers(1, 5)) for d in divisor)
     shape = tuple(data.draw(st.integers(1, 70)) for _ in range(3))
-    room = data.draw(st.sampled_from((Room(1000 * prod(patch), 200), PLENTY)))
+    firm = data.draw(st.booleans())
+    room = data.draw(st.sampled_from((Room(1000 * prod(patch), 200, firm), PLENTY)))
     body = np.zeros(shape, bool)
     low, high = zip(
         *(sorted(data.draw(st.tuples(*[st.integers(0, n - 1)] * 2))) for n in shape), strict=True
@@ -127,13 +128,17 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     size = tuple(side.stop - side.start for side in found)
     try:
         placement = Placement.fit(size, patch, divisor, room)
-    except ValueError:
+    except NoRoomError:
         assume(False)
     window = placement.patch
     assert all(w % d == 0 for w, d in zip(window, divisor, strict=True))
     assert prod(window) <= FIT_PATCHES * prod(patch)
     gathered = accumulator_bytes(placement, 14)
-    assert room.per_voxel * prod(window) + gathered <= room.total
+    taken = room.per_voxel * prod(window) + gathered
+    if taken > room.total:
+        assert not room.firm
+        with pytest.raises(NoRoomError):
+            Placement.fit(size, patch, divisor, room._replace(firm=True))
     region = grown(found, window, shape)
     for side, inner, n, w, m in zip(region, found, shape, window, placement.shape, strict=True):
         assert 0 <= side.start <= inner.start < inner.stop <= side.stop <= n
