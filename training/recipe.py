@@ -130,11 +130,14 @@ class Synthesis:
         share: of patches that are synthetic altogether.
         elsewhere: share of these that show no abdomen (:mod:`training.synthesis.elsewhere`).
         tumors: share of the other patches with annotated tumours that get further ones.
+        cysts: share of the patches with synthetic content (but for those that show no abdomen)
+            that get cysts, which are no tumours.
     """
 
     share: float = 0.0
     elsewhere: float = 0.0
     tumors: float = 0.0
+    cysts: float = 0.0
 
 
 @dataclass(frozen=True)

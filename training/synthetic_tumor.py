@@ -1,10 +1,13 @@
-"""Synthetic tumours, drawn into CT patches so that the tumour class has supervision.
+"""Synthetic tumours, drawn into CT patches so that the tumour class has supervision, and cysts.
 
 Where they may be added: the loss knows one state per case and class, annotated or not. A synthetic
 scan (:mod:`training.synthesis`) has no tumour but those put in, and stays annotated for the tumour.
 A real scan may get further tumours only if its own are annotated; where they are unknown, the
 tumour stays unannotated and adding one would teach nothing. (After Hu et al., Label-free liver
 tumor segmentation, CVPR 2023, which drew liver lesions alone.)
+
+A cyst is no tumour and stays part of its organ. Without any, a network takes whatever is dark and
+round for a tumour, the gallbladder above all.
 """
 
 from __future__ import annotations
@@ -46,6 +49,10 @@ FAT_HU = (-160.0, 20.0)
 FAINTEST = 0.03
 # At most this many in one patch; the smaller numbers are more frequent.
 MOST = 6
+# Cysts: where, the diameter (as above), HU.
+CYST_SITES = (1, 2, 13)
+CYST_MM, CYST_SPREAD, CYST_SMALLEST_MM, CYST_LARGEST_MM = 16.0, 0.6, 5.0, 70.0
+CYST_HU = (-5.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def add_tumor(
     volume_mm3 = len(candidates) * spacing[0] * spacing[1] * spacing[2]
     limit = LARGEST_MM if site in (BACKGROUND, 7, 8) else ORGAN_SHARE * 1.24 * volume_mm3 ** (1 / 3)
     diameter = min(max(draw.lognormal(MEDIAN_MM, SPREAD), SMALLEST_MM), LARGEST_MM, limit)
-    box, level = _shape(draw, middle, diameter / 2, image_ZYX.shape, spacing)
+    box, level = _shape(draw, middle, diameter / 2, image_ZYX.shape, spacing, (0.02, 0.2))
     around = image_ZYX[box]
     # Growth is confined to its organ and, unless it stays inside, the fat around it.
     room = (labels_ZYX[box] == TUMOR) | ((labels_ZYX[box] == site) & (site != BACKGROUND))
@@ -125,6 +132,35 @@ def add_tumor(
     image[box] = around + weight * (painted - around)
     labels[box][weight > 0.5] = TUMOR
     return image, labels
+
+
+def add_cysts(
+    image_ZYX: Tensor, labels_ZYX: Tensor, generator: torch.Generator, spacing: Triple
+) -> Tensor:
+    """The image with one to three simple cysts in liver or kidneys, the labels of which they keep.
+
+    A cyst is even, round, sharply bordered and of water's density; it may bulge out of its organ
+    no further than the organ's label reaches. Arguments as for :func:`add_tumor`.
+    """
+    draw = Draw(generator)
+    image = image_ZYX.clone()
+    soft = (image_ZYX > SOFT_HU[0]) & (image_ZYX < SOFT_HU[1])
+    for _ in range(1 + draw.choice(3)):
+        site = CYST_SITES[draw.choice(len(CYST_SITES))]
+        candidates = torch.nonzero((labels_ZYX == site) & soft)
+        if not len(candidates):
+            continue
+        middle = candidates[draw.choice(len(candidates))].tolist()
+        diameter = draw.lognormal(CYST_MM, CYST_SPREAD)
+        diameter = min(max(diameter, CYST_SMALLEST_MM), CYST_LARGEST_MM)
+        box, level = _shape(draw, middle, diameter / 2, image.shape, spacing, (0.0, 0.04))
+        around, shape = image[box], (level.shape[0], level.shape[1], level.shape[2])
+        weight = torch.sigmoid((1 - level) * (diameter / 2 / max(0.5, 0.25 * min(spacing))))
+        weight *= labels_ZYX[box] == site
+        water = draw.uniform(*CYST_HU) + draw.uniform(0, 3) * draw.smooth(shape, spacing, 6.0)[0]
+        water += (around - _averaged(around)).clamp(-40, 40)
+        image[box] = around + weight * (water - around)
+    return image
 
 
 def _drawn_site(draw: Draw, labels_ZYX: Tensor) -> int:
@@ -155,9 +191,17 @@ def _home(image_ZYX: Tensor, labels_ZYX: Tensor, soft: Tensor, site: int) -> Ten
 
 
 def _shape(
-    draw: Draw, middle: list[int], radius: float, shape: Sequence[int], spacing: Triple
+    draw: Draw,
+    middle: list[int],
+    radius: float,
+    shape: Sequence[int],
+    spacing: Triple,
+    rough: tuple[float, float],
 ) -> tuple[tuple[slice, slice, slice], Tensor]:
-    """A box around the tumour, and in it the distance from the middle: 1 on the bumpy border."""
+    """A box around the tumour, and in it the distance from the middle: 1 on the border.
+
+    ``rough`` is the range of the border's bumps, as shares of the radius.
+    """
     device, spans = draw.generator.device, []
     for index, size, s in zip(middle, shape, spacing, strict=True):
         reach = int(1.7 * radius / s) + 2
@@ -175,7 +219,7 @@ def _shape(
     extent = (level.shape[0], level.shape[1], level.shape[2])
     bumps = draw.smooth(extent, spacing, max(3.0, 0.7 * radius))[0]
     details = draw.smooth(extent, spacing, max(3.0, 0.3 * radius))[0]
-    roughness = draw.uniform(0.02, 0.2)
+    roughness = draw.uniform(*rough)
     return box, level + roughness * bumps + 0.4 * roughness * details
 
 
@@ -196,8 +240,8 @@ def _drawn_look(draw: Draw, host: float, site: int, diameter: float) -> Look:
     else:
         body = max(host - difference, draw.uniform(8, 30))
     rim = body + (draw.uniform(15, 60) if draw.chance(0.3) else 0)
-    core = draw.uniform(5, 30) if draw.chance(0.35) else body
-    if draw.chance(0.06):  # a cystic tumour
+    core = draw.uniform(10, 40) if draw.chance(0.25) else body
+    if draw.chance(0.02):  # a cystic tumour
         body = core = draw.uniform(2, 25)
     elif draw.chance(0.03):  # iodised oil or calcium
         body = draw.uniform(200, 700)

@@ -115,6 +115,7 @@ class Trainer:
                 recipe.sampling.spacing,
                 self.device,
                 elsewhere_chance=recipe.synthesis.elsewhere,
+                cyst_chance=recipe.synthesis.cysts,
             )
             self.mixture = Mixture(
                 source,

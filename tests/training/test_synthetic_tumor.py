@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.synthetic_tumor import add_tumor, add_tumors
+from training.synthetic_tumor import add_cysts, add_tumor, add_tumors
 
 SPACING = (3.0, 2.0, 2.0)
 
@@ -64,3 +64,18 @@ def test_an_empty_patch_stays_empty() -> None:
     labels = torch.zeros((8, 8, 8), dtype=torch.uint8)
     _, marked = add_tumors(image, labels, generator(0), SPACING)
     assert not marked.any()
+
+
+def test_cysts_are_even_water_within_their_organ() -> None:
+    found = 0
+    for seed in range(12):
+        image, labels = block()
+        changed = add_cysts(image, labels, generator(seed), SPACING)
+        different = (changed - image).abs() > 40
+        found += bool(different.any())
+        assert not different[labels != 1].any()
+        inside = changed[different & ((changed - 7.5).abs() < 45)]
+        assert len(inside) >= 0.8 * int(different.sum())
+    assert 2 <= found <= 11, "an organ that the patch does not show gets none"
+    image, labels = block()
+    assert torch.equal(add_cysts(image, 0 * labels, generator(0), SPACING), image)

@@ -13,8 +13,9 @@ from inference.description import Intensity
 from inference.labels import TUMOR
 from training.coding import TUMOR_BIT
 from training.loader import Batch
+from training.synthesis.draw import Draw
 from training.synthesis.source import SyntheticSource
-from training.synthetic_tumor import add_tumors
+from training.synthetic_tumor import add_cysts, add_tumors
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Mixture:
         hounsfield = image_ZYX * self.intensity.std + self.intensity.mean
         organs = coded_ZYX & (TUMOR_BIT - 1)
         labels = torch.where(coded_ZYX >= TUMOR_BIT, TUMOR, organs)
+        if Draw(generator).chance(self.source.cyst_chance):
+            hounsfield = add_cysts(hounsfield, labels, generator, self.source.spacing)
         drawn, labels = add_tumors(hounsfield, labels, generator, self.source.spacing)
         return self._normalised(drawn), organs | (labels == TUMOR) * TUMOR_BIT
 

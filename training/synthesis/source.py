@@ -20,7 +20,7 @@ from training.synthesis.elsewhere import elsewhere
 from training.synthesis.geometry import Pose, draw_pose
 from training.synthesis.scanner import add_leads, add_noise, add_table, cut_field_of_view
 from training.synthesis.tissues import LABELS, Tissue
-from training.synthetic_tumor import add_tumors
+from training.synthetic_tumor import add_cysts, add_tumors
 
 SLICE_MM = (1.0, 1.25, 2.0, 2.5, 3.0, 3.0, 5.0, 5.0)
 # Corners of a cube, every second one: points over which one voxel averages, as (z, y, x) shares of
@@ -40,6 +40,7 @@ class SyntheticSource:
         device: where patches are made; the generators given to :meth:`sample` live there too.
         tumor_chance: share of patches to which tumours are added.
         elsewhere_chance: share of patches that show no abdomen.
+        cyst_chance: share of the others to which cysts are added.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class SyntheticSource:
         device: str | torch.device = "cpu",
         tumor_chance: float = 0.6,
         elsewhere_chance: float = 0.0,
+        cyst_chance: float = 0.0,
     ) -> None:
         self.anatomies = list(anatomies)
         self.spacing = spacing
         self.device = torch.device(device)
         self.tumor_chance = tumor_chance
         self.elsewhere_chance = elsewhere_chance
+        self.cyst_chance = cyst_chance
         self._codes = [torch.as_tensor(a.codes_ZYX, device=self.device) for a in anatomies]
         labels = [LABELS.get(tissue, 0) for tissue in Tissue]
         self._labels = torch.tensor(labels, dtype=torch.uint8, device=self.device)
@@ -93,6 +96,8 @@ class SyntheticSource:
         slice_mm = SLICE_MM[draw.choice(len(SLICE_MM))]
         pose = draw_pose(draw, anatomy, patch, self.spacing)
         image_ZYX, coded_ZYX = self._painted(draw, codes, pose, appearance, slice_mm)
+        if draw.chance(self.cyst_chance):
+            image_ZYX = add_cysts(image_ZYX, coded_ZYX, generator, self.spacing)
         if draw.chance(self.tumor_chance):
             image_ZYX, labels = add_tumors(image_ZYX, coded_ZYX, generator, self.spacing)
             coded_ZYX = coded_ZYX | (labels == TUMOR) * TUMOR_BIT
