@@ -32,8 +32,9 @@ def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -
         return None
     pieces = Pieces.of(labels_ZYX)
     wanted = ~pieces.small(_ISLAND) & (pieces.labels != TUMOR)
-    voxels = pieces.voxels[wanted[pieces.numbers]]
-    low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
+    runs = pieces.runs.part(wanted[pieces.numbers])
+    low = [runs.z.min(), runs.y.min(), runs.first.min()]
+    high = [runs.z.max() + 1, runs.y.max() + 1, runs.last.max() + 1]
     sides = []
     for start, stop, count, n, spacing in zip(
         low, high, labels_ZYX.shape, grid.shape, grid.spacing, strict=True

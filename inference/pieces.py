@@ -6,9 +6,8 @@ organ is one piece, or nearly so; what lies apart and is small beside it is not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,20 +20,90 @@ from inference.windows import around
 Labels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 
-# Rows of voxels that touch a row from behind or below, as (z, y).
+# Rows of voxels that touch a row from behind or below, as (z, y); all that do, itself among them.
 _NEXT_ROWS = ((0, 1), (1, -1), (1, 0), (1, 1))
+_ALL_ROWS = tuple((dz, dy) for dz in (-1, 0, 1) for dy in (-1, 0, 1))
+
+
+class Runs(NamedTuple):
+    """The voxels of a label map as runs of one label along x, in memory's order.
+
+    Attributes:
+        z, y, first, last: (n,) indices; both ends of a run belong to it.
+        labels: (n,) never 0.
+    """
+
+    z: Numbers
+    y: Numbers
+    first: Numbers
+    last: Numbers
+    labels: Labels
+
+    @classmethod
+    def of(cls, labels_ZYX: Labels) -> Runs:
+        box = around(labels_ZYX != 0, (0, 0, 0))
+        part = np.ascontiguousarray(labels_ZYX[box])
+        begins, ends = (np.empty(part.shape, bool) for _ in range(2))
+        begins[:, :, 0] = ends[:, :, -1] = True
+        np.not_equal(part[:, :, 1:], part[:, :, :-1], out=begins[:, :, 1:])
+        ends[:, :, :-1] = begins[:, :, 1:]
+        starts = np.flatnonzero(begins)
+        labels = part.ravel()[starts]
+        starts, stops = starts[labels != 0], np.flatnonzero(ends)[labels != 0]
+        row, first = np.divmod(starts, part.shape[2])
+        z, y = np.divmod(row, part.shape[1])
+        low_z, low_y, low_x = (side.start for side in box)
+        first += low_x
+        return cls(z + low_z, y + low_y, first, first + (stops - starts), labels[labels != 0])
+
+    def part(self, which: npt.NDArray[Any]) -> Runs:
+        """Some of them."""
+        return Runs(*(values[which] for values in self))
+
+    def voxels(self) -> Numbers:
+        """(n, 3) indices (z, y, x), run by run."""
+        lengths = self.last - self.first + 1
+        ends = np.cumsum(lengths)
+        x = np.arange(lengths.sum()) + np.repeat(self.first - (ends - lengths), lengths)
+        return np.stack([np.repeat(self.z, lengths), np.repeat(self.y, lengths), x], axis=1)
+
+    def touching(self, others: Runs, rows: Sequence[tuple[int, int]]) -> tuple[Numbers, Numbers]:
+        """Which of them share a face, an edge or a corner with which others.
+
+        Args:
+            others: in memory's order.
+            rows: offsets (z, y) of the rows in which others are looked for.
+
+        Returns:
+            Indices of runs and of others, in pairs.
+        """
+        # One number for each place; rows lie far enough apart that none touches the next.
+        height, width = (1 + 2 * (1 + int(max(m.max(), n.max())))
+                         for m, n in ((self.y, others.y), (self.last, others.last)))  # fmt: skip
+        row = (others.z * height + others.y) * width
+        begins, ends = row + others.first, row + others.last
+        pairs = []
+        for dz, dy in rows:
+            row = ((self.z + dz) * height + self.y + dy) * width
+            low = np.searchsorted(ends, row + self.first - 1)
+            counts = np.searchsorted(begins, row + self.last + 1, side="right") - low
+            here = np.repeat(np.arange(len(low)), counts)
+            steps = np.arange(len(here)) - np.repeat(np.cumsum(counts) - counts, counts)
+            pairs.append((here, low[here] + steps))
+        one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        return one, other
 
 
 class Pieces(NamedTuple):
     """The connected pieces of a label map (neighbours share a corner at least).
 
     Attributes:
-        voxels: (n, 3) indices (z, y, x) of all labelled voxels; there must be one.
-        numbers: (n,) the piece of each, from 0.
+        runs: all labelled voxels; there must be one.
+        numbers: (n,) the piece of each run, from 0.
         labels, sizes: label and voxels of each piece.
     """
 
-    voxels: Numbers
+    runs: Runs
     numbers: Numbers
     labels: Labels
     sizes: Numbers
@@ -42,20 +111,16 @@ class Pieces(NamedTuple):
     @classmethod
     def of(cls, labels_ZYX: Labels) -> Pieces:
         """Pieces of voxels of the same label; 0 is background."""
-        box = around(labels_ZYX != 0, (0, 0, 0))
-        part = labels_ZYX[box]
-        filled = part != 0
-        begins = filled.copy()
-        begins[:, :, 1:] &= part[:, :, 1:] != part[:, :, :-1]
-        # Runs of one label along x are joined, not single voxels: there are ten times fewer.
-        runs = np.cumsum(begins, dtype=np.int32).reshape(part.shape) - 1
-        parents = np.arange(np.count_nonzero(begins))
-        for one, other in _touching(part, filled, runs):
-            _join(parents, one, other)
+        runs = Runs.of(labels_ZYX)
+        one, other = runs.touching(runs, _NEXT_ROWS)
+        same = runs.labels[one] == runs.labels[other]
+        parents = np.arange(len(runs.labels))
+        _join(parents, one[same], other[same])
         first = parents == np.arange(len(parents))
-        numbers = (np.cumsum(first) - 1)[parents][runs[filled]]
-        voxels = np.argwhere(filled) + [side.start for side in box]
-        return cls(voxels, numbers, part[begins][first], np.bincount(numbers))
+        numbers = (np.cumsum(first) - 1)[parents]
+        sizes = np.zeros(np.count_nonzero(first), np.int64)
+        np.add.at(sizes, numbers, runs.last - runs.first + 1)
+        return cls(runs, numbers, runs.labels[first], sizes)
 
     def small(self, share: float) -> npt.NDArray[np.bool_]:
         """Which pieces of an organ hold less than ``share`` of the voxels of its largest one.
@@ -78,22 +143,13 @@ class Pieces(NamedTuple):
 
     def _beside_tumors(self) -> set[tuple[int, int]]:
         """(piece of tumour, piece of something else) of all that touch."""
-        of_tumor = self.labels[self.numbers] == TUMOR
-        if not of_tumor.any():
+        of_tumor = np.flatnonzero(self.runs.labels == TUMOR)
+        if not len(of_tumor):
             return set()
-        low = self.voxels.min(axis=0) - 1
-        numbers = np.full(self.voxels.max(axis=0) - low + 2, -1, np.int32)
-        numbers[tuple((self.voxels - low).T)] = self.numbers
-        places, tumors = self.voxels[of_tumor] - low, self.numbers[of_tumor]
-        pairs: set[tuple[int, int]] = set()
-        for offset in product((-1, 0, 1), repeat=3):
-            others = numbers[tuple((places + offset).T)]
-            touching = (others >= 0) & (others != tumors)
-            codes = tumors[touching] * len(self.sizes) + others[touching]
-            # Neighbours have the same neighbours: few codes are left to sort.
-            codes = np.unique(codes[np.diff(codes, prepend=-1) != 0])
-            pairs.update((int(c) // len(self.sizes), int(c) % len(self.sizes)) for c in codes)
-        return pairs
+        one, other = self.runs.part(of_tumor).touching(self.runs, _ALL_ROWS)
+        tumors, others = self.numbers[of_tumor[one]], self.numbers[other]
+        codes = np.unique((tumors * len(self.sizes) + others)[tumors != others])
+        return {(int(c) // len(self.sizes), int(c) % len(self.sizes)) for c in codes}
 
 
 def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> None:
@@ -115,9 +171,9 @@ def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> None:
         return
     pieces = Pieces.of(coarse)
     small = pieces.small(share)
-    doomed = small[pieces.numbers]
-    order = np.argsort(pieces.numbers[doomed], kind="stable")
-    voxels = pieces.voxels[doomed][order]
+    doomed = np.flatnonzero(small[pieces.numbers])
+    doomed = doomed[np.argsort(pieces.numbers[doomed], kind="stable")]
+    voxels = pieces.runs.part(doomed).voxels()
     which = np.flatnonzero(small)
     coarse[tuple(voxels.T)] = 0  # what stays
     ends = np.cumsum(pieces.sizes[which])
@@ -147,32 +203,16 @@ def _clear(labels_ZYX: Labels, staying: Labels, voxels: Numbers, label: np.uint8
 
 
 def _around(voxels: Numbers, low: Numbers, high: Numbers) -> npt.NDArray[np.bool_]:
-    """The box from ``low`` to ``high``: True at the voxels and their neighbours."""
-    near = np.zeros(high - low, bool)
-    for offset in product((-1, 0, 1), repeat=3):
-        shifted = voxels + offset
-        inside = ((shifted >= low) & (shifted < high)).all(axis=1)
-        near[tuple((shifted[inside] - low).T)] = True
+    """The box from ``low`` to ``high``: True at the voxels and their neighbours.
+
+    The voxels lie in the box or beside it.
+    """
+    near = np.zeros(high - low + 2, bool)
+    near[tuple((voxels - low + 1).T)] = True
+    for axis in range(3):
+        near = np.moveaxis(near, axis, 0)
+        near = np.moveaxis(near[:-2] | near[1:-1] | near[2:], 0, axis)
     return near
-
-
-def _touching(
-    part: Labels, filled: npt.NDArray[np.bool_], runs: npt.NDArray[np.int32]
-) -> Iterator[tuple[Numbers, Numbers]]:
-    """Pairs of runs of one label that share a face, an edge or a corner."""
-    for dz, dy in _NEXT_ROWS:
-        for dx in (-1, 0, 1):
-            sides = [
-                (slice(max(0, -d), n - max(0, d)), slice(max(0, d), n - max(0, -d)))
-                for d, n in zip((dz, dy, dx), part.shape, strict=True)
-            ]
-            here, there = (tuple(side[k] for side in sides) for k in (0, 1))
-            same = (part[here] == part[there]) & filled[here]
-            one, other = runs[here][same], runs[there][same]
-            if len(one):
-                new = np.ones(len(one), bool)
-                new[1:] = (one[1:] != one[:-1]) | (other[1:] != other[:-1])
-                yield one[new], other[new]
 
 
 def _join(parents: Numbers, one: Numbers, other: Numbers) -> None:

@@ -28,9 +28,11 @@ def test_pieces_are_those_of_scipy(seed: int, smoothness: float) -> None:
     if not labels.any():
         labels[0, 0, 0] = 1
     pieces = Pieces.of(labels)
-    assert np.array_equal(np.argwhere(labels), pieces.voxels)
+    voxels = pieces.runs.voxels()
+    assert np.array_equal(np.argwhere(labels), voxels)
     found = np.zeros(labels.shape, int)
-    found[tuple(pieces.voxels.T)] = pieces.numbers + 1
+    lengths = pieces.runs.last - pieces.runs.first + 1
+    found[tuple(voxels.T)] = pieces.numbers.repeat(lengths) + 1
     for value in np.unique(labels[labels > 0]):
         mask = labels == value
         wanted, count = ndimage.label(mask, TOUCHING)
