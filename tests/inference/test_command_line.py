@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import time
@@ -62,9 +63,10 @@ def test_list_labels():
 def modules_after(*words: object) -> tuple[int, set[str]]:
     """Exit status, and the top-level modules that a run has imported."""
     script = (
-        "import json, runpy, sys\n"
+        "import json, sys\n"
         "try:\n"
-        "    runpy.run_module('inference', run_name='__main__', alter_sys=True)\n"
+        "    from inference.cli import main\n"
+        "    status = main()\n"
         "except SystemExit as leaving:\n"
         "    status = leaving.code or 0\n"
         "names = sorted({name.partition('.')[0] for name in sys.modules})\n"
@@ -197,3 +199,13 @@ def test_predict_sh_runs_the_challenges_folders(tmp_path: Path, scan: Path, tiny
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert (tmp_path / "outputs" / "a.nii.gz").is_file()
+
+
+def test_the_exit_status_survives_a_closed_output(scan: Path, tiny_model: Path, tmp_path: Path):
+    """The process leaves without Python's own clearing up, which would have flushed its streams."""
+    words = ("-i", scan, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model)
+    command = [sys.executable, "-m", "inference", *map(str, words)]
+    line = f"{shlex.join(command)} >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], cwd=ROOT, check=False, timeout=100).returncode == 0
+    assert len([*(tmp_path / "out").iterdir()]) == 1
+    assert "liver" in call("--list-labels").stdout

@@ -17,7 +17,7 @@ FORBIDDEN = {"pickle", "marshal", "shelve", "subprocess", "socket", "urllib", "h
 CALLS = {"eval", "exec", "compile", "__import__", "system", "popen"}
 
 AUDIT = """
-import json, runpy, sys
+import json, sys
 events = []
 def hook(name, arguments):
     if name.startswith(("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn",
@@ -27,7 +27,8 @@ def hook(name, arguments):
         events.append([name, arguments[0]])
 sys.addaudithook(hook)
 try:
-    runpy.run_module("inference", run_name="__main__", alter_sys=True)
+    from inference.cli import main
+    print(json.dumps([main(), events]))
 except SystemExit as leaving:
     print(json.dumps([leaving.code, events]))
 """
