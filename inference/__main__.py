@@ -6,19 +6,32 @@ import sys
 from inference.cli import main
 
 
+def fill_streams() -> None:
+    """Lead standard streams that were closed before the start to nowhere.
+
+    The next file to be opened would otherwise be one of them, and get what a library prints.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
+
+
 def leave(status: int) -> None:
     """End the process without taking libraries and arrays apart first: the kernel does it quicker.
 
     Every file is closed by now and every thread of ours has ended.
     """
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # closed before the start
-                stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
     except OSError:  # nobody reads: Python knows what to say
         sys.exit(status)
     os._exit(status)
 
 
 if __name__ == "__main__":
+    fill_streams()
     leave(main())
