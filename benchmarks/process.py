@@ -2,16 +2,18 @@
 
 Memory is read from /proc while the command runs, in two ways that mean different things:
 
+- ``peak_process_bytes``: the kernel's own high-water mark of RSS (``VmHWM``, and at the end
+  ``ru_maxrss``) of the hungriest single process. It misses no peak.
 - ``peak_tree_bytes``: the highest sampled sum of PSS (proportional set size) over the process and
   all its descendants. A page that n processes share counts 1/n in each, so that the sum is what the
-  tree really occupies, shared memory included. Peaks between two samples are missed.
-- ``peak_process_bytes``: the kernel's own high-water mark of RSS (``VmHWM``) of the hungriest
-  single process. It misses no peak but what comes after the last sample.
+  tree really occupies, shared memory included. Peaks between two samples are missed; that of the
+  hungriest process alone is not, which is all where there is only one.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -37,7 +39,7 @@ class Usage:
         status: exit status; negative for a signal.
         seconds: wall time from start to exit.
         cpu_s: user and system time of the process and all descendants that it waited for.
-        peak_tree_bytes: highest sampled sum of PSS.
+        peak_tree_bytes: highest sampled sum of PSS, or ``peak_process_bytes`` where that is more.
         peak_process_bytes: highest RSS of one process.
         peak_device_bytes: highest sampled GPU memory above that before the start; None without GPU.
         processes: most processes at once.
@@ -87,13 +89,14 @@ def measure(
         seconds = time.perf_counter() - start
     process.returncode = status = os.waitstatus_to_exitcode(wait_status)
     _kill(process.pid)  # helpers that outlived it
+    peak_process = max(watch.peak_process, _peak_of_ended(rusage))
     return Usage(
         ended=watch.stopped or ("failed" if status else "done"),
         status=status,
         seconds=seconds,
         cpu_s=rusage.ru_utime + rusage.ru_stime,
-        peak_tree_bytes=watch.peak_tree,
-        peak_process_bytes=watch.peak_process,
+        peak_tree_bytes=max(watch.peak_tree, peak_process),
+        peak_process_bytes=peak_process,
         peak_device_bytes=int(watch.peak_device - idle) if device_bytes else None,
         processes=watch.processes,
     )
@@ -165,6 +168,12 @@ def proportional_bytes(pid: int) -> int:
 def high_water_bytes(pid: int) -> int:
     """The highest RSS that a process has had since it was started; 0 where it is gone."""
     return _kilobytes(f"/proc/{pid}/status", "VmHWM:")
+
+
+def _peak_of_ended(rusage: resource.struct_rusage) -> int:
+    """The highest RSS of an ended child; 0 where it may be ours, which a child starts out with."""
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return rusage.ru_maxrss * 1024 if rusage.ru_maxrss > ours else 0
 
 
 def _kilobytes(file: str, key: str) -> int:

@@ -45,6 +45,20 @@ def test_memory_of_children_counts(tmp_path: Path):
     assert 95 * MIB < usage.peak_process_bytes < 150 * MIB
 
 
+def test_a_peak_between_two_samples_is_not_missed(tmp_path: Path):
+    """Measured from a process of its own, as the kernel starts a child with its parent's peak."""
+    brief = "data = bytearray(b'x') * 300_000_000; del data"
+    code = (
+        "from pathlib import Path; import sys; from benchmarks import process\n"
+        "process.INTERVAL_S = 30\n"
+        f"command = [sys.executable, '-c', {brief!r}]\n"
+        f"usage = process.measure(command, Path({str(tmp_path / 'log')!r}))\n"
+        "print(usage.peak_process_bytes, usage.peak_tree_bytes)\n"
+    )
+    run = subprocess.run(python(code), capture_output=True, text=True, check=True, timeout=100)
+    assert all(285 * MIB < int(word) < 340 * MIB for word in run.stdout.split())
+
+
 def test_too_hungry_is_stopped(tmp_path: Path):
     code = "import time; data = bytearray(b'x') * 200_000_000; time.sleep(60)"
     usage = measure(python(code), tmp_path / "log", limit_bytes=100 * MIB)
