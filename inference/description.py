@@ -49,19 +49,24 @@ class Intensity:
 
 @dataclass(frozen=True)
 class Crop:
-    """Which model finds the organs first, so that this one need not look elsewhere.
+    """Windows are cut to the organs that another, small model finds.
 
     Attributes:
-        model: folder beside this model's.
-        margin_mm: around the organs that it finds, on every side.
+        model: its folder, beside this model's.
+        margin_mm: of the box around what it finds.
+        agreement: with less agreement than this between the two models' labels
+            (:func:`inference.organs.agreement`), neither is believed and none are given.
     """
 
     model: str
     margin_mm: float
+    agreement: float = 0.0
 
     def __post_init__(self) -> None:
         if Path(self.model).name != self.model or not 0 <= self.margin_mm < math.inf:
             raise ValueError("crop needs a folder's name and a margin of at least 0 mm")
+        if not 0 <= self.agreement < 1:
+            raise ValueError("crop needs an agreement in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,8 @@ class ModelDescription:
             decode=document["decode"],
             step=None if document["step"] is None else float(document["step"]),
             sha256=str(document["sha256"]),
-            crop=crop and Crop(str(crop["model"]), float(crop["margin_mm"])),
+            crop=crop
+            and Crop(str(crop["model"]), float(crop["margin_mm"]), float(crop.get("agreement", 0))),
             islands=float(document.get("islands", 0)),
             card={key: value for key, value in document.items() if key not in known},
         )

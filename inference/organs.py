@@ -1,4 +1,7 @@
-"""Where the organs are, by a small network's labels: only there need a larger one look closely."""
+"""Where the organs are, by a small network's labels: only there need a larger one look closely.
+
+And whether there are any: what two networks see alike is there; what each sees elsewhere is noise.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy.typing as npt
 from inference.grid import Grid
 from inference.labels import TUMOR
 from inference.pieces import Pieces
+from inference.resample import gather_labels, nearest_taps
 from inference.windows import Box
 
 # With less of organs than this, the small network has not understood the scan.
@@ -43,3 +47,26 @@ def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -
         last = stop * n / count + margin_mm / spacing
         sides.append(slice(max(0, int(np.floor(first))), min(n, int(np.ceil(last)))))
     return (sides[0], sides[1], sides[2])
+
+
+def agreement(small_ZYX: npt.NDArray[np.uint8], large_ZYX: npt.NDArray[np.uint8]) -> float:
+    """Agreement of two networks about a scan: the Dice coefficient of all organs together.
+
+    Twice the voxels that both give the same organ, over all that either gives any. Tumours do not
+    count. On 26 real CTs the bundled models reach 0.6 to 0.9, in a head or legs less than 0.1
+    (docs/reliability.md).
+
+    Args:
+        small_ZYX, large_ZYX: labels over one field of view; the second on a grid of any shape,
+            whose voxels nearest to the first's are looked at.
+
+    Returns:
+        0 to 1; 1 where there are no organs at all.
+    """
+    z, y, x = (nearest_taps(n, m) for n, m in zip(large_ZYX.shape, small_ZYX.shape, strict=True))
+    other_ZYX = np.empty_like(small_ZYX)
+    gather_labels(large_ZYX, z, y, x, other_ZYX)
+    one, other = ((labels > 0) & (labels < TUMOR) for labels in (small_ZYX, other_ZYX))
+    either = np.count_nonzero(one) + np.count_nonzero(other)
+    both = np.count_nonzero(one & (small_ZYX == other_ZYX))
+    return 2 * both / either if either else 1.0

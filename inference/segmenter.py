@@ -14,13 +14,13 @@ from inference.description import DECODES, Decode, ModelDescription, verified_we
 from inference.engines import Engine, HalfPrecisionError, Precision, choose_device, load_engine
 from inference.errors import DeviceError, ModelError
 from inference.grid import Grid, Orientation, Shape
+from inference.labels import BACKGROUND
 from inference.nifti import NiftiHeader
-from inference.organs import organ_box
+from inference.organs import agreement, organ_box
 from inference.passage import Clock, Passage
 from inference.pieces import clear_islands
 from inference.resample import Image
 from inference.volume import Volume, of_simpleitk, read_volume, write_labels
-from inference.windows import Box
 
 T = TypeVar("T")
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -149,10 +149,11 @@ class Segmenter:
         notes: list[str] = [*volume.warnings, *filter(None, said)]
         orientation = Orientation.of(volume.grid.direction)
         image_ZYX, grid = volume.canonical()
-        within = None
+        found, within = None, None
         if crop is not None and finder is not None:
             with clock("organs"):
-                within = finder.organs(image_ZYX, grid, crop.margin_mm, notes)
+                found = finder.organs(image_ZYX, grid, notes)
+                within = organ_box(found, grid, crop.margin_mm)
             if within is None:
                 notes.append("too little of the organs was found to crop to: took the whole body")
 
@@ -161,6 +162,9 @@ class Segmenter:
             return run(image_ZYX, grid, decode, step, within), run
 
         labels, run = self._with_fallbacks(walk, notes)
+        if found is not None and crop is not None and crop.agreement:
+            with clock("agreement"):
+                notes += _emptied(labels, found, crop.agreement)
         if self.description.islands:
             with clock("islands"):
                 network = grid.resampled_shape(self.description.spacing)
@@ -177,10 +181,8 @@ class Segmenter:
             volume.header,
         )
 
-    def organs(
-        self, image_ZYX: Image, grid: Grid, margin_mm: float, notes: list[str]
-    ) -> Box | None:
-        """Where this model finds organs, in voxels of a scan in canonical order; None: too few.
+    def organs(self, image_ZYX: Image, grid: Grid, notes: list[str]) -> npt.NDArray[np.uint8]:
+        """This model's labels of a scan in canonical order, on the network's grid.
 
         Fallbacks that were needed are added to ``notes``.
         """
@@ -188,7 +190,7 @@ class Segmenter:
         def walk(engine: Engine) -> npt.NDArray[np.uint8]:
             return Passage(self.description, engine, Clock(None)).coarse(image_ZYX, grid)
 
-        return organ_box(self._with_fallbacks(walk, notes), grid, margin_mm)
+        return self._with_fallbacks(walk, notes)
 
     def _with_fallbacks(self, walk: Callable[[Engine], T], notes: list[str]) -> T:
         """Do something with the engine, or with what it falls back to; say so in ``notes``.
@@ -239,6 +241,20 @@ def model_folder(path: Path, model: str | None = None) -> Path:
         return path / (path / "default").read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ModelError(path, "holds no model", "name a model's folder") from error
+
+
+def _emptied(
+    labels_ZYX: npt.NDArray[np.uint8], found_ZYX: npt.NDArray[np.uint8], least: float
+) -> list[str]:
+    """Empty the labels, and say so, where they agree less than that with what was found first."""
+    agreed = agreement(found_ZYX, labels_ZYX)
+    if agreed >= least:
+        return []
+    labels_ZYX[:] = BACKGROUND
+    return [
+        f"no abdomen is recognised (two models agree by {agreed:.2f}): the labels are left empty; "
+        "--step 0.5 gives one model's"
+    ]
 
 
 def _volume(image: Volume | Path | str | Any) -> Volume:

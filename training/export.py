@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        crop = Crop(arguments.crop, arguments.margin) if arguments.crop else None
+        crop = None
+        if arguments.crop:
+            crop = Crop(arguments.crop, arguments.margin, arguments.agreement)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -185,6 +187,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--crop", metavar="MODEL", help="model that finds the organs first")
     parser.add_argument(
         "--margin", type=float, default=20.0, metavar="MM", help="around what it finds"
+    )
+    parser.add_argument(
+        "--agreement",
+        type=float,
+        default=0.0,
+        metavar="DICE",
+        help="with it, below which a scan holds no abdomen (default: 0, always believed)",
     )
     parser.add_argument(
         "--islands",

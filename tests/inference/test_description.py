@@ -105,6 +105,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "crop beside a step": (changed("crop", to={"model": "x", "margin_mm": 1}), "crop needs"),
     "crop out of the folder": (
         changed("crop", to={"model": "../x", "margin_mm": 1}), "a folder's name"),
+    "crop that nothing agrees to": (
+        changed("crop", to={"model": "x", "margin_mm": 1, "agreement": 1.5}), "agreement"),
     "crop without a margin": (changed("crop", to={"model": "x"}), "margin_mm"),
     "one stage": (
         changed("architecture", to={"features": [8], "strides": [[1, 1, 1]],

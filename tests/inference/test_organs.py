@@ -14,7 +14,7 @@ from inference.description import Crop, ModelDescription
 from inference.errors import ModelError
 from inference.grid import Grid, Orientation
 from inference.labels import TUMOR
-from inference.organs import organ_box
+from inference.organs import agreement, organ_box
 from inference.segmenter import Segmentation, Segmenter
 from inference.volume import Volume
 
@@ -56,6 +56,19 @@ def test_too_little_is_no_box():
     assert organ_box(labelled(), GRID, 0.0) is None
 
 
+def test_agreement_by_hand():
+    liver, spleen = (1, (slice(0, 10),) * 3), (3, (slice(0, 10),) * 3)
+    shifted = (1, (slice(5, 15), slice(0, 10), slice(0, 10)))
+    tumor = (TUMOR, (slice(0, 10), slice(20, 40), slice(0, 40)))
+    first = labelled(liver)
+    assert agreement(first, first) == agreement(labelled(), labelled()) == 1
+    assert agreement(first, labelled(shifted)) == 0.5
+    assert agreement(first, labelled(spleen)) == agreement(first, labelled()) == 0
+    assert agreement(labelled(liver, tumor), labelled(shifted)) == 0.5
+    finer = labelled(shifted).repeat(2, axis=0).repeat(3, axis=1).repeat(3, axis=2)
+    assert agreement(first, finer) == 0.5
+
+
 def segment(folder: Path, phantom: Phantom, step: float | None = None) -> Segmentation:
     segmenter = Segmenter.load(folder, "cpu", precision="f32")
     return segmenter.segment(Volume.of_array(phantom.image_ZYX, phantom.grid), step=step)
@@ -95,7 +108,7 @@ def test_a_box_around_everything_changes_nothing(models: tuple[Path, Path], phan
     assert description.crop == Crop("finder", 10.0)
     expected = segment(whole, phantom).labels
     document = (cropping / "model.json").read_text()
-    (cropping / "model.json").write_text(document.replace("10.0}", "9999.0}"))
+    (cropping / "model.json").write_text(document.replace("10.0, \"agr", "9999.0, \"agr"))
     assert ModelDescription.load(cropping).crop == Crop("finder", 9999.0)
     np.testing.assert_array_equal(segment(cropping, phantom).labels, expected)
 
@@ -114,6 +127,26 @@ def test_without_organs_the_whole_body_is_taken_and_said(
     result = segment(models[1], phantom)
     np.testing.assert_array_equal(result.labels, segment(models[0], phantom).labels)
     assert any("whole body" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(("least", "empty"), [(0.0, False), (0.5, False), (0.7, True)])
+def test_what_two_models_do_not_agree_about_is_not_believed(
+    make_model: Callable[..., Path],
+    phantom: Phantom,
+    monkeypatch: pytest.MonkeyPatch,
+    least: float,
+    empty: bool,
+):
+    make_model("finder", spacing=(16.0, 16.0, 16.0))
+    folder = make_model("cropping", step=None, crop=Crop("finder", 10.0, least))
+    description = ModelDescription.load(folder)
+    assert description.crop == Crop("finder", 10.0, least)
+    monkeypatch.setattr(module, "agreement", lambda *_: 0.6)
+    result = segment(folder, phantom)
+    assert result.labels.any() != empty
+    assert any("no abdomen" in warning for warning in result.warnings) == empty
+    looked = segment(folder, phantom, step=0.5)
+    assert looked.labels.any() and not any("no abdomen" in w for w in looked.warnings)
 
 
 def test_a_crop_model_that_is_missing(models: tuple[Path, Path]):
