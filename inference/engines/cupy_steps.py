@@ -134,6 +134,7 @@ extern "C" __global__ void abdobox_resample(
 }
 """  # fmt: skip
 
+RESAMPLE, DECIDE = "abdobox_resample", "abdobox_decide_slices"  # the kernels' names
 _C_TYPES = {
     torch.int16: "short", torch.float32: "float", torch.float16: "__half",
 }  # fmt: skip
@@ -204,22 +205,29 @@ def _launch(kernel: Any, shape: Shape, arguments: tuple[Any, ...]) -> None:
         kernel((columns, rows, shape[0]), _BLOCK, tuple(values))
 
 
+def resample_source(voxel: torch.dtype, output: torch.dtype) -> str:
+    """The program that holds :data:`RESAMPLE` for these types."""
+    names = {"voxel": _C_TYPES[voxel], "output": _C_TYPES[output], "include": _include(output)}
+    return _KERNEL_SOURCE % names
+
+
+def decide_source(logit: torch.dtype) -> str:
+    """The program that holds :data:`DECIDE` for logits of this type."""
+    return _DECIDE_KERNEL % {"logit": _C_TYPES[logit], "include": _include(logit)}
+
+
 @cache
 def _decide_kernel(logit: torch.dtype) -> Any:
     import cupy
 
-    names = {"logit": _C_TYPES[logit], "include": _include(logit)}
-    source = _DECIDE_KERNEL % names
-    return cupy.RawKernel(source, "abdobox_decide_slices", options=("--std=c++17", "--fmad=false"))
+    return cupy.RawKernel(decide_source(logit), DECIDE, options=("--std=c++17", "--fmad=false"))
 
 
 @cache
 def _kernel(voxel: torch.dtype, output: torch.dtype) -> Any:
     import cupy
 
-    names = {"voxel": _C_TYPES[voxel], "output": _C_TYPES[output], "include": _include(output)}
-    source = _KERNEL_SOURCE % names
-    return cupy.RawKernel(source, "abdobox_resample", options=("--std=c++17",))
+    return cupy.RawKernel(resample_source(voxel, output), RESAMPLE, options=("--std=c++17",))
 
 
 def _include(number: torch.dtype) -> str:

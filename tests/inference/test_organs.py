@@ -108,7 +108,7 @@ def test_a_box_around_everything_changes_nothing(models: tuple[Path, Path], phan
     assert description.crop == Crop("finder", 10.0)
     expected = segment(whole, phantom).labels
     document = (cropping / "model.json").read_text()
-    (cropping / "model.json").write_text(document.replace("10.0, \"agr", "9999.0, \"agr"))
+    (cropping / "model.json").write_text(document.replace('10.0, "agr', '9999.0, "agr'))
     assert ModelDescription.load(cropping).crop == Crop("finder", 9999.0)
     np.testing.assert_array_equal(segment(cropping, phantom).labels, expected)
 
