@@ -7,6 +7,7 @@
     python -m benchmarks.quality teachers --data FUSED --labels hk=DIR rrr=DIR --out FILE.json
     python -m benchmarks.quality synthetic --label-maps NIFTI --structures JSON --out FILE.json
     python -m benchmarks.quality tumor --data FUSED --out FILE.json
+    python -m benchmarks.quality groups --data FUSED --group arterial=CASE,CASE --out FILE.json
 
 ``FUSED`` is a folder written by ``python -m training fuse``: its validation scans are scored
 against its labels, class by class as far as they are annotated. Where neither the reference nor the

@@ -11,7 +11,15 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.quality.degrade import degradations
-from benchmarks.quality.scan import Labels, Scan, Scores, labelled, segment, validation_scans
+from benchmarks.quality.scan import (
+    Labels,
+    Scan,
+    Scores,
+    labelled,
+    named_scans,
+    segment,
+    validation_scans,
+)
 from benchmarks.quality.synthetic import synthetic_scans
 from benchmarks.quality.tables import as_json, table, write
 from benchmarks.quality.tumor import tumor_results, tumor_table
@@ -105,8 +113,19 @@ def _synthetic(options: argparse.Namespace) -> tuple[str, Any]:
     return _both(rows), _rows_json(rows)
 
 
+def _groups(options: argparse.Namespace) -> tuple[str, Any]:
+    segmenter = _segmenter(options)
+    rows: Rows = {}
+    for name, cases in options.group:
+        scans = named_scans(options.data, cases)
+        rows[name] = [scan.score(segment(segmenter, scan)) for scan in scans]
+    return _both(rows), _rows_json(rows)
+
+
 def _tumor(options: argparse.Namespace) -> tuple[str, Any]:
     scans = validation_scans(options.data, options.split)
+    if options.cases:
+        scans = named_scans(options.data, options.cases)
     results = tumor_results(_segmenter(options), scans)
     return tumor_table(results), [asdict(result) for result in results]
 
@@ -116,6 +135,7 @@ COMMANDS = {
     "settings": _settings,
     "teachers": _teachers,
     "synthetic": _synthetic,
+    "groups": _groups,
     "tumor": _tumor,
 }
 
@@ -145,6 +165,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--data", type=Path, required=True, help="written by fuse")
     tumor = commands.choices["tumor"]
     tumor.add_argument("--split", default="validation", choices=("validation", "train"))
+    tumor.add_argument("--cases", nargs="+", metavar="CASE", help="these instead of a split")
+    commands.choices["groups"].add_argument(
+        "--group", type=_group, action="append", required=True, metavar="NAME=CASE,CASE...",
+        help="scans of any split that make one row",
+    )  # fmt: skip
     teachers = commands.choices["teachers"]
     teachers.add_argument(
         "--labels", type=_source, nargs="+", action=_Sources, required=True,
@@ -162,6 +187,13 @@ def _source(text: str) -> tuple[str, list[Path]]:
     if not folders:
         raise argparse.ArgumentTypeError("is not NAME=DIR")
     return name, [Path(folder) for folder in folders.split(":")]
+
+
+def _group(text: str) -> tuple[str, list[str]]:
+    name, _, cases = text.partition("=")
+    if not cases:
+        raise argparse.ArgumentTypeError("is not NAME=CASE,CASE...")
+    return name, cases.split(",")
 
 
 class _Sources(argparse.Action):

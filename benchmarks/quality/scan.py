@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from evaluation.scoring import Score, evaluate_case
 from inference.description import Decode
+from inference.errors import AbdoboxError
 from inference.grid import Grid, Orientation, Triple
 from inference.labels import BACKGROUND, TUMOR
 from inference.segmenter import Segmenter
@@ -20,6 +21,10 @@ from training.case import parse_classes
 
 Labels = npt.NDArray[np.uint8]
 Scores = Mapping[int, Score]
+
+
+class QualityError(AbdoboxError):
+    """What was asked for is not there."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,23 @@ def validation_scans(data: Path, split: str = "validation") -> Iterator[Scan]:
     for row in rows:
         yield read_scan(
             row["name"], Path(row["image"]), Path(row["label"]), parse_classes(row["annotated"])
+        )
+
+
+def named_scans(data: Path, names: Sequence[str]) -> Iterator[Scan]:
+    """These scans of such a folder, whatever their split.
+
+    Raises:
+        QualityError: it has no scan of one of the names.
+    """
+    with (data / "cases.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {row["name"]: row for row in csv.DictReader(stream)}
+    for name in names:
+        if name not in rows:
+            raise QualityError(data, f"has no case {name}", f"take some of {', '.join(rows)}")
+        row = rows[name]
+        yield read_scan(
+            name, Path(row["image"]), Path(row["label"]), parse_classes(row["annotated"])
         )
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks.quality import __main__ as command_line
+from benchmarks.quality import tumor as tumor_module
 from benchmarks.quality.degrade import cropped, degradations, noisy, scaled, slab, sliced
 from benchmarks.quality.scan import Scan, mean_by_label, organ_mean
 from benchmarks.quality.tables import table
+from examples.phantom import Phantom
+from inference.labels import TUMOR
+from inference.nifti import NiftiHeader
+from inference.volume import write_image, write_labels
 
 
 def _scan(spacing_z: float = 2.0) -> Scan:
@@ -79,3 +87,38 @@ def test_table_means_over_scans_and_organs() -> None:
     text = table({"as it is": [first, second]})
     assert text.splitlines()[0] == "| | organs | Liver | RK | Lesion |"
     assert text.splitlines()[2] == "| as it is | 70.0 | 80.0 | 60.0 | 10.0 |"
+
+
+def test_groups_and_tumors_of_named_scans(
+    tmp_path: Path,
+    tiny_model: Path,
+    phantom: Phantom,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two scans, one of which is segmented perfectly; the other not at all."""
+    grid, half = phantom.grid, phantom.labels_ZYX * (phantom.labels_ZYX != TUMOR)
+    (tmp_path / "cases.csv").write_text(
+        "name,split,image,label,annotated\n"
+        f"a,train,{tmp_path}/i.nii.gz,{tmp_path}/a.nii.gz,1 2 3 14\n"
+        f"b,validation,{tmp_path}/i.nii.gz,{tmp_path}/b.nii.gz,1 2 3\n"
+    )
+    header = NiftiHeader.of_grid(grid)
+    write_image(tmp_path / "i.nii.gz", phantom.image_ZYX, header)
+    write_labels(tmp_path / "a.nii.gz", phantom.labels_ZYX, header)
+    write_labels(tmp_path / "b.nii.gz", half, header)
+    perfect = {"a": phantom.labels_ZYX, "b": 0 * half}
+    for module in (command_line, tumor_module):
+        monkeypatch.setattr(module, "segment", lambda _, scan: perfect[scan.name])
+    common = ["--data", str(tmp_path), "--model", str(tiny_model), "--device", "cpu", "--out"]
+    out = tmp_path / "out.json"
+    groups = ["--group", "one=a", "--group", "both=b,a"]
+    assert command_line.main(["groups", *common, str(out), *groups]) == 0
+    text = capsys.readouterr().out
+    assert "| one | 100.0 |" in text and "| both | 50.0 |" in text
+    assert command_line.main(["tumor", *common, str(out), "--cases", "a", "b"]) == 0
+    ml = np.count_nonzero(phantom.labels_ZYX == TUMOR) * grid.voxel_ml
+    text = capsys.readouterr().out
+    assert f"| a | {ml:.1f} | {ml:.1f} | 1.00 |" in text and "| b | 0.0 | unknown | - |" in text
+    assert command_line.main(["tumor", *common, str(out), "--cases", "c"]) == 1
+    assert "has no case c" in capsys.readouterr().err
