@@ -36,10 +36,12 @@ ARG PIP_FIND_LINKS
 # requirements.txt, without hashes, for a torch that the package index does not have.
 ARG GPU_REQUIREMENTS=requirements.lock
 COPY requirements*.txt requirements*.lock ./
-# torch ships some files that are no Python; they stay uncompiled.
+# torch ships some files that are no Python; they stay uncompiled. Nothing here compiles networks
+# (triton, torch's own headers).
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --no-compile -r "$GPU_REQUIREMENTS" \
-    && pip uninstall -y --root-user-action=ignore openvino-telemetry \
+    && pip uninstall -y --root-user-action=ignore openvino-telemetry triton \
+    && rm -rf "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch/include" \
     && { python -m compileall -q --invalidation-mode unchecked-hash \
             "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true; } \
     && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json
