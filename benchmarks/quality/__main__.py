@@ -25,7 +25,7 @@ from benchmarks.quality.tables import as_json, table, write
 from benchmarks.quality.tumor import tumor_results, tumor_table
 from inference.description import DECODES
 from inference.errors import AbdoboxError
-from inference.labels import TUMOR
+from inference.labels import NAMES, TUMOR
 from inference.segmenter import WEIGHTS, Segmenter
 
 Rows = dict[str, list[Scores]]
@@ -35,6 +35,7 @@ STEPS: dict[str, float | None] = {
     "step 1": 1.0,
     "cut to the patient": None,
 }
+REFERENCE = ("step 0.5", "linear")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +63,9 @@ def _robustness(options: argparse.Namespace) -> tuple[str, Any]:
 
 
 def _settings(options: argparse.Namespace) -> tuple[str, Any]:
+    """Each way of placing windows and of decoding: against the labels, and against the first."""
     rows: Rows = {}
+    alike: Rows = {}
     scans = list(validation_scans(options.data))
     for model in options.model or [None]:
         segmenter = Segmenter.load(WEIGHTS, options.device, model=model)
@@ -70,13 +73,22 @@ def _settings(options: argparse.Namespace) -> tuple[str, Any]:
         variants = {name: replace(description, step=s, crop=None) for name, s in STEPS.items()}
         if description.crop is not None:
             variants[f"cropped with {description.crop.margin_mm:.0f} mm"] = description
+        references: list[Scan] | None = None
         for name, variant in variants.items():
             segmenter.description = variant
             for decode in DECODES:
-                rows[f"{description.name}, {name}, {decode}"] = [
-                    scan.score(segment(segmenter, scan, decode)) for scan in scans
-                ]
-    return table(rows), _rows_json(rows)
+                predicted = [segment(segmenter, scan, decode) for scan in scans]
+                row = f"{description.name}, {name}, {decode}"
+                rows[row] = _scored(scans, predicted)
+                if name == REFERENCE[0] and decode == REFERENCE[1]:
+                    references = [
+                        replace(scan, labels_ZYX=labels, annotated=tuple(NAMES))
+                        for scan, labels in zip(scans, predicted, strict=True)
+                    ]
+                elif references is not None:
+                    alike[row] = _scored(references, predicted)
+    text = f"{table(rows)}\nAgreement with {', '.join(REFERENCE)}\n\n{table(alike)}"
+    return text, {"labels": _rows_json(rows), "reference": _rows_json(alike)}
 
 
 def _teachers(options: argparse.Namespace) -> tuple[str, Any]:
