@@ -38,8 +38,8 @@ from benchmarks.stages_table import markdown
 from inference.volume import write_atomically
 
 WORK = ROOT / "build" / "stages"
-IN_CASE = ("waited", "organs", "resample", "body", "network", "accumulate", "decode", "agreement",
-           "islands", "orient")  # fmt: skip
+IN_CASE = ("waited", "organs", "organs network", "resample", "body", "network", "accumulate",
+           "decode", "agreement", "islands", "orient")  # fmt: skip
 _IMPORTS = "import inference.batch, inference.report, inference.segmenter, {engine}"
 _ENGINES = {
     "cpu": "inference.engines.openvino_engine",

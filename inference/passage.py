@@ -44,6 +44,11 @@ class Clock:
             spent = time.perf_counter() - start
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
+    def split(self, stage: str, part: str, seconds: float) -> None:
+        """Count ``seconds`` of a stage as a stage of their own."""
+        self.seconds[stage] -= seconds
+        self.seconds[part] = self.seconds.get(part, 0.0) + seconds
+
 
 def place(
     body_ZYX: npt.NDArray[np.bool_],

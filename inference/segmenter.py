@@ -152,8 +152,10 @@ class Segmenter:
         found, within = None, None
         if crop is not None and finder is not None:
             with clock("organs"):
-                found = finder.organs(image_ZYX, grid, notes)
+                inner = Clock(None)
+                found = finder.organs(image_ZYX, grid, notes, inner)
                 within = organ_box(found, grid, crop.margin_mm)
+            clock.split("organs", "organs network", inner.seconds["network"])
             if within is None:
                 notes.append("too little of the organs was found to crop to: took the whole body")
 
@@ -181,14 +183,16 @@ class Segmenter:
             volume.header,
         )
 
-    def organs(self, image_ZYX: Image, grid: Grid, notes: list[str]) -> npt.NDArray[np.uint8]:
+    def organs(
+        self, image_ZYX: Image, grid: Grid, notes: list[str], clock: Clock
+    ) -> npt.NDArray[np.uint8]:
         """This model's labels of a scan in canonical order, on the network's grid.
 
         Fallbacks that were needed are added to ``notes``.
         """
 
         def walk(engine: Engine) -> npt.NDArray[np.uint8]:
-            return Passage(self.description, engine, Clock(None)).coarse(image_ZYX, grid)
+            return Passage(self.description, engine, clock).coarse(image_ZYX, grid)
 
         return self._with_fallbacks(walk, notes)
 
