@@ -73,6 +73,19 @@ class Soak:
         done = [s.done for s in samples]
         return float(np.polyfit(done, [getattr(s, name) for s in samples], 1)[0])
 
+    def lows(self, parts: int = 5) -> list[int]:
+        """The lowest resident memory while each fifth of the cases was done, bytes.
+
+        Within a case memory rises and falls by far more than it may creep from case to case; its
+        low mark does not.
+        """
+        last = self.samples[-1].done
+        edges = [last * part / parts for part in range(parts + 1)]
+        return [
+            min((s.resident_bytes for s in self.samples if a < s.done <= b), default=0)
+            for a, b in zip(edges, edges[1:], strict=False)
+        ]
+
     def throughput(self) -> tuple[float, float]:
         """Cases per minute in the first and in the second half of the settled time."""
         samples = self.settled()
@@ -148,6 +161,7 @@ def document(soak: Soak) -> dict[str, Any]:
         "differing": soak.differing,
         "strays": soak.strays,
         "resident_bytes": [soak.settled()[0].resident_bytes, soak.settled()[-1].resident_bytes],
+        "lowest_bytes": soak.lows(),
         "bytes_per_case": soak.slope("resident_bytes"),
         "files": [min(files), max(files)],
         "cases_per_minute": [first, second],
@@ -164,6 +178,8 @@ def markdown(figures: dict[str, Any]) -> str:
         ("labels that differ from their phantom's first", figures["differing"]),
         ("stray files", figures["strays"]),
         ("resident memory, after a tenth and at the end", f"{first:.0f} MB, {last:.0f} MB"),
+        ("its low mark, fifth by fifth", ", ".join(
+            f"{low / 1e6:.0f}" for low in figures["lowest_bytes"]) + " MB"),
         ("its slope", f"{figures['bytes_per_case'] / 1e3:+.2f} kB per case"),
         ("open files, least and most", "{}, {}".format(*figures["files"])),
         ("cases per minute, first and second half", "{:.0f}, {:.0f}".format(

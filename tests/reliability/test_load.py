@@ -15,6 +15,7 @@ def test_slopes_and_rates_of_a_made_up_run():
     soak = Soak(samples, 0, 0, 0)
     assert soak.slope("resident_bytes") == pytest.approx(3)
     assert soak.slope("files") == pytest.approx(0)
+    assert soak.lows() == [1003, 5063, 5123, 5183, 5243]
     assert soak.throughput() == pytest.approx((60, 60))
     assert "+0.00 kB per case" in markdown(document(soak))
 
