@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Soak:
         edges = [last * part / parts for part in range(parts + 1)]
         return [
             min((s.resident_bytes for s in self.samples if a < s.done <= b), default=0)
-            for a, b in zip(edges, edges[1:], strict=False)
+            for a, b in pairwise(edges)
         ]
 
     def throughput(self) -> tuple[float, float]:
