@@ -172,8 +172,8 @@ def high_water_bytes(pid: int) -> int:
 
 def _peak_of_ended(rusage: resource.struct_rusage) -> int:
     """The highest RSS of an ended child; 0 where it may be ours, which a child starts out with."""
-    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return rusage.ru_maxrss * 1024 if rusage.ru_maxrss > ours else 0
+    peak = rusage.ru_maxrss * 1024
+    return peak if peak > high_water_bytes(os.getpid()) else 0
 
 
 def _kilobytes(file: str, key: str) -> int:
