@@ -1,10 +1,12 @@
 """How busy folder mode keeps the device: scans per minute against what the network alone allows.
 
-    python -m benchmarks.folder --case X_0000.nii.gz [--model NAME] [--scans N]
+    python -m benchmarks.folder --case X_0000.nii.gz [--model NAME] [--scans N] [--jobs 1 2]
 
 The network alone: the warm network stage of the scan, read beforehand, with nothing beside it
-(median of ``--runs``). Folder mode: ``python -m inference`` on a folder that holds the scan N
-times, with the start of the process and without it (time of N scans less that of one, by N - 1).
+(median of ``--runs``). Folder mode, for each number of jobs: ``python -m inference`` on a folder
+that holds the scan N times, as a whole and steadily (time of N scans less that of half as many, by
+the difference). A steady share of 1 would need processors beside those of the network: what their
+seconds allow at most is given, too. ``--network-threads 1`` leaves all others free.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -23,11 +26,32 @@ from typing import Any
 from benchmarks import environment
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, chosen
+from inference.engines import openvino_engine
+from inference.resample import worker_count
 from inference.segmenter import Segmenter
 from inference.volume import read_volume
 
 WORK = ROOT / "build" / "folder"
 TARGET = 0.9
+_CHILD = """
+import sys
+from benchmarks.folder import hold_network
+from inference.cli import main
+hold_network({threads})
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def hold_network(threads: int) -> None:
+    """Give OpenVINO, in this process, so many threads; 0 are as many as there are processors."""
+    make = openvino_engine.ov.Core
+
+    def held() -> Any:
+        core = make()
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
+        return core
+
+    openvino_engine.ov.Core = held
 
 
 def network_alone(scan: Path, model: Path, device: str, runs: int) -> float:
@@ -38,56 +62,81 @@ def network_alone(scan: Path, model: Path, device: str, runs: int) -> float:
     return median(s["network"] + s.get("organs network", 0.0) for s in runs_s)
 
 
-def folder_run(scan: Path, model: Path, device: str, scans: int) -> float:
-    """Wall seconds of ``python -m inference`` on a folder that holds the scan ``scans`` times."""
+def folder_run(scan: Path, scans: int, threads: int, words: list[str]) -> tuple[float, float]:
+    """(wall, processor) seconds of a process that segments a folder with the scan many times.
+
+    Args:
+        scan: the file.
+        scans: how many times the folder holds it.
+        threads: of the network.
+        words: more options of ``python -m inference``.
+    """
     shutil.rmtree(WORK, ignore_errors=True)
     (WORK / "in").mkdir(parents=True)
     shutil.copyfile(scan, WORK / "scan.nii.gz")
     for i in range(scans):
         os.link(WORK / "scan.nii.gz", WORK / "in" / f"scan{i:04}_0000.nii.gz")
-    command = [
-        sys.executable, "-m", "inference", "--quiet", "-i", str(WORK / "in"),
-        "-o", str(WORK / "out"), "--model", str(model), "--device", device,
-    ]  # fmt: skip
-    start = time.perf_counter()
+    program = ["-c", _CHILD.format(threads=threads)] if threads else ["-m", "inference"]
+    folders = ["-i", str(WORK / "in"), "-o", str(WORK / "out")]
+    command = [sys.executable, *program, "--quiet", *folders, *words]
+    before, start = processor_s(), time.perf_counter()
     subprocess.run(command, check=True, cwd=ROOT, env=child())
-    return time.perf_counter() - start
+    return time.perf_counter() - start, processor_s() - before
 
 
-def figures(scans: int, whole_s: float, one_s: float, network_s: float) -> dict[str, float]:
-    """Scans per minute and the share of what the network alone allows.
+def processor_s() -> float:
+    """Processor seconds of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def figures(
+    scans: int,
+    whole: tuple[float, float],
+    half: tuple[float, float],
+    network_s: float,
+    processors: int,
+) -> dict[str, float]:
+    """Scans per minute, and the share of what the network alone allows.
 
     Args:
         scans: in the folder, at least 2.
-        whole_s: wall seconds of the process for all of them.
-        one_s: the same for one scan.
+        whole: (wall, processor) seconds of the process for all of them.
+        half: the same for ``scans // 2``.
         network_s: of the network stage alone, per scan.
+        processors: that the process may run on.
     """
-    each = (whole_s - one_s) / (scans - 1)
+    more = scans - scans // 2
+    each, busy = ((a - b) / more for a, b in zip(whole, half, strict=True))
     return {
-        "network_alone_s": network_s,
-        "allowed_per_minute": 60 / network_s,
-        "whole_per_minute": 60 * scans / whole_s,
-        "whole_share": network_s * scans / whole_s,
+        "whole_per_minute": 60 * scans / whole[0],
+        "whole_share": network_s * scans / whole[0],
         "steady_per_minute": 60 / each,
         "steady_share": network_s / each,
+        "processor_s": busy,
+        "possible_share": min(1.0, network_s * processors / busy),
     }
 
 
 def markdown(document: dict[str, Any]) -> str:
     """The figures with their conditions."""
-    found = document["figures"]
+    threads = document["network_threads"] or document["processors"]
     lines = [
         environment.line(document["machine"]), "",
         f"{document['case']}, model {document['model']}, {document['device']}, "
-        f"{document['scans']} scans in a folder, network {found['network_alone_s']:.2f} s a scan",
-        "", "| | scans per minute | share of the network's |", "|---|---|---|",
-        f"| network alone | {found['allowed_per_minute']:.1f} | 1 |",
-        f"| folder, steady | {found['steady_per_minute']:.1f} | {found['steady_share']:.2f} |",
-        f"| folder, whole process | {found['whole_per_minute']:.1f} | {found['whole_share']:.2f} |",
-        "", f"Target: a steady share of {TARGET} or more.",
+        f"{document['scans']} scans in a folder, {document['processors']} processors, {threads} "
+        f"for the network, which alone takes {document['network_alone_s']:.2f} s a scan: "
+        f"{60 / document['network_alone_s']:.1f} scans per minute",
+        "", "| jobs | scans per minute, steady | share of the network's | processor s a scan "
+        "| share that they allow at most | whole process |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    lines += [
+        f"| {jobs} | {found['steady_per_minute']:.1f} | {found['steady_share']:.2f} "
+        f"| {found['processor_s']:.2f} | {found['possible_share']:.2f} "
+        f"| {found['whole_per_minute']:.1f} |"
+        for jobs, found in document["figures"].items()
+    ]
+    return "\n".join([*lines, "", f"Target: a steady share of {TARGET} or more."]) + "\n"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -96,20 +145,30 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--case", type=Path, required=True, metavar="X_0000.nii.gz")
     parser.add_argument("--model", help=HELP)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--scans", type=int, default=8, metavar="N", help="2 or more (default: 8)")
+    parser.add_argument("--scans", type=int, default=12, metavar="N", help="2 or more")
+    parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], metavar="N")
+    parser.add_argument("--network-threads", type=int, default=0, metavar="N", help="default: all")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "folder.json")
     options = parser.parse_args(argv)
     if options.scans < 2:
         parser.error("--scans: 2 or more")
-    model, scan, device = chosen(options.model), options.case.resolve(), options.device
+    model, scan, threads = chosen(options.model), options.case.resolve(), options.network_threads
+    words = ["--model", str(model), "--device", options.device]
     machine = environment.describe()
-    network_s = network_alone(scan, model, device, options.runs)
-    walls = {n: folder_run(scan, model, device, n) for n in (1, options.scans)}
+    hold_network(threads)
+    network_s = network_alone(scan, model, options.device, options.runs)
+    found = {}
+    for jobs in options.jobs:
+        whole, half = (
+            folder_run(scan, n, threads, [*words, "--jobs", str(jobs)])
+            for n in (options.scans, options.scans // 2)
+        )
+        found[str(jobs)] = figures(options.scans, whole, half, network_s, worker_count())
     document = {
-        "machine": machine, "case": scan.name, "model": model.name, "device": device,
-        "scans": options.scans, "wall_s": walls,
-        "figures": figures(options.scans, walls[options.scans], walls[1], network_s),
+        "machine": machine, "case": scan.name, "model": model.name, "device": options.device,
+        "scans": options.scans, "processors": worker_count(), "network_threads": threads,
+        "network_alone_s": network_s, "figures": found,
     }  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -6,13 +6,12 @@ Fresh processes, the median of ``--runs`` each:
 
 - the interpreter's bare start (``python -c pass``);
 - a probe that times importing, then loading the model;
-- ``python -m inference`` on the scan (cold) and on a folder that holds it twice, whose second case
-  (warm) finds everything loaded, the network compiled (cold, that is part of the network's stage)
-  and its scan read ahead. Stages are those of ``--report``;
+- ``python -m inference --jobs 1`` on the scan (cold) and on a folder that holds it twice, whose
+  second case (warm) finds everything loaded and the network compiled (cold, that is between the
+  stages). Stages are those of ``--report``;
 - ``-X importtime``, for the share of each package in importing (it slows importing down).
 
-The first scan is read while the model is loaded, later ones while their predecessors are segmented:
-``waited`` is what is left to wait for then.
+The first scan is read while the model is loaded: ``waited`` is what is left to wait for then.
 
 What the stages leave of the wall time is given as it is: inside the case (work between the clocks)
 and outside it (argument parsing, thread pools, the end of the process).
@@ -38,8 +37,8 @@ from benchmarks.stages_table import markdown
 from inference.volume import write_atomically
 
 WORK = ROOT / "build" / "stages"
-IN_CASE = ("waited", "organs", "organs network", "resample", "body", "network", "accumulate",
-           "decode", "agreement", "islands", "orient")  # fmt: skip
+IN_CASE = ("waited", "organs", "organs network", "waiting", "resample", "body", "network",
+           "accumulate", "decode", "agreement", "islands", "orient")  # fmt: skip
 _IMPORTS = "import inference.batch, inference.report, inference.segmenter, {engine}"
 _ENGINES = {
     "cpu": "inference.engines.openvino_engine",
@@ -68,7 +67,7 @@ def whole_run(scan: Path, model: Path, device: str, warm: bool) -> tuple[float, 
     command = [
         sys.executable, "-m", "inference", "--quiet", "-i", str(WORK / "in"),
         "-o", str(WORK / "out"), "--model", str(model), "--device", device,
-        "--report", str(report),
+        "--jobs", "1", "--report", str(report),
     ]  # fmt: skip
     start = time.perf_counter()
     subprocess.run(command, check=True, cwd=ROOT, env=child())

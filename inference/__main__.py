@@ -22,7 +22,7 @@ def fill_streams() -> None:
 def leave(status: int) -> None:
     """End the process without taking libraries and arrays apart first: the kernel does it quicker.
 
-    Every file is closed by now and every thread of ours has ended.
+    Every file is closed by now. Threads that still compute, after a signal, have nothing to write.
     """
     try:
         sys.stdout.flush()

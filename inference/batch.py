@@ -1,12 +1,15 @@
-"""Many scans with one loaded model: the next is read and the last written while one computes."""
+"""Many scans with one loaded model, several at a time: their networks take turns, and beside one
+scan's network the others are read, resampled, decoded and written.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,41 +18,53 @@ from inference.cases import Case
 from inference.description import Decode
 from inference.doubts import doubts
 from inference.errors import AbdoboxError, OutputError, ScanError, one_line
+from inference.memory import Admit, SharedMemory
 from inference.progress import Progress
 from inference.report import CaseReport, RunReport
+from inference.resample import worker_count
 from inference.segmenter import Segmentation, Segmenter
-from inference.volume import Volume, read_volume
+from inference.volume import read_volume
+
+_MOST_JOBS = 8
 
 
 @dataclass(frozen=True)
 class BatchOptions:
     """How to segment: ``decode`` and ``step`` default to the model's.
 
+    ``jobs`` is how many scans are worked on at a time, by default :func:`usual_jobs`;
     ``skip_existing`` leaves out cases whose labels are there; ``debug`` prints tracebacks.
     """
 
     decode: Decode | None = None
     step: float | None = None
+    jobs: int | None = None
     skip_existing: bool = False
     debug: bool = False
 
 
-@dataclass(frozen=True)
-class _Written:
+class _EndedError(Exception):
+    """The run has ended while a scan was worked on."""
+
+
+@dataclass
+class _Job:
+    """One scan's way through a thread; ``writing`` once nothing must stop it any more."""
+
     case: Case
-    report: CaseReport
     index: int
-    future: Future[float]
+    writing: bool = False
+    error: Exception | None = None
 
 
 class Batch:
-    """Segments cases one after another; a case that fails is reported and the others go on.
+    """Segments cases, several at a time; a case that fails is reported and the others go on.
 
     Args:
-        load: loads the model; called while the first scan is being read, and only if there is one.
+        load: loads the model; called while the first scans are read, and only if there are any.
         options: see :class:`BatchOptions`.
         progress: what to tell a person.
-        report: filled as cases end.
+        report: filled as cases end, in their order.
 
     Attributes:
         segmenter: the model, once it is loaded.
@@ -66,9 +81,12 @@ class Batch:
         self._load, self._options = load, options
         self._progress, self._report = progress, report
         self._count = 0
+        self._loaded: Future[tuple[Segmenter, float]] = Future()
+        self._memory = SharedMemory()
+        self._ended, self._gate = False, threading.Lock()
 
     def run(self, cases: list[Case]) -> None:
-        """Segment ``cases`` in order. Failures end up in the report, not in an exception.
+        """Segment ``cases``. Failures end up in the report, not in an exception.
 
         Raises:
             AbdoboxError: the model cannot be loaded.
@@ -79,22 +97,20 @@ class Batch:
         self._count = len(todo)
         if not todo:
             return
-        with ThreadPoolExecutor(1) as writer, ThreadPoolExecutor(1) as reader:
-            ahead = _ahead(todo, reader)
-            self.segmenter = segmenter = self._load()
-            pending: _Written | None = None
-            try:
-                for index, (case, read) in enumerate(ahead, 1):
-                    done = self._segment(segmenter, case, read, index)
-                    # The last labels must be on disk before more are handed over: one at a time.
-                    last, pending = pending, None
-                    self._settle(last)
-                    if done is not None:
-                        result, report = done
-                        future = writer.submit(_write, result, case.target)
-                        pending = _Written(case, report, index, future)
-            finally:  # also of a run that is ended: these labels are on their way
-                self._settle(pending)
+        threads = ThreadPoolExecutor(min(self._options.jobs or usual_jobs(), len(todo)))
+        jobs = [_Job(case, index) for index, case in enumerate(todo, 1)]
+        running = [(job, threads.submit(self._work, job)) for job in jobs]
+        try:
+            self.segmenter = self._load()
+            self._loaded.set_result((self.segmenter, time.perf_counter()))
+            for job, future in running:
+                self._settle(job, future)
+        except BaseException:
+            self._end(running)
+            raise
+        finally:
+            # Threads that compute still are left behind; the process is about to end.
+            threads.shutdown(wait=not self._ended, cancel_futures=True)
 
     def _skipped(self, case: Case) -> bool:
         # Unlike Path.exists, False where nobody may look: writing there says so.
@@ -103,25 +119,42 @@ class Batch:
         self._report.cases.append(CaseReport(case.name, str(case.source), "skipped"))
         return True
 
-    def _segment(
-        self, segmenter: Segmenter, case: Case, read: Future[tuple[Volume, float]], index: int
-    ) -> tuple[Segmentation, CaseReport] | None:
-        self._progress.status(index, self._count, case.name, "reading", 0.0)
-        start = time.perf_counter()
+    def _work(self, job: _Job) -> CaseReport:
+        """All of one case, in a thread of its own."""
+        case = job.case
         try:
-            volume, seconds = read.result()
-            waited = time.perf_counter() - start
-            result = segmenter.segment(
-                volume,
-                decode=self._options.decode,
-                step=self._options.step,
-                on_stage=lambda stage: self._progress.status(
-                    index, self._count, case.name, stage, time.perf_counter() - start
-                ),
-            )
+            with self._memory.place() as admit:
+                result, report = self._segment(job, admit)
+                with self._gate:
+                    self._check()
+                    job.writing = True
+                report.seconds["write"] = _write(result, case.target)
+                return report
+        except (_EndedError, CancelledError):
+            raise
         except Exception as error:
-            self._failed(case, error)
-            return None
+            job.error = error
+            known = isinstance(error, ScanError | OutputError)
+            line = str(error) if known else explained(case, error)
+            return CaseReport(case.name, str(case.source), "failed", error=line)
+
+    def _segment(self, job: _Job, admit: Admit) -> tuple[Segmentation, CaseReport]:
+        case, begun = job.case, time.perf_counter()
+
+        def tell(stage: str) -> None:
+            self._check()
+            seconds = time.perf_counter() - begun
+            self._progress.status(job.index, self._count, case.name, stage, seconds)
+
+        tell("reading")
+        volume = read_volume(case.source, admit)
+        read = time.perf_counter()
+        segmenter, loaded = self._loaded.result()
+        # What went by while the model was being loaded has cost nothing.
+        start = max(begun, loaded)
+        result = segmenter.segment(
+            volume, decode=self._options.decode, step=self._options.step, on_stage=tell
+        )
         warnings = (*result.warnings, *doubts(result.labels, result.grid))
         for warning in warnings:
             self._progress.warning(f"{case.source}: {warning}")
@@ -131,8 +164,8 @@ class Batch:
             "done",
             {
                 **result.timings,
-                "read": seconds,
-                "waited": waited,
+                "read": read - begun,
+                "waited": max(0.0, read - start),
                 "total": time.perf_counter() - start,
             },
             result.grid.shape,
@@ -142,25 +175,40 @@ class Batch:
         )
         return result, report
 
-    def _settle(self, written: _Written | None) -> None:
-        """Wait for a case's labels to be on disk and report it."""
-        if written is None:
-            return
-        try:
-            written.report.seconds["write"] = written.future.result()
-        except Exception as error:
-            self._failed(written.case, error)
-            return
-        self._report.cases.append(written.report)
-        total = written.report.seconds["total"]
-        self._progress.done(written.index, self._count, written.case.name, total)
+    def _check(self) -> None:
+        """Stop a scan whose run has ended."""
+        if self._ended:
+            raise _EndedError
 
-    def _failed(self, case: Case, error: Exception) -> None:
-        line = str(error) if isinstance(error, ScanError | OutputError) else explained(case, error)
+    def _settle(self, job: _Job, future: Future[CaseReport]) -> None:
+        """Wait for a case's labels to be on disk, or for its failure, and report it."""
+        report = future.result()
+        self._report.cases.append(report)
+        if job.error is None:
+            self._progress.done(job.index, self._count, report.name, report.seconds["total"])
+            return
         if self._options.debug:
-            traceback.print_exception(error)
-        self._progress.error(line)
-        self._report.cases.append(CaseReport(case.name, str(case.source), "failed", error=line))
+            traceback.print_exception(job.error)
+        self._progress.error(str(report.error))
+
+    def _end(self, running: list[tuple[_Job, Future[CaseReport]]]) -> None:
+        """Begin nothing more, and report what is done and the labels that are on their way."""
+        with self._gate:
+            self._ended = True
+        self._loaded.cancel()
+        reported = {id(report) for report in self._report.cases}
+        for job, future in running:
+            if (job.writing or _done(future)) and id(future.result()) not in reported:
+                self._settle(job, future)
+
+
+def _done(future: Future[CaseReport]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def usual_jobs() -> int:
+    """Scans at a time: one in the network, and the others beside it on the other processors."""
+    return min(1 + worker_count() // 2, _MOST_JOBS)
 
 
 def explained(case: Case | None, error: Exception) -> str:
@@ -170,34 +218,6 @@ def explained(case: Case | None, error: Exception) -> str:
         return one_line(f"{subject}{error}")
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return one_line(f"{subject}internal error ({what}); please report it, with --debug")
-
-
-def _ahead(
-    cases: list[Case], reader: ThreadPoolExecutor
-) -> Iterator[tuple[Case, Future[tuple[Volume, float]]]]:
-    """Each case with its volume on the way: while one is worked on, the next is being read.
-
-    The first is being read from this call on.
-    """
-    coming = reader.submit(_read, cases[0].source)
-
-    def pairs(
-        coming: Future[tuple[Volume, float]],
-    ) -> Iterator[tuple[Case, Future[tuple[Volume, float]]]]:
-        for case, following in zip(cases, [*cases[1:], None], strict=True):
-            current = coming
-            current.exception()  # waits, so that two volumes at most are in memory
-            if following is not None:
-                coming = reader.submit(_read, following.source)
-            yield case, current
-
-    return pairs(coming)
-
-
-def _read(path: Path) -> tuple[Volume, float]:
-    start = time.perf_counter()
-    volume = read_volume(path)
-    return volume, time.perf_counter() - start
 
 
 def _write(result: Segmentation, path: Path) -> float:

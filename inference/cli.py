@@ -66,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
         help="for CUDA devices (default: torch)",
     )
     p.add_argument(
+        "--jobs",
+        type=_jobs,
+        metavar="N",
+        help="scans worked on at a time; default: by processors, and as memory allows",
+    )
+    p.add_argument(
         "--skip-existing",
         action="store_true",
         help="leave out scans whose labels are there already",
@@ -143,6 +149,12 @@ def _step(text: str) -> float:
     if not 0 < step <= 1:
         raise argparse.ArgumentTypeError(f"{text} lies outside (0, 1]")
     return step
+
+
+def _jobs(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def _shard(text: str) -> Shard:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from inference.limits import HeaderError
@@ -9,6 +12,11 @@ from inference.limits import HeaderError
 _MEMINFO = Path("/proc/meminfo")
 _GROUPS = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
+# What a network in its windows takes beside the scans.
+_NETWORK_BYTES = 1 << 30
+_LOOK_AGAIN_S = 0.2
+
+Admit = Callable[[int], None]
 
 
 def check_memory(needed: int) -> None:
@@ -23,6 +31,43 @@ def check_memory(needed: int) -> None:
             f"needs at least {needed / 1e6:.0f} MB of memory and {free / 1e6:.0f} MB are free",
             "give more memory, or crop the scan",
         )
+
+
+class SharedMemory:
+    """Memory for several scans at a time: the next waits until there is room beside the others."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._promised: dict[object, int] = {}
+
+    @contextmanager
+    def place(self) -> Iterator[Admit]:
+        """For one scan, from before it is read until it is done with.
+
+        Yields:
+            What to call with the bytes that the scan will take at least, before they are taken: it
+            returns when they may be. By itself a scan is refused as by :func:`check_memory`.
+        """
+        scan = object()
+        try:
+            yield lambda needed: self._admit(scan, needed)
+        finally:
+            with self._changed:
+                self._promised.pop(scan, None)
+                self._changed.notify_all()
+
+    def _admit(self, scan: object, needed: int) -> None:
+        with self._changed:
+            while self._promised:
+                free = available_bytes()
+                # Counts again what the others have taken by now: better late than killed.
+                wanted = needed + sum(self._promised.values()) + _NETWORK_BYTES
+                if free is None or wanted <= free:
+                    break
+                self._changed.wait(_LOOK_AGAIN_S)
+            else:
+                check_memory(needed)
+            self._promised[scan] = needed
 
 
 def available_bytes() -> int | None:

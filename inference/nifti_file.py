@@ -14,7 +14,7 @@ import numpy.typing as npt
 from isal import igzip
 
 from inference.limits import HeaderError
-from inference.memory import check_memory
+from inference.memory import Admit, check_memory
 from inference.nifti import NiftiHeader
 from inference.regular_file import open_regular
 
@@ -23,8 +23,10 @@ _MAX_TRAILING_BYTES = 1 << 24
 _CHUNK_BYTES = 1 << 24
 
 
-def stored_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[Any]]:
+def stored_nifti(path: Path, admit: Admit = check_memory) -> tuple[NiftiHeader, npt.NDArray[Any]]:
     """The checked header and the voxels (z, y, x) in the file's type and byte order.
+
+    ``admit`` is told how many bytes reading will take, before it takes them.
 
     Raises:
         HeaderError: see :meth:`NiftiHeader.parse`; also more or fewer bytes than announced, or more
@@ -39,7 +41,7 @@ def stored_nifti(path: Path) -> tuple[NiftiHeader, npt.NDArray[Any]]:
         header = NiftiHeader.parse(start)
         voxels = math.prod(header.grid.shape)
         wanted = voxels * header.voxel_type.itemsize
-        check_memory(wanted + voxels * (1 if header.voxel_type == np.int16 else 3))
+        admit(wanted + voxels * (1 if header.voxel_type == np.int16 else 3))
         lead = start[header.data_offset :]
         gap = header.data_offset - len(start)
         if gap > 0:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from inference.grid import Grid
 from inference.limits import HeaderError, check_grid, check_size
-from inference.memory import check_memory
+from inference.memory import Admit, check_memory
 from inference.metaimage import check_metaimage
 from inference.nrrd import check_nrrd
 from inference.regular_file import beside, open_regular
@@ -32,7 +32,7 @@ _DATA_FILE = re.compile(
 _LONGEST_HEADER = 1 << 20
 
 
-def stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
+def stored_other(path: Path, admit: Admit = check_memory) -> tuple[npt.NDArray[Any], Grid]:
     """Voxels (z, y, x) as stored, and their grid.
 
     Raises:
@@ -56,7 +56,7 @@ def stored_other(path: Path) -> tuple[npt.NDArray[Any], Grid]:
         check_size((size[2], size[1], size[0]))
         voxel_bytes = sitk.Image(1, 1, reader.GetPixelIDValue()).GetSizeOfPixelComponent()
         voxels = size[0] * size[1] * size[2]
-        check_memory(voxels * (2 * voxel_bytes + 1))  # SimpleITK's copy, ours, and the labels
+        admit(voxels * (2 * voxel_bytes + 1))  # SimpleITK's copy, ours, and the labels
         if READERS[path.suffix.lower()] == "NrrdImageIO":
             check_nrrd(path, voxels * voxel_bytes)
         image = reader.Execute()

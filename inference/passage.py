@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -88,12 +88,24 @@ def place(
 class Passage:
     """Walks one scan through the rooms.
 
+    Args:
+        description, engine: the model.
+        clock: of the scan.
+        turn: a re-entrant lock that scans share whose networks are not to run at a time.
+
     Attributes:
         windows, window: how many the network was run on, and their shape (z, y, x).
     """
 
-    def __init__(self, description: ModelDescription, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self,
+        description: ModelDescription,
+        engine: Engine,
+        clock: Clock,
+        turn: AbstractContextManager[object],
+    ) -> None:
         self._description, self._engine, self._clock = description, engine, clock
+        self._turn = turn
         clock.settle = engine.settle
         self.windows, self.window = 0, description.patch
 
@@ -136,6 +148,26 @@ class Passage:
         step: float | None,
         within: Box | None,
     ) -> npt.NDArray[np.uint8]:
+        self._engine.enter()
+        with self._alone() if self._engine.exclusive else nullcontext():
+            return self._walked(image_ZYX, shape, out, decode, step, within)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with ExitStack() as turn:
+            with self._clock("waiting"):
+                turn.enter_context(self._turn)
+            yield
+
+    def _walked(
+        self,
+        image_ZYX: Image,
+        shape: Shape,
+        out: Shape,
+        decode: Decode,
+        step: float | None,
+        within: Box | None,
+    ) -> npt.NDArray[np.uint8]:
         description, engine, clock = self._description, self._engine, self._clock
         with clock("resample"):
             image = engine.network_image(image_ZYX, description.intensity, shape)
@@ -157,8 +189,6 @@ class Passage:
         inside = tuple(
             slice(before, before + n) for (_, before), n in zip(mirrors, _size(region), strict=True)
         )
-        with clock("compile"):
-            engine.prepare(placement.patch)
         decoder = engine.decoder(decode, shape, out, region)
         # Windows cut to the patient are as large as the memory allows: one at a time.
         self._stream(placement, image, inside, decoder, 1 if step is None else engine.batch)
@@ -192,19 +222,22 @@ class Passage:
                     with clock("decode"):
                         decoder.push(logits[:, start:stop, inside[1], inside[2]])
 
-        for layer in placement.layers:
-            hand_on(layer[0][0])
-            left = layer
-            while left:
-                # The engine's batch may shrink on the way, where memory is short.
-                count = min(batch, engine.batch)
-                starts, left = left[:count], left[count:]
-                with clock("network"):
-                    logits = engine.forward([image[box(s, placement.patch)] for s in starts])
-                with clock("accumulate"):
-                    for start, window in zip(starts, logits, strict=True):
-                        gathered.add(start, window)
-                    del logits, window  # before the next windows need the memory
+        with self._alone():
+            with clock("compile"):
+                engine.prepare(placement.patch)
+            for layer in placement.layers:
+                hand_on(layer[0][0])
+                left = layer
+                while left:
+                    # The engine's batch may shrink on the way, where memory is short.
+                    count = min(batch, engine.batch)
+                    starts, left = left[:count], left[count:]
+                    with clock("network"):
+                        logits = engine.forward([image[box(s, placement.patch)] for s in starts])
+                    with clock("accumulate"):
+                        for start, window in zip(starts, logits, strict=True):
+                            gathered.add(start, window)
+                        del logits, window  # before the next windows need the memory
         hand_on(placement.shape[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import suppress
 from typing import TextIO
 
@@ -11,6 +12,8 @@ from inference.errors import one_line
 
 class Progress:
     """One status line, rewritten in place on a terminal; elsewhere only lasting lines.
+
+    Any thread may tell it anything.
 
     Args:
         quiet: no status, no warnings, no summary; errors remain.
@@ -22,13 +25,15 @@ class Progress:
         self._quiet = quiet
         self._live = not quiet and self._stream.isatty()
         self._width = 0
+        self._writing = threading.RLock()  # a signal's handler may write while its thread does
 
     def status(self, index: int, count: int, name: str, stage: str, seconds: float) -> None:
         """Show "[index/count] name: stage, seconds" until the next call."""
         if self._live:
             text = one_line(f"[{index}/{count}] {name}: {stage}, {seconds:.0f} s")
-            self._write("\r" + text.ljust(self._width))
-            self._width = len(text)
+            with self._writing:
+                self._write("\r" + text.ljust(self._width))
+                self._width = len(text)
 
     def done(self, index: int, count: int, name: str, seconds: float) -> None:
         """A lasting line for a finished case, on a terminal."""
@@ -50,9 +55,10 @@ class Progress:
             self._line(text)
 
     def _line(self, text: str) -> None:
-        clear = "\r" + " " * self._width + "\r" if self._width else ""
-        self._write(f"{clear}{one_line(text)}\n")
-        self._width = 0
+        with self._writing:
+            clear = "\r" + " " * self._width + "\r" if self._width else ""
+            self._write(f"{clear}{one_line(text)}\n")
+            self._width = 0
 
     def _write(self, text: str) -> None:
         # A terminal that has gone or a log on a full disk must not stop the work.

@@ -31,7 +31,7 @@ class Run:
         self._args, self._progress = args, progress
         self._report = RunReport()
         self._count = 0
-        options = BatchOptions(args.decode, args.step, args.skip_existing, args.debug)
+        options = BatchOptions(args.decode, args.step, args.jobs, args.skip_existing, args.debug)
         self._batch = Batch(self._load, options, progress, self._report)
 
     def __call__(self) -> int:

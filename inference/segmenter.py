@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,7 +55,10 @@ class Segmentation:
 
 
 class Segmenter:
-    """Holds a model on a device, ready for any number of scans. Made by :meth:`load`."""
+    """Holds a model on a device, ready for any number of scans. Made by :meth:`load`.
+
+    Several threads may segment a scan each: their networks take turns.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,9 @@ class Segmenter:
         self.engine = engine
         self._note = note
         self._finder = finder
+        self._turn: AbstractContextManager[object] = (
+            threading.RLock() if finder is None else finder._turn
+        )
 
     @classmethod
     def load(
@@ -156,11 +164,12 @@ class Segmenter:
                 found = finder.organs(image_ZYX, grid, notes, inner)
                 within = organ_box(found, grid, crop.margin_mm)
             clock.split("organs", "organs network", inner.seconds["network"])
+            clock.split("organs", "waiting", inner.seconds["waiting"])
             if within is None:
                 notes.append("too little of the organs was found to crop to: took the whole body")
 
         def walk(engine: Engine) -> tuple[npt.NDArray[np.uint8], Passage]:
-            run = Passage(self.description, engine, clock)
+            run = Passage(self.description, engine, clock, self._turn)
             return run(image_ZYX, grid, decode, step, within), run
 
         labels, run = self._with_fallbacks(walk, notes)
@@ -192,7 +201,7 @@ class Segmenter:
         """
 
         def walk(engine: Engine) -> npt.NDArray[np.uint8]:
-            return Passage(self.description, engine, clock).coarse(image_ZYX, grid)
+            return Passage(self.description, engine, clock, self._turn).coarse(image_ZYX, grid)
 
         return self._with_fallbacks(walk, notes)
 

@@ -18,6 +18,7 @@ from inference.contents import check_contents, hounsfield
 from inference.errors import ScanError
 from inference.grid import Grid, Orientation
 from inference.limits import HeaderError, check_grid, unlikely_extent
+from inference.memory import Admit, check_memory
 from inference.nifti import NiftiHeader
 from inference.nifti_file import stored_nifti
 from inference.other_formats import READERS, array_of, stored_other
@@ -68,8 +69,13 @@ class Volume:
         return orientation.apply(self.voxels_ZYX), orientation.canonical(self.grid)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
     """Read one scan: NIfTI by our own reader, anything else by SimpleITK.
+
+    Args:
+        path: of the file; a .nhdr's or .mhd's voxels lie beside it.
+        admit: told how many bytes the scan will take at least, before they are taken; raises
+            HeaderError where there are not so many.
 
     Raises:
         ScanError: unreadable, truncated, corrupt, not one 3D volume, or with contents that are no
@@ -77,8 +83,8 @@ def read_volume(path: Path) -> Volume:
     """
     with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
-            return _read_nifti(path)
-        return _read_other(path)
+            return _read_nifti(path, admit)
+        return _read_other(path, admit)
 
 
 def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
@@ -141,13 +147,13 @@ def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -
     write_atomically(path, b"".join(data))
 
 
-def _read_nifti(path: Path) -> Volume:
-    header, stored = stored_nifti(path)
+def _read_nifti(path: Path, admit: Admit) -> Volume:
+    header, stored = stored_nifti(path, admit)
     return _checked(hounsfield(stored, *header.scale), header, header.warnings)
 
 
-def _read_other(path: Path) -> Volume:
-    stored, grid = stored_other(path)
+def _read_other(path: Path, admit: Admit) -> Volume:
+    stored, grid = stored_other(path, admit)
     return _checked(hounsfield(stored, 1.0, 0.0), NiftiHeader.of_grid(grid))
 
 

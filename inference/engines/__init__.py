@@ -31,14 +31,19 @@ class Engine(Protocol):
     Attributes:
         name: of the engine and its device, for reports.
         batch: windows that :meth:`forward` takes at once.
+        exclusive: a scan needs the device for all that it does, not for the network alone.
     """
 
     name: str
     batch: int
+    exclusive: bool
 
     @property
     def room(self) -> Room:
         """The memory that there should be for windows cut to the patient."""
+
+    def enter(self) -> None:
+        """Called by each thread before anything else."""
 
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
         """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
@@ -47,7 +52,7 @@ class Engine(Protocol):
         """Get ready for windows of this shape (z, y, x)."""
 
     def forward(self, windows: list[Array]) -> list[Array]:
-        """Logits (labels, z, y, x) of each image window (z, y, x), valid until the next call.
+        """Logits (labels, z, y, x) of each image window (z, y, x), the caller's to keep.
 
         Of any layout, and of the types that :func:`inference.halves.as_float32` takes.
         """

@@ -16,6 +16,10 @@ class NumpyArrays:
     """See :class:`inference.engines.Engine` for what each method is for."""
 
     batch = 1
+    exclusive = False
+
+    def enter(self) -> None:
+        """Nothing to do: any thread may use any array."""
 
     def network_image(
         self, image_ZYX: Image, intensity: Intensity, shape: Shape

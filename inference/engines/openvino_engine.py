@@ -79,9 +79,11 @@ class OpenVinoEngine(NumpyArrays):
         for window_ZYX in windows:
             self.prepare(window_ZYX.shape)
             image = np.ascontiguousarray(window_ZYX)[None, None]
+            shape = [1, *window_ZYX.shape, self._architecture.outputs]
+            logits = ov.Tensor(ov.Type.bf16 if self._half else ov.Type.f32, ov.Shape(shape))
+            self._request.set_output_tensor(logits)
             self._request.infer([image], share_inputs=True, share_outputs=True)
-            # The request's own output buffer: valid, and free to be overwritten, until the next.
-            logits_ZYXC = self._request.get_output_tensor(0).data[0]
+            logits_ZYXC = logits.data[0]  # which keeps the tensor's memory
             if self._half:
                 logits_ZYXC = logits_ZYXC.view(np.uint16)
             out.append(np.moveaxis(logits_ZYXC, -1, 0))

@@ -35,12 +35,16 @@ _MEMORY_SHARE = 0.5
 class TorchEngine:
     """See :class:`inference.engines.Engine`.
 
+    Several scans on the device at once would each need memory there, so ``exclusive``.
+
     Args:
         description, weights: the model.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``.
         precision: ``f32``, or ``auto`` for float16 on CUDA.
     """
+
+    exclusive = True
 
     def __init__(
         self,
@@ -58,8 +62,8 @@ class TorchEngine:
         # On CUDA, cuDNN's 3D convolutions in half precision want channels last; on the CPU too,
         # oneDNN's kernels for them are quicker (docs/LOG.md).
         self._format = torch.channels_last_3d
+        self.enter()
         if self._cuda:
-            torch.cuda.set_device(self.device)
             # The same scan gives the same labels, whichever algorithm would be quicker by a hair.
             torch.backends.cudnn.deterministic = True
             # Else cuDNN would round what is called float32 to 10 bits of mantissa (TF32).
@@ -72,6 +76,10 @@ class TorchEngine:
         name = torch.cuda.get_device_name(self.device) if self._cuda else "CPU"
         kind = ", float32" if self._cuda and self._type == torch.float32 else ""
         self.name = f"torch on {name}{kind}"
+
+    def enter(self) -> None:
+        if self.device.type == "cuda":  # a setting of each thread
+            torch.cuda.set_device(self.device)
 
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Tensor:
         if self._resampler == "cupy":
@@ -182,6 +190,9 @@ class HostEngine(NumpyArrays):
     def __init__(self, engine: TorchEngine) -> None:
         self._engine = engine
         self.name = f"{engine.name}, accumulating on the CPU"
+
+    def enter(self) -> None:
+        self._engine.enter()
 
     @property
     def room(self) -> Room:

@@ -10,17 +10,20 @@ import SimpleITK as sitk
 
 from benchmarks import folder
 from examples.phantom import Phantom
+from inference.engines import openvino_engine
 
 
 def test_figures():
-    """A start of 1 s, then 2 s a scan, of which the network needs 1.8."""
-    found = folder.figures(scans=5, whole_s=11.0, one_s=3.0, network_s=1.8)
+    """A start of 1 s, then 2 s and 3.6 processor seconds a scan, whose network needs 1.8 s."""
+    found = folder.figures(5, (11.0, 19.0), (5.0, 8.2), network_s=1.8, processors=2)
     assert found == pytest.approx(
         {
-            "network_alone_s": 1.8, "allowed_per_minute": 60 / 1.8, "whole_per_minute": 300 / 11,
-            "whole_share": 9 / 11, "steady_per_minute": 30.0, "steady_share": 0.9,
+            "whole_per_minute": 300 / 11, "whole_share": 9 / 11, "steady_per_minute": 30.0,
+            "steady_share": 0.9, "processor_s": 3.6, "possible_share": 1.0,
         }
     )  # fmt: skip
+    found = folder.figures(5, (11.0, 19.0), (5.0, 7.0), network_s=1.8, processors=2)
+    assert found["possible_share"] == pytest.approx(0.9)
 
 
 @pytest.mark.slow
@@ -33,9 +36,12 @@ def test_a_folder_of_phantoms(
     scan = tmp_path / "a_0000.nii.gz"
     sitk.WriteImage(image, str(scan))
     out = tmp_path / "folder.json"
-    words = ["--case", scan, "--model", tiny_model, "--scans", "3", "--runs", "1", "--out", out]
+    words = ["--case", scan, "--model", tiny_model, "--scans", "3", "--runs", "1", "--out", out,
+             "--jobs", "1", "2", "--network-threads", "1"]  # fmt: skip
+    monkeypatch.setattr(openvino_engine.ov, "Core", openvino_engine.ov.Core)
     folder.main([str(word) for word in words])
-    assert len(list((tmp_path / "work" / "out").glob("*.nii.gz"))) == 3
+    assert len(list((tmp_path / "work" / "out").glob("*.nii.gz"))) == 1  # of the last, half run
     found = json.loads(out.read_text())["figures"]
-    assert 0 < found["whole_share"] < 1
-    assert "| folder, whole process |" in capsys.readouterr().out
+    assert found.keys() == {"1", "2"}
+    assert all(0 < of_jobs["whole_share"] < 1 for of_jobs in found.values())
+    assert "1 for the network" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import SimpleITK as sitk
 
 from inference import memory
 from inference.errors import ScanError
-from inference.memory import available_bytes, check_memory
+from inference.limits import HeaderError
+from inference.memory import SharedMemory, available_bytes, check_memory
 from inference.volume import read_volume
 from tests.inference.nifti_files import scan_voxels, write_nifti
 
@@ -98,3 +100,41 @@ def test_a_scan_that_does_not_fit_is_refused(tmp_path: Path, system: Path, suffi
         read_volume(path)
     (system / "meminfo").write_text("MemAvailable: 100000 kB\n")
     read_volume(path)
+
+
+def set_free(system: Path, gigabytes: int) -> None:
+    (system / "meminfo").write_text(f"MemAvailable: {gigabytes << 20} kB\n")
+
+
+def test_scans_share_the_memory_that_there_is(system: Path):
+    memory = SharedMemory()
+    with memory.place() as first, memory.place() as second:
+        first(6 * GB)
+        second(6 * GB)  # 16 GB hold both, and a network
+
+
+def test_a_scan_waits_until_the_others_leave_it_room(system: Path):
+    shared, entered = SharedMemory(), threading.Event()
+
+    def second() -> None:
+        with shared.place() as admit:
+            admit(6 * GB)
+            entered.set()
+
+    set_free(system, 10)
+    thread = threading.Thread(target=second)
+    with shared.place() as admit:
+        admit(6 * GB)
+        thread.start()
+        assert not entered.wait(0.5)
+    thread.join(10)
+    assert entered.is_set()
+
+
+def test_a_scan_that_is_too_large_by_itself_is_refused_once_it_is_alone(system: Path):
+    set_free(system, 4)
+    shared = SharedMemory()
+    with shared.place() as admit, pytest.raises(HeaderError, match="4295 MB are free"):
+        admit(5 * GB)
+    with shared.place() as admit:  # and leaves nothing promised
+        admit(3 * GB)

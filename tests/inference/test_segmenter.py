@@ -210,7 +210,8 @@ def test_wrong_options_are_mistakes(segmenter: Segmenter, small: Phantom, wrong:
 def test_timings_windows_and_warnings_are_told(segmenter: Segmenter, small: Phantom):
     shifted = Volume.of_array(small.image_ZYX + np.int16(1024), small.grid)
     result = segmenter.segment(shifted)
-    stages = {"read", "resample", "body", "compile", "network"} | {"accumulate", "decode", "orient"}
+    stages = {"read", "resample", "body", "waiting", "compile"}
+    stages |= {"network", "accumulate", "decode", "orient"}
     assert set(result.timings) == stages
     assert all(seconds >= 0 for seconds in result.timings.values())
     assert result.windows > 0
