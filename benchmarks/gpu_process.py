@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.flare_harness.curve import Sampler
 from benchmarks.gpu_bench import Bench, Row
 from benchmarks.gpu_data import usual_scan, write_scan
+from inference.batch import usual_jobs
 
 ROOT = Path(__file__).resolve().parent.parent
 _TIMEOUT_S = 120.0
@@ -87,8 +88,11 @@ def cold(bench: Bench) -> Iterator[Row]:
 
 
 def folder(bench: Bench) -> Iterator[Row]:
-    """Several scans in one process: seconds for each further one."""
-    slices, in_plane, count = (40, 128, 2) if bench.quick else (100, 512, 8)
+    """Several scans in one process, one at a time and side by side: seconds for each further one.
+
+    ``network_share`` of them is the network's, as one scan at a time measures it.
+    """
+    slices, in_plane, count = (40, 128, 2) if bench.quick else (100, 512, 16)
     first = write_scan(usual_scan(slices, in_plane), bench.work / "one" / "scan0_0000.nii.gz")
     many = bench.work / "many"
     many.mkdir()
@@ -97,9 +101,16 @@ def folder(bench: Bench) -> Iterator[Row]:
     report = bench.work / "report.json"
     alone = watched(cli(bench, first.parent, bench.work / "one_out"), bench)
     yield {"what": f"1 scan of {in_plane}x{in_plane}x{slices}", **alone}
-    row = watched(cli(bench, many, bench.work / "many_out", "--report", str(report)), bench)
-    row["per_further_scan_s"] = (row["seconds"] - alone["seconds"]) / (count - 1)
-    yield {"what": f"{count} scans", **row, **_stage_seconds(report)}
+    network_s = 0.0
+    for jobs in (1, usual_jobs()):
+        more = ("--jobs", str(jobs), "--report", str(report))
+        row = watched(cli(bench, many, bench.work / "many_out", *more), bench)
+        each = row["per_further_scan_s"] = (row["seconds"] - alone["seconds"]) / (count - 1)
+        stages = _stage_seconds(report)
+        if jobs == 1:
+            network_s = sum(stages.get(f"{s}_s", 0.0) for s in ("network", "organs network"))
+        row["network_share"] = network_s / each
+        yield {"what": f"{count} scans, {jobs} at a time", **row, **stages}
 
 
 def nnunet(bench: Bench) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_whole_scan(on_cuda: Segmenter, on_cpu: Segmenter, volume: Volume) -> No
     assert [check for check in whole(on_cuda, on_cpu, volume) if not check.ok] == []
     assert (on_cuda.engine.peak_memory() or 0) > 0
     assert torch.cuda.get_device_name(CUDA) in on_cuda.engine.name
+
+
+@pytest.mark.parametrize("resampler", ["torch", pytest.param("cupy", marks=needs_cupy)])
+def test_threads_may_share_a_segmenter(tiny_model: Path, volume: Volume, resampler: str) -> None:
+    segmenter = Segmenter.load(tiny_model, "cuda", resampler=resampler)
+    other = scan((40, 60, 70), (7.5, 8.0, 8.0))
+    alone = [segmenter.segment(v).labels for v in (volume, other)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda v: segmenter.segment(v).labels, [volume, other] * 4))
+    for one, again in zip(alone * 4, together, strict=True):
+        np.testing.assert_array_equal(one, again)
 
 
 @needs_cupy

@@ -13,8 +13,8 @@ from examples.phantom import Phantom, make_phantom
 from inference.description import Architecture, Crop, Intensity, ModelDescription
 from inference.engines import Engine
 from inference.engines.device_memory import memory_plan
-from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.numpy_arrays import NumpyArrays
+from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_engine import HostEngine, TorchEngine
 from inference.engines.torch_steps import uploaded
 from inference.errors import DeviceError
