@@ -100,7 +100,8 @@ def export(
         islands: pieces of an organ below this share of its largest one are left out.
 
     Raises:
-        CheckpointError: there is no such checkpoint.
+        CheckpointError: there is no such checkpoint, or what finds the organs was trained on scans
+            that this model is validated on.
         OutputError: the model cannot be written.
     """
     state = checkpoint.load(run / which)
@@ -129,6 +130,8 @@ def export(
         sha256=hashlib.sha256(data).hexdigest(),
         card={"tumor_threshold": tumor_threshold, **_card(state, recipe, run, store)},
     )
+    if crop is not None:
+        _check_finder(folder.parent / crop.model / "model.json", description.card)
     description.card.update(_metrics(run, description))
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(description.to_json(), indent=1) + "\n"
@@ -159,6 +162,27 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
             for split in ("train", "validation")
         }
     return card
+
+
+def _check_finder(path: Path, card: dict[str, Any]) -> None:
+    """Whether a crop's finder has seen none of the scans that a model is validated on.
+
+    Args:
+        path: the finder's model.json; where it is missing, nobody can tell.
+        card: of the model.
+
+    Raises:
+        CheckpointError: it was trained on one of them.
+    """
+    if "data" not in card or not path.is_file():
+        return
+    finder = json.loads(path.read_text(encoding="utf-8"))
+    if seen := sorted({*finder.get("data", {}).get("train", [])} & {*card["data"]["validation"]}):
+        raise checkpoint.CheckpointError(
+            path,
+            f"was trained on {', '.join(seen)}, on which this model is validated",
+            "crop by a model whose training held them out too",
+        )
 
 
 def exported(description: ModelDescription) -> dict[str, Any]:

@@ -63,6 +63,19 @@ def test_exported_model_may_crop_to_what_another_finds(run):
         cli.main([*verb, "--crop", "../tiny"])
 
 
+def test_what_finds_the_organs_must_not_have_seen_the_validation_scans(run, capsys):
+    models, store = run.out / "models", run.store.folder
+    validation = [case.name for case in run.store.cases if case.split == "validation"]
+    (models / "finder").mkdir(parents=True)
+    words = ["export", "--run", str(run.out), "--out", str(models), "--name", "c"]
+    words += ["--data", str(store), "--crop", "finder"]
+    for seen, status in (([], 0), (validation[:1], 1)):
+        finder = {"data": {"train": [*seen, "another"], "validation": []}}
+        (models / "finder" / "model.json").write_text(json.dumps(finder))
+        assert cli.main(words) == status
+    assert f"was trained on {validation[0]}, on which" in capsys.readouterr().err
+
+
 def test_last_weights_are_exported_when_asked_for(run):
     folders = [run.out / "models" / name for name in ("averaged", "last")]
     for folder, averaged in zip(folders, (True, False), strict=True):
