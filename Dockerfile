@@ -27,9 +27,12 @@ COPY inference ./inference
 COPY weights ./weights
 COPY predict.sh LICENSE ./
 COPY deploy/sbom.py /opt/abdobox/
+# Only what is not readable for all: whatever chmod touches is in the image twice.
 RUN python -m compileall -q --invalidation-mode unchecked-hash inference \
     && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json \
-    && mkdir -p inputs outputs && chmod -R a+rX /workspace /opt/abdobox
+    && mkdir -p inputs outputs \
+    && find /workspace /opt/abdobox \( ! -perm -a+r -o -type d ! -perm -a+x \) \
+        -exec chmod a+rX {} +
 
 FROM cpu AS gpu
 ARG PIP_FIND_LINKS
