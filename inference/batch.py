@@ -8,7 +8,8 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +100,13 @@ class Batch:
             return
         threads = ThreadPoolExecutor(min(self._options.jobs or usual_jobs(), len(todo)))
         jobs = [_Job(case, index) for index, case in enumerate(todo, 1)]
-        running = [(job, threads.submit(self._work, job)) for job in jobs]
+        running = deque((job, threads.submit(self._work, job)) for job in jobs)
         try:
             self.segmenter = self._load()
             self._loaded.set_result((self.segmenter, time.perf_counter()))
-            for job, future in running:
-                self._settle(job, future)
+            while running:
+                self._settle(*running[0])
+                running.popleft()
         except BaseException:
             self._end(running)
             raise
@@ -191,7 +193,7 @@ class Batch:
             traceback.print_exception(job.error)
         self._progress.error(str(report.error))
 
-    def _end(self, running: list[tuple[_Job, Future[CaseReport]]]) -> None:
+    def _end(self, running: Iterable[tuple[_Job, Future[CaseReport]]]) -> None:
         """Begin nothing more, and report what is done and the labels that are on their way."""
         with self._gate:
             self._ended = True
