@@ -5,6 +5,7 @@ scan's network the others are read, resampled, decoded and written.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import traceback
@@ -50,12 +51,16 @@ class _EndedError(Exception):
 
 @dataclass
 class _Job:
-    """One scan's way through a thread; ``writing`` once nothing must stop it any more."""
+    """One scan's way through a thread.
+
+    ``writing`` once nothing must stop it any more; ``trace`` of its failure, if that is wanted. (The
+    error itself would keep the scan in memory until the cases before it are done.)
+    """
 
     case: Case
     index: int
     writing: bool = False
-    error: Exception | None = None
+    trace: str | None = None
 
 
 class Batch:
@@ -135,7 +140,8 @@ class Batch:
         except (_EndedError, CancelledError):
             raise
         except Exception as error:
-            job.error = error
+            if self._options.debug:
+                job.trace = traceback.format_exc()
             known = isinstance(error, ScanError | OutputError)
             line = str(error) if known else explained(case, error)
             return CaseReport(case.name, str(case.source), "failed", error=line)
@@ -186,12 +192,12 @@ class Batch:
         """Wait for a case's labels to be on disk, or for its failure, and report it."""
         report = future.result()
         self._report.cases.append(report)
-        if job.error is None:
+        if report.error is None:
             self._progress.done(job.index, self._count, report.name, report.seconds["total"])
             return
-        if self._options.debug:
-            traceback.print_exception(job.error)
-        self._progress.error(str(report.error))
+        if job.trace:
+            sys.stderr.write(job.trace)
+        self._progress.error(report.error)
 
     def _end(self, running: Iterable[tuple[_Job, Future[CaseReport]]]) -> None:
         """Begin nothing more, and report what is done and the labels that are on their way."""

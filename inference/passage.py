@@ -148,9 +148,35 @@ class Passage:
         step: float | None,
         within: Box | None,
     ) -> npt.NDArray[np.uint8]:
-        self._engine.enter()
-        with self._alone() if self._engine.exclusive else nullcontext():
-            return self._walked(image_ZYX, shape, out, decode, step, within)
+        description, engine, clock = self._description, self._engine, self._clock
+        engine.enter()
+        with self._alone() if engine.exclusive else nullcontext():
+            with clock("resample"):
+                image = engine.network_image(image_ZYX, description.intensity, shape)
+            with clock("body"):
+                threshold = description.intensity.normalised(BODY_HU)
+                if description.intensity.lower < BODY_HU:
+                    body = body_mask(image, threshold, description.spacing, engine.numpy)
+                else:  # air looks like fat
+                    body = np.ones(shape, bool)
+                region, placement = place(body, description, step, engine.room, within)
+                image = image[region]
+                mirrors = [
+                    mirror_index(n, m) for n, m in zip(image.shape, placement.shape, strict=True)
+                ]
+                for axis, (index, _) in enumerate(mirrors):
+                    if len(index) != image.shape[axis]:
+                        image = engine.take(image, index, axis)
+            self.windows, self.window = placement.count, placement.patch
+            inside = tuple(
+                slice(before, before + n)
+                for (_, before), n in zip(mirrors, _size(region), strict=True)
+            )
+            decoder = engine.decoder(decode, shape, out, region)
+            # Windows cut to the patient are as large as the memory allows: one at a time.
+            self._stream(placement, image, inside, decoder, 1 if step is None else engine.batch)
+            with clock("decode"):
+                return decoder.finish()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -158,42 +184,6 @@ class Passage:
             with self._clock("waiting"):
                 turn.enter_context(self._turn)
             yield
-
-    def _walked(
-        self,
-        image_ZYX: Image,
-        shape: Shape,
-        out: Shape,
-        decode: Decode,
-        step: float | None,
-        within: Box | None,
-    ) -> npt.NDArray[np.uint8]:
-        description, engine, clock = self._description, self._engine, self._clock
-        with clock("resample"):
-            image = engine.network_image(image_ZYX, description.intensity, shape)
-        with clock("body"):
-            threshold = description.intensity.normalised(BODY_HU)
-            if description.intensity.lower < BODY_HU:
-                body = body_mask(image, threshold, description.spacing, engine.numpy)
-            else:  # air looks like fat
-                body = np.ones(shape, bool)
-            region, placement = place(body, description, step, engine.room, within)
-            image = image[region]
-            mirrors = [
-                mirror_index(n, m) for n, m in zip(image.shape, placement.shape, strict=True)
-            ]
-            for axis, (index, _) in enumerate(mirrors):
-                if len(index) != image.shape[axis]:
-                    image = engine.take(image, index, axis)
-        self.windows, self.window = placement.count, placement.patch
-        inside = tuple(
-            slice(before, before + n) for (_, before), n in zip(mirrors, _size(region), strict=True)
-        )
-        decoder = engine.decoder(decode, shape, out, region)
-        # Windows cut to the patient are as large as the memory allows: one at a time.
-        self._stream(placement, image, inside, decoder, 1 if step is None else engine.batch)
-        with clock("decode"):
-            return decoder.finish()
 
     def _stream(
         self,
