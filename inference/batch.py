@@ -53,7 +53,7 @@ class _EndedError(Exception):
 class _Job:
     """One scan's way through a thread.
 
-    ``writing`` once nothing must stop it any more; ``trace`` of its failure, if that is wanted. (The
+    ``writing`` once nothing must stop it any more; ``trace`` of its failure, if asked for. (The
     error itself would keep the scan in memory until the cases before it are done.)
     """
 
