@@ -132,12 +132,15 @@ class Synthesis:
         tumors: share of the other patches with annotated tumours that get further ones.
         cysts: share of the patches with synthetic content (but for those that show no abdomen)
             that get cysts, which are no tumours.
+        fillings: share of the real patches with annotated stomachs that get other contents there
+            (:mod:`training.synthesis.filling`).
     """
 
     share: float = 0.0
     elsewhere: float = 0.0
     tumors: float = 0.0
     cysts: float = 0.0
+    fillings: float = 0.0
 
 
 @dataclass(frozen=True)

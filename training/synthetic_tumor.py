@@ -22,6 +22,7 @@ from torch import Tensor
 from inference.grid import Triple
 from inference.labels import BACKGROUND, TUMOR
 from training.synthesis.draw import Draw
+from training.synthesis.scanner import averaged, fine_noise
 
 # How often a tumour sits where; 0 stands for nodes and deposits in the fat between the organs.
 SITES: dict[int, float] = {
@@ -120,7 +121,7 @@ def add_tumor(
     # Growth is confined to its organ and, unless it stays inside, the fat around it.
     room = (labels_ZYX[box] == TUMOR) | ((labels_ZYX[box] == site) & (site != BACKGROUND))
     if site == BACKGROUND or draw.chance(0.5):
-        smooth = _averaged(around)
+        smooth = averaged(around)
         room |= (labels_ZYX[box] == BACKGROUND) & (smooth > FAT_HU[0]) & (smooth < FAT_HU[1])
     border_mm = max(draw.uniform(0.4, 1.6), 0.25 * min(spacing))
     weight = torch.sigmoid((1 - level) * (diameter / 2 / border_mm)) * room
@@ -158,7 +159,7 @@ def add_cysts(
         weight = torch.sigmoid((1 - level) * (diameter / 2 / max(0.5, 0.25 * min(spacing))))
         weight *= labels_ZYX[box] == site
         water = draw.uniform(*CYST_HU) + draw.uniform(0, 3) * draw.smooth(shape, spacing, 6.0)[0]
-        water += (around - _averaged(around)).clamp(-40, 40)
+        water += fine_noise(around)
         image[box] = around + weight * (water - around)
     return image
 
@@ -258,9 +259,4 @@ def _painted(draw: Draw, look: Look, level: Tensor, around: Tensor, spacing: Tri
     outer = torch.sigmoid((level - 1 + look.rim_share) / 0.05)
     hounsfield = look.body + (look.core - look.body) * inner + (look.rim - look.body) * outer
     hounsfield = hounsfield + look.unevenness * draw.smooth(shape, spacing, 6.0)[0]
-    return hounsfield + (around - _averaged(around)).clamp(-40, 40)
-
-
-def _averaged(image_ZYX: Tensor) -> Tensor:
-    """Mean over 3x3x3 voxels."""
-    return F.avg_pool3d(image_ZYX[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    return hounsfield + fine_noise(around)

@@ -109,19 +109,21 @@ class Trainer:
             world=processes.world,
         )
         self.mixture: Mixture | None = None
-        if anatomies and (recipe.synthesis.share or recipe.synthesis.tumors):
+        drawn = recipe.synthesis
+        if anatomies and (drawn.share or drawn.tumors or drawn.fillings):
             source = SyntheticSource(
                 anatomies,
                 recipe.sampling.spacing,
                 self.device,
-                elsewhere_chance=recipe.synthesis.elsewhere,
-                cyst_chance=recipe.synthesis.cysts,
+                elsewhere_chance=drawn.elsewhere,
+                cyst_chance=drawn.cysts,
             )
             self.mixture = Mixture(
                 source,
                 store.intensity,
-                recipe.synthesis.share,
-                recipe.synthesis.tumors,
+                drawn.share,
+                drawn.tumors,
+                drawn.fillings,
                 recipe.seed,
                 self.loader.members,
             )

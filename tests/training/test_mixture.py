@@ -79,3 +79,19 @@ def test_a_cascade_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="cascade"):
         Mixture(FakeSource(), INTENSITY, share=0.5).mixed(0, cascade)
+
+
+def test_stomachs_get_other_contents_only_where_they_are_annotated() -> None:
+    mixture = Mixture(FakeSource(), INTENSITY, share=0.0, filling_share=1.0)
+    batch = real_batch(2, tumor_known=False)
+    batch.labels_NZYX[:, 6:20, 6:20, 6:20] = 11
+    # Windowed: nothing below 50 or above 200 HU.
+    batch.image_NCZYX[:, :, 0], batch.image_NCZYX[:, :, 1] = -0.3, 1.2
+    assert torch.equal(mixture.mixed(0, batch).image_NCZYX, batch.image_NCZYX)
+    batch.annotated_NC[1, 10] = True
+    mixed = mixture.mixed(0, batch)
+    changed = mixed.image_NCZYX != batch.image_NCZYX
+    assert changed[1].any() and not changed[0].any()
+    assert not changed[:, 0][batch.labels_NZYX != 11].any()
+    assert mixed.image_NCZYX.amin() > -0.301 and mixed.image_NCZYX.amax() < 1.201
+    assert torch.equal(mixed.labels_NZYX, batch.labels_NZYX)

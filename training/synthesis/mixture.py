@@ -1,4 +1,4 @@
-"""Synthetic patches, and synthetic tumours in real ones, among the batches of training."""
+"""Synthetic patches, and tumours and stomach contents in real ones, among training batches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from inference.labels import TUMOR
 from training.coding import TUMOR_BIT
 from training.loader import Batch
 from training.synthesis.draw import Draw
+from training.synthesis.filling import STOMACH, fill_stomach
 from training.synthesis.source import SyntheticSource
 from training.synthetic_tumor import add_cysts, add_tumors
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Replaces some of a batch's patches by synthetic ones and draws tumours into some others.
+    """Replaces some of a batch's patches by synthetic ones and draws tumours, and other
+    contents of the stomach, into some others.
 
     What happens to a patch depends on (seed, step, place in the batch) alone, so that a run can be
     resumed, and two processes with half a batch each see what one with all of it does.
@@ -31,6 +33,7 @@ class Mixture:
         share: of patches that are replaced.
         tumor_share: of the remaining real patches with annotated tumours that get further ones.
             Where a scan's tumours are unknown nothing is added (:mod:`training.synthetic_tumor`).
+        filling_share: of the real patches with annotated stomachs that get other contents there.
         seed: of the run.
         members: places in the whole batch of this process's patches; by default from 0 on.
     """
@@ -39,6 +42,7 @@ class Mixture:
     intensity: Intensity
     share: float
     tumor_share: float = 0.0
+    filling_share: float = 0.0
     seed: int = 0
     members: Sequence[int] = ()
 
@@ -61,21 +65,40 @@ class Mixture:
             if point < self.share:
                 hounsfield, labels[n], annotated[n] = self.source.sample_coded(generator, patch)
                 image[n, 0] = self._normalised(hounsfield)
-            elif point < threshold and annotated[n, TUMOR - 1]:
+                continue
+            if annotated[n, STOMACH - 1] and Draw(generator).chance(self.filling_share):
+                image[n, 0] = self._with_filling(image[n, 0], labels[n], generator)
+            if point < threshold and annotated[n, TUMOR - 1]:
                 image[n, 0], labels[n] = self._with_tumors(image[n, 0], labels[n], generator)
         return Batch(image, labels, annotated)
+
+    def _with_filling(
+        self, image_ZYX: Tensor, coded_ZYX: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        labels = _values(coded_ZYX)
+        filled = fill_stomach(self._hounsfield(image_ZYX), labels, generator, self.source.spacing)
+        # A patch whose values were clipped to a window holds none beyond it.
+        drawn = self._normalised(filled).clamp(image_ZYX.amin(), image_ZYX.amax())
+        return torch.where(labels == STOMACH, drawn, image_ZYX)
 
     def _with_tumors(
         self, image_ZYX: Tensor, coded_ZYX: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        hounsfield = image_ZYX * self.intensity.std + self.intensity.mean
-        organs = coded_ZYX & (TUMOR_BIT - 1)
-        labels = torch.where(coded_ZYX >= TUMOR_BIT, TUMOR, organs)
+        hounsfield, labels = self._hounsfield(image_ZYX), _values(coded_ZYX)
         if Draw(generator).chance(self.source.cyst_chance):
             hounsfield = add_cysts(hounsfield, labels, generator, self.source.spacing)
         drawn, labels = add_tumors(hounsfield, labels, generator, self.source.spacing)
+        organs = coded_ZYX & (TUMOR_BIT - 1)
         return self._normalised(drawn), organs | (labels == TUMOR) * TUMOR_BIT
+
+    def _hounsfield(self, image_ZYX: Tensor) -> Tensor:
+        return image_ZYX * self.intensity.std + self.intensity.mean
 
     def _normalised(self, hounsfield: Tensor) -> Tensor:
         hu = self.intensity
         return (hounsfield.clamp(hu.lower, hu.upper) - hu.mean) / hu.std
+
+
+def _values(coded_ZYX: Tensor) -> Tensor:
+    """FLARE values of coded labels, uint8."""
+    return torch.where(coded_ZYX >= TUMOR_BIT, TUMOR, coded_ZYX & (TUMOR_BIT - 1))

@@ -98,6 +98,16 @@ def cut_field_of_view(draw: Draw, image_ZYX: Tensor, labels_ZYX: Tensor, spacing
     labels_ZYX[:, outside_YX] = 0
 
 
+def averaged(image_ZYX: Tensor) -> Tensor:
+    """Mean over 3x3x3 voxels."""
+    return F.avg_pool3d(image_ZYX[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+
+
+def fine_noise(image_ZYX: Tensor) -> Tensor:
+    """A real scan's own noise, HU, for what is drawn into it."""
+    return (image_ZYX - averaged(image_ZYX)).clamp(-40, 40)
+
+
 def _millimetres(count: int, spacing: float, like: Tensor) -> Tensor:
     """Positions of ``count`` voxel centres, 0 in the middle."""
     return (torch.arange(count, device=like.device) + 0.5 - count / 2) * spacing
