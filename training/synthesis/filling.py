@@ -2,7 +2,7 @@
 
 A few scans show a few stomachs, while any stomach may hold gas over a level, water, food or oral
 contrast, evenly or in lumps: a network that has seen only some draws only these. Here the wall
-stays as it was scanned and what it holds is exchanged; the label stays.
+stays as it was scanned, and what it holds is exchanged; the label stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from training.synthesis.scanner import averaged, fine_noise
 STOMACH = 11
 # Thickness of what stays at the border, mm.
 WALL_MM = (2.0, 5.0)
+# HU of a wall, and the share of a voxel's neighbours that are none from which it is none, either.
+WALL_HU, NEAR = (-150.0, 200.0), 0.2
 GAS_HU, FROTH_HU = -980.0, (-700.0, -150.0)
 # Cumulative chances of water and of food; the rest holds oral contrast.
 WATER, FOOD = 0.3, 0.6
@@ -36,7 +38,11 @@ def fill_stomach(
         spacing: (z, y, x) in mm.
     """
     draw = Draw(generator)
-    lumen = _inner(labels_ZYX == STOMACH, draw.uniform(*WALL_MM), spacing)
+    stomach = labels_ZYX == STOMACH
+    # Gas and contrast that are there reach through a wall thinner than that, or a coarse label.
+    held = stomach & ((image_ZYX < WALL_HU[0]) | (image_ZYX > WALL_HU[1]))
+    lumen = _inner(stomach, draw.uniform(*WALL_MM), spacing)
+    lumen |= stomach & (averaged(held.to(image_ZYX.dtype)) > NEAR)
     voxels = torch.nonzero(lumen)
     if not len(voxels):
         return image_ZYX
