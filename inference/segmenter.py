@@ -118,7 +118,12 @@ class Segmenter:
             note = f"the GPU does not take the model ({cause}): going on with {engine.name}"
         finder = None
         if crop := description.crop:
-            finder = cls.load(folder.parent / crop.model, device, precision=precision)
+            beside = folder.parent / crop.model
+            if not (beside / "model.json").exists():
+                raise ModelError(
+                    beside, f"is not there, and {folder.name} finds the organs with it", "copy both"
+                )
+            finder = cls.load(beside, device, precision=precision)
         return cls(folder, description, engine, note, finder)
 
     def segment(
