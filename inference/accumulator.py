@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Shape
-from inference.halves import as_float32
+from inference.halves import as_float32, weighted
 from inference.windows import Array, Placement, box, importance, importance_planes
 
 # Logit of voxels that no window was asked about: far on the background's side.
@@ -84,8 +84,7 @@ class Stack:
     def add(self, start: Shape, logits_CZYX: Array) -> None:
         if self._kept is not None:
             overlap = self._kept.shape[1]
-            logits = as_float32(logits_CZYX[:, :overlap])
-            self._kept += logits * self._array(self._shares(overlap))
+            self._kept += weighted(logits_CZYX[:, :overlap], self._array(self._shares(overlap)))
         self._logits, self._first = logits_CZYX, start[0]
 
     def advance(self, until: int) -> Iterator[tuple[int, Array]]:
@@ -101,7 +100,7 @@ class Stack:
             yield self._first + blended, self._logits[:, blended:count]
         if overlap := self._patch[0] - count:
             left = self._array(1 - self._shares(overlap))
-            self._kept = as_float32(self._logits[:, count:]) * left
+            self._kept = weighted(self._logits[:, count:], left)
         self._logits = None
 
     def _shares(self, overlap: int) -> npt.NDArray[np.float32]:

@@ -23,3 +23,19 @@ def as_float32(values: Array) -> Array:
         bits <<= 16
         return bits.view(np.float32)
     return np.ascontiguousarray(values, np.float32)
+
+
+def weighted(values: Array, weights: Array) -> Array:
+    """Values times weights as a new float32 array, laid out in memory as the values are.
+
+    Args:
+        values: as for :func:`as_float32`; ``weights``: float32, of a shape that broadcasts to
+            theirs, and of the same kind.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == np.uint16:
+        bits = values.astype(np.uint32)
+        bits <<= 16
+        product = bits.view(np.float32)
+        product *= weights
+        return product
+    return values * weights if isinstance(values, np.ndarray) else values.float() * weights

@@ -151,5 +151,5 @@ def test_what_two_models_do_not_agree_about_is_not_believed(
 
 def test_a_crop_model_that_is_missing(models: tuple[Path, Path]):
     (models[1].parent / "finder" / "model.json").unlink()
-    with pytest.raises(ModelError, match="finder.* is not there, and cropping finds"):
+    with pytest.raises(ModelError, match=r"finder.* is not there, and cropping finds"):
         Segmenter.load(models[1], "cpu")
