@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from inference.accumulator import UNSEEN_LOGIT, accumulator, accumulator_bytes
+from inference.halves import as_float32, weighted
 from inference.windows import (
     FIT_PATCHES,
     NoRoomError,
@@ -310,3 +312,22 @@ def test_one_window_where_the_patient_fits_and_several_where_not():
     assert prod(least.patch) < prod(tight.patch)
     with pytest.raises(NoRoomError, match="do not fit"):
         Placement.fit((400, 90, 110), patch, divisor, Room(100, 1, firm=True))
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float32", "torch"])
+def test_weighted_logits_keep_their_layout(kind: str):
+    rng = np.random.default_rng(3)
+    logits_ZYXC = rng.normal(size=(4, 5, 6, 14)).astype(np.float32)
+    bits = (logits_ZYXC.view(np.uint32) >> 16).astype(np.uint16)
+    weights = rng.random((4, 1, 6), dtype=np.float32)
+    values: Any = bits if kind == "bfloat16" else logits_ZYXC
+    values = np.moveaxis(values, 3, 0)
+    unchanged = values.copy()
+    expected = as_float32(values) * weights
+    if kind == "torch":
+        product = weighted(torch.from_numpy(values), torch.from_numpy(weights)).numpy()
+    else:
+        product = weighted(values, weights)
+    np.testing.assert_array_equal(product, expected)
+    np.testing.assert_array_equal(values, unchanged)
+    assert product.dtype == np.float32 and product.strides[0] == 4, "channels are last in memory"
