@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.description import Architecture
-from inference.network import UNet
+from inference.network import InstanceNorm, UNet
 
 dna = pytest.importorskip("dynamic_network_architectures.architectures.unet")
 
@@ -104,6 +104,23 @@ def test_equals_nnunets_network(name: str, deep_supervision: bool):
     for wanted, got in zip(expected, result, strict=True):
         assert wanted.std() > 0.01
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_normalises_like_torch_and_keeps_one_images_order(images: int):
+    ours = randomised(InstanceNorm(5, affine=True), 4).eval()
+    theirs = nn.InstanceNorm3d(5, affine=True)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn((images, 5, 6, 7, 8)).contiguous(memory_format=torch.channels_last_3d)
+    first, second = x.clone().requires_grad_(), x.clone().requires_grad_()
+    y, wanted = ours(first), theirs(second)
+    assert images > 1 or y.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(y, wanted)
+    weights = torch.randn(x.shape)
+    (y * weights).sum().backward()
+    (wanted * weights).sum().backward()
+    torch.testing.assert_close(first.grad, second.grad)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_deep_supervision_changes_nothing_at_full_resolution():

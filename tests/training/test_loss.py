@@ -141,3 +141,23 @@ def test_only_selected_classes_can_be_masked():
 def test_supervision_weights_halve_drop_the_last_and_sum_to_one():
     assert supervision_weights(4) == pytest.approx([4 / 7, 2 / 7, 1 / 7, 0])
     assert supervision_weights(1) == [1]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels last"])
+def test_gradients_are_those_of_autograd(last):
+    """More voxels than are taken at once, in either order of memory, a pair masked."""
+    shape = (2, 5, 30, 40, 50)
+    target, annotated = torch.rand(shape) < 0.2, torch.ones(2, 5, dtype=torch.bool)
+    annotated[1, 2] = False
+    logits = torch.randn(shape) * 4
+    if last:
+        logits = logits.contiguous(memory_format=torch.channels_last_3d)
+    ours, theirs = logits.clone().requires_grad_(), logits.double().requires_grad_()
+    (3 * pair_loss_sum(ours, target, annotated)).backward()
+    y = target.double().flatten(2)
+    p = theirs.flatten(2).sigmoid()
+    entropy = torch.nn.functional.binary_cross_entropy(p, y, reduction="none").mean(dim=2)
+    dice = 2 * (p * y).sum(dim=2) / (p.sum(dim=2) + y.sum(dim=2))
+    (3 * (entropy - dice)[annotated].sum()).backward()
+    assert ours.grad.stride() == logits.stride()
+    torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-9)
