@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from benchmarks.environment import ROOT
-from inference.segmenter import WEIGHTS, model_folder
+from inference.models import WEIGHTS, model_folder
 
 RANDOM = "random"
 HELP = (

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from inference import __version__
 from inference.devices import HINT, is_device
+from inference.errors import ModelError
 from inference.labels import NAMES
 from inference.leaving import Terminated, leaving_on_signals
+from inference.models import WEIGHTS, model_folder
 from inference.progress import Progress
 from inference.shard import Shard, parse_shard
 
@@ -116,6 +118,11 @@ def main(argv: list[str] | None = None) -> int:
         p.error(f"{args.output}: is the input folder, too; name another output folder")
     if args.resampler == "cupy" and args.device == "cpu":
         p.error("--resampler cupy: works on a CUDA device only; leave it out")
+    if args.model is not None:
+        try:
+            model_folder(WEIGHTS, args.model)
+        except ModelError as error:
+            p.error(f"--{error}")
     if args.shard and not args.input.is_dir():
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
     try:

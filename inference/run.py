@@ -11,9 +11,10 @@ from inference.batch import Batch, BatchOptions, explained
 from inference.cases import find_cases
 from inference.errors import AbdoboxError
 from inference.leaving import Terminated
+from inference.models import WEIGHTS
 from inference.progress import Progress
 from inference.report import CaseReport, RunReport
-from inference.segmenter import WEIGHTS, Segmenter
+from inference.segmenter import Segmenter
 from inference.shard import WHOLE
 
 DONE, FAILED = 0, 1

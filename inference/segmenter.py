@@ -17,6 +17,7 @@ from inference.engines import Engine, HalfPrecisionError, Precision, choose_devi
 from inference.errors import DeviceError, ModelError
 from inference.grid import Grid, Orientation, Shape
 from inference.labels import BACKGROUND
+from inference.models import WEIGHTS, model_folder
 from inference.nifti import NiftiHeader
 from inference.organs import agreement, organ_box
 from inference.passage import Clock, Passage
@@ -25,7 +26,6 @@ from inference.resample import Image
 from inference.volume import Volume, of_simpleitk, read_volume, write_labels
 
 T = TypeVar("T")
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 @dataclass(frozen=True)
@@ -239,26 +239,6 @@ class Segmenter:
             # Outside the handler, whose traceback would keep the failed run's memory alive. Only
             # this scan pays: the next one starts on the device again.
             engine = next_engine
-
-
-def model_folder(path: Path, model: str | None = None) -> Path:
-    """The folder of one model: ``path`` itself, or one below it. Raises ModelError."""
-    if model is not None:
-        named = Path(model) if Path(model).name != model else path / model
-        if not (named / "model.json").is_file():
-            known = sorted(p.parent.name for p in path.glob("*/model.json"))
-            raise ModelError(
-                f"model {model}",
-                "is not there",
-                f"use one of: {', '.join(known) or 'none installed'}",
-            )
-        return named
-    if (path / "model.json").is_file():
-        return path
-    try:
-        return path / (path / "default").read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ModelError(path, "holds no model", "name a model's folder") from error
 
 
 def _emptied(

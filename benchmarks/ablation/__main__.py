@@ -96,17 +96,18 @@ def tables(lab: Laboratory, steps: int) -> str:
     parts = [
         f"Table 7 on phantoms, {steps} steps, 4 validation phantoms, DSC and NSD in per cent:", "",
         table([read_column(run) for run in runs]), "", f"Minutes of training: {spent}.", "",
-        table2(lab, store, steps=6),
+        table2(lab, fuse, steps=6),
     ]  # fmt: skip
     return "\n".join(parts)
 
 
-def table2(lab: Laboratory, store: Path, steps: int) -> str:
+def table2(lab: Laboratory, fuse: list[str], steps: int) -> str:
     """Table 2: each column's network, trained for some steps on small patches."""
     columns: dict[str, list[str]] = {}
+    recipes = {name: toy.write_table2_recipe(lab.folder, name, steps) for name in toy.TABLE2}
+    store = lab.store(recipes["small"], fuse)
     for name, patch in toy.TABLE2.items():
-        recipe = toy.write_table2_recipe(lab.folder, name, steps)
-        run = lab.run(recipe, store, evaluate=False)
+        run = lab.run(recipes[name], store, evaluate=False)
         full, net = load_recipe(name), load_recipe(name).network.architecture()
         last = [event for event in read_journal(run) if event["kind"] == "training"][-1]
         columns[full.title] = [

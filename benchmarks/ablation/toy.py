@@ -52,12 +52,14 @@ def write_recipe(folder: Path, base: str, steps: int, name: str = "", more: str 
 
 
 def write_table2_recipe(folder: Path, base: str, steps: int) -> Path:
-    """A TOML file for a column of Table 2: its network as it is, on small patches."""
+    """A TOML file for a column of Table 2: its network as it is, on small patches, which are
+    sampled from the phantoms' own grid, so that all columns train from one store."""
     path = folder / f"table2_{base}.toml"
     text = f"""base = "{base}"
 [sampling]
 patch = {list(TABLE2[base])}
 batch = 2
+native = true
 [optimisation]
 epochs = 1
 steps_per_epoch = {steps}

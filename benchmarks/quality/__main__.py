@@ -26,7 +26,8 @@ from benchmarks.quality.tumor import tumor_results, tumor_table
 from inference.description import DECODES
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, TUMOR
-from inference.segmenter import WEIGHTS, Segmenter
+from inference.models import WEIGHTS
+from inference.segmenter import Segmenter
 
 Rows = dict[str, list[Scores]]
 STEPS: dict[str, float | None] = {

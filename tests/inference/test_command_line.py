@@ -127,6 +127,8 @@ def test_help_is_quick():
         (("-i", ".", "-o", "out", "--decode", "cubic"), "invalid choice"),
         (("-i", ".", "-o", "out", "--resampler", "scipy"), "invalid choice"),
         (("-i", ".", "-o", "out", "--resampler", "cupy", "--device", "cpu"), "CUDA device only"),
+        (("-i", ".", "-o", "out", "--model", "nonsense"), "use one of: small"),
+        (("-i", ".", "-o", "out", "--model", "./gone"), "model ./gone: is not there"),
         (("-i", ".", "-o", "out", "--device", "gpu"), "'gpu' is unknown"),
         (("-i", ".", "-o", "."), "is the input folder, too"),
         (("-i", ".", "-o", "out", "--unknown"), "unrecognized"),

@@ -19,7 +19,7 @@ from inference.description import (
     verified_weights,
 )
 from inference.errors import ModelError
-from inference.segmenter import model_folder
+from inference.models import model_folder
 
 ONE, TWO = (1, 1, 1), (2, 2, 2)
 

@@ -9,7 +9,8 @@ import pytest
 
 from evaluation.dice import dice
 from inference.labels import NAMES
-from inference.segmenter import WEIGHTS, Segmenter, model_folder
+from inference.models import WEIGHTS, model_folder
+from inference.segmenter import Segmenter
 from inference.volume import read_labels
 
 CASE = "hcc_048"
