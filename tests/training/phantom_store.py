@@ -40,5 +40,5 @@ def make_phantom_store(folder: Path, annotated: Sequence[Sequence[int]]) -> Stor
         labels = only(code_labels(phantom.labels_ZYX), case.annotated)
         write_case(folder, case, image.astype("float32"), labels)
         names.append(name)
-    write_index(folder, INTENSITY, names, None)
+    write_index(folder, INTENSITY, names, SPACING)
     return Store(folder)
