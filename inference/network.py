@@ -17,16 +17,20 @@ NEGATIVE_SLOPE = 0.01
 
 
 class InstanceNorm(nn.InstanceNorm3d):
-    """Instance normalisation that leaves one image's feature maps in the order they have.
+    """Instance normalisation that on a CPU leaves feature maps in the order they have.
 
-    torch's own copies what is channels last to another order and back, on a CPU a quarter of a
-    training step; of one image, batch normalisation is the same and does not.
+    torch's own copies what is channels last to another order and back, a quarter of a training
+    step; of one image, batch normalisation is the same and does not.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if len(x) > 1 or x.is_cuda:
+        if x.is_cuda:
             return super().forward(x)
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        images = [
+            F.batch_norm(image, None, None, self.weight, self.bias, training=True, eps=self.eps)
+            for image in torch.split(x, 1)
+        ]
+        return torch.cat(images) if len(images) > 1 else images[0]
 
 
 class ConvBlock(nn.Sequential):

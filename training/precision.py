@@ -56,9 +56,8 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def images_at_once(device: torch.device, dtype: torch.dtype, batch: int) -> int:
     """Images of a batch that go through the network together; gradients add up over the parts.
 
-    On a CPU in bfloat16 one by one: instance normalisation of a batch in channels-last order copies
-    everything twice, which costs more than the batch saves (docs/LOG.md). In float32 all, as torch
-    takes a slow convolution for single small images.
+    On a CPU in bfloat16 one by one, which takes no longer and needs less memory. In float32 all, as
+    torch takes a slow convolution for single small images.
     """
     return 1 if device.type == "cpu" and dtype == torch.bfloat16 else batch
 
