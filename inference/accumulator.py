@@ -56,13 +56,14 @@ def accumulator(
 
 
 def accumulator_bytes(placement: Placement, channels: int) -> int:
-    """Memory of the accumulator: float32 logits and weights, one window or one overlap high."""
+    """Memory of the accumulator, float32: sums of logits and weights and one window's weights, all
+    one window high; or one overlap of logits and of weights."""
     plane = prod(placement.shape[1:])
     if not placement.stacked:
-        return 4 * (channels + 1) * placement.patch[0] * plane
+        return 4 * (channels + 1) * placement.patch[0] * plane + 4 * prod(placement.patch)
     firsts = [layer[0][0] for layer in placement.layers]
     overlaps = [a + placement.patch[0] - b for a, b in pairwise(firsts)]
-    return 4 * channels * max(overlaps, default=0) * plane
+    return 4 * (channels + 1) * max(overlaps, default=0) * plane
 
 
 class Stack:

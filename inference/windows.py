@@ -191,10 +191,13 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
             for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
         )
         windows, beside = prod(counts), counts[1:] != (1, 1)
-        # See inference.accumulator: the whole window, or the overlap and its weighted copy.
+        # See inference.accumulator: whole windows, or the overlap and its weighted copy.
         overlap = -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)) if counts[0] > 1 else 0
-        planes = z if beside else 2 * max(0, overlap)
-        gathered = planes * max(size[1], y) * max(size[2], x) * 4 * (len(NAMES) + beside)
+        plane = 4 * max(size[1], y) * max(size[2], x)
+        if beside:
+            gathered = z * plane * (len(NAMES) + 1) + 4 * z * y * x
+        else:
+            gathered = max(0, overlap) * plane * (2 * len(NAMES) + 1)
         memory = z * y * x * room.per_voxel + gathered
         if z * y * x > limit:
             continue

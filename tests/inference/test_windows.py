@@ -179,7 +179,11 @@ def test_memory_of_the_accumulator():
         made.append(np.zeros(shape, np.float32))
         return made[-1]
 
-    accumulator(placement, CHANNELS, zeros, np.asarray)
+    def array(values: np.ndarray) -> np.ndarray:
+        made.append(values.copy())
+        return made[-1]
+
+    accumulator(placement, CHANNELS, zeros, array)
     assert accumulator_bytes(placement, CHANNELS) == sum(array.nbytes for array in made)
     # It does not grow with the length of the scan.
     assert accumulator_bytes(
@@ -190,7 +194,7 @@ def test_memory_of_the_accumulator():
 def test_a_stack_keeps_only_the_overlap():
     placement = Placement(patch=(20, 32, 32), shape=(50, 32, 32), layers=STACK)
     assert placement.stacked
-    assert accumulator_bytes(placement, CHANNELS) == 4 * CHANNELS * 5 * 32 * 32
+    assert accumulator_bytes(placement, CHANNELS) == 4 * (CHANNELS + 1) * 5 * 32 * 32
     for shape, layers in (
         ((50, 32, 33), STACK),  # not the whole plane
         ((51, 32, 32), STACK),  # a plane is left out at the end
