@@ -15,8 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Shape
-from inference.halves import as_float32, weighted
-from inference.windows import Array, Placement, box, importance, importance_planes
+from inference.halves import as_float32, copied, weighted
+from inference.windows import (
+    BLENDED_PLANES,
+    Array,
+    Placement,
+    box,
+    importance,
+    importance_planes,
+)
 
 # Logit of voxels that no window was asked about: far on the background's side.
 UNSEEN_LOGIT = -10.0
@@ -57,13 +64,14 @@ def accumulator(
 
 def accumulator_bytes(placement: Placement, channels: int) -> int:
     """Memory of the accumulator, float32: sums of logits and weights and one window's weights, all
-    one window high; or one overlap of logits and of weights."""
+    one window high; or one overlap's logits, and what is blended at once."""
     plane = prod(placement.shape[1:])
     if not placement.stacked:
         return 4 * (channels + 1) * placement.patch[0] * plane + 4 * prod(placement.patch)
     firsts = [layer[0][0] for layer in placement.layers]
     overlaps = [a + placement.patch[0] - b for a, b in pairwise(firsts)]
-    return 4 * (channels + 1) * max(overlaps, default=0) * plane
+    overlap = max(overlaps, default=0)
+    return 4 * plane * (channels * overlap + 2 * (channels + 1) * min(overlap, BLENDED_PLANES))
 
 
 class Stack:
@@ -80,12 +88,9 @@ class Stack:
         self._patch, self._array = placement.patch, array
         self._logits: Array = None  # of the latest window, whose first plane is self._first
         self._first = 0
-        self._kept: Array = None  # the window before: the overlap, weighted
+        self._kept: Array = None  # the window before: the overlap
 
     def add(self, start: Shape, logits_CZYX: Array) -> None:
-        if self._kept is not None:
-            overlap = self._kept.shape[1]
-            self._kept += weighted(logits_CZYX[:, :overlap], self._array(self._shares(overlap)))
         self._logits, self._first = logits_CZYX, start[0]
 
     def advance(self, until: int) -> Iterator[tuple[int, Array]]:
@@ -94,22 +99,26 @@ class Stack:
         blended = 0
         if self._kept is not None:
             blended = self._kept.shape[1]
-            yield self._first, self._kept
+            for first in range(0, blended, BLENDED_PLANES):
+                part = slice(first, min(first + BLENDED_PLANES, blended))
+                later = self._shares(blended, part)
+                logits = weighted(self._kept[:, part], self._array(1 - later))
+                logits += weighted(self._logits[:, part], self._array(later))
+                yield self._first + first, logits
             self._kept = None
         count = until - self._first
         if count > blended:
             yield self._first + blended, self._logits[:, blended:count]
-        if overlap := self._patch[0] - count:
-            left = self._array(1 - self._shares(overlap))
-            self._kept = weighted(self._logits[:, count:], left)
+        if count < self._patch[0]:
+            self._kept = copied(self._logits[:, count:])
         self._logits = None
 
-    def _shares(self, overlap: int) -> npt.NDArray[np.float32]:
-        """The later window's share (z, y, x) in the planes of the overlap."""
-        later = importance_planes(self._patch, slice(0, overlap))
-        shares: npt.NDArray[np.float32] = later / (
-            later + importance_planes(self._patch, slice(self._patch[0] - overlap, None))
-        )
+    def _shares(self, overlap: int, part: slice) -> npt.NDArray[np.float32]:
+        """The later window's share (z, y, x) in some planes of the overlap."""
+        first = self._patch[0] - overlap
+        later = importance_planes(self._patch, part)
+        earlier = importance_planes(self._patch, slice(first + part.start, first + part.stop))
+        shares: npt.NDArray[np.float32] = later / (later + earlier)
         return shares
 
 

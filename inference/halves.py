@@ -39,3 +39,8 @@ def weighted(values: Array, weights: Array) -> Array:
         product *= weights
         return product
     return values * weights if isinstance(values, np.ndarray) else values.float() * weights
+
+
+def copied(values: Array) -> Array:
+    """A copy, laid out in memory as the values are; ``values`` as for :func:`as_float32`."""
+    return values.copy(order="K") if isinstance(values, np.ndarray) else values.clone()

@@ -24,6 +24,8 @@ MIN_WEIGHT = 1e-3
 FIT_PATCHES = 3
 # Windows beside one another are only worth it where they save so much computation.
 _BESIDE = 1.2
+# Planes of an overlap that are blended at once: little enough that their memory is used again.
+BLENDED_PLANES = 4
 
 Array = Any  # numpy.ndarray or torch.Tensor: the caller's engine decides
 Box = tuple[slice, slice, slice]  # a part (z, y, x) of an image
@@ -191,13 +193,15 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
             for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
         )
         windows, beside = prod(counts), counts[1:] != (1, 1)
-        # See inference.accumulator: whole windows, or the overlap and its weighted copy.
-        overlap = -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)) if counts[0] > 1 else 0
+        # See inference.accumulator: whole windows, or the overlap and what is blended at once.
+        overlap = max(0, -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)))
+        overlap = overlap if counts[0] > 1 else 0
         plane = 4 * max(size[1], y) * max(size[2], x)
         if beside:
             gathered = z * plane * (len(NAMES) + 1) + 4 * z * y * x
         else:
-            gathered = max(0, overlap) * plane * (2 * len(NAMES) + 1)
+            blended = 2 * (len(NAMES) + 1) * min(overlap, BLENDED_PLANES)
+            gathered = plane * (len(NAMES) * overlap + blended)
         memory = z * y * x * room.per_voxel + gathered
         if z * y * x > limit:
             continue

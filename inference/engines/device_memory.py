@@ -51,8 +51,8 @@ def memory_plan(description: ModelDescription, grid: Grid, value: int = 2) -> di
         # int16, float32 and clipped voxels; for each plane its neighbours and their blend.
         "resample": always + slab * 10 * scan_plane + 12 * IMAGE_PLANES * scan_plane,
         "network": always + per_voxel * window + gathered,
-        # A stack's overlap is copied; planes are held, joined and in float32; slices are enlarged
-        # along an axis from either side and blended.
-        "decode": always + value * net.outputs * window + (1 + placement.stacked) * gathered
+        # Planes are held, joined and in float32; slices are enlarged along an axis from either
+        # side and blended.
+        "decode": always + value * net.outputs * window + gathered
         + 4 * net.outputs * (3 * (SLAB_PLANES + 2) * plane + 3 * SLAB_SLICES * scan_plane),
     }  # fmt: skip

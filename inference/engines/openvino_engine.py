@@ -80,13 +80,12 @@ class OpenVinoEngine(NumpyArrays):
             self.prepare(window_ZYX.shape)
             image = np.ascontiguousarray(window_ZYX)[None, None]
             shape = [1, *window_ZYX.shape, self._architecture.outputs]
-            logits = ov.Tensor(ov.Type.bf16 if self._half else ov.Type.f32, ov.Shape(shape))
-            self._request.set_output_tensor(logits)
+            # NumPy asks for huge pages, which OpenVINO does not: far fewer page faults.
+            logits = np.empty(shape, np.uint16 if self._half else np.float32)
+            kind = ov.Type.bf16 if self._half else ov.Type.f32
+            self._request.set_output_tensor(ov.Tensor(logits, ov.Shape(shape), kind))
             self._request.infer([image], share_inputs=True, share_outputs=True)
-            logits_ZYXC = logits.data[0]  # which keeps the tensor's memory
-            if self._half:
-                logits_ZYXC = logits_ZYXC.view(np.uint16)
-            out.append(np.moveaxis(logits_ZYXC, -1, 0))
+            out.append(np.moveaxis(logits[0], -1, 0))
         return out
 
     def peak_memory(self) -> int | None:
