@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from inference.grid import Shape
 from inference.halves import as_float32, copied, weighted
+from inference.resample import in_threads
 from inference.windows import (
     BLENDED_PLANES,
     Array,
@@ -142,20 +143,27 @@ class Weighted:
     def add(self, start: Shape, logits_CZYX: Array) -> None:
         inside = box((start[0] - self._first, start[1], start[2]), self._placement.patch)
         sums = self._logits[(slice(None), *inside)]
+
+        def add_plane(plane: int) -> None:
+            sums[:, plane] += as_float32(logits_CZYX[:, plane]) * self._weight[plane]
+
         # Plane by plane, so that no other array of a window's size is made.
-        for plane, weight in enumerate(self._weight):
-            sums[:, plane] += as_float32(logits_CZYX[:, plane]) * weight
+        _for_each(add_plane, self._placement.patch[0], sums)
         self._weights[inside] += self._weight
 
     def advance(self, until: int) -> Iterator[tuple[int, Array]]:
         height = self._placement.patch[0]
         while self._first < until:
             count = min(until - self._first, height)
-            weights = self._weights[:count]
             logits = self._logits[:, :count]
-            unseen = weights == 0
-            logits /= weights + unseen
-            logits += UNSEEN_LOGIT * unseen
+
+            def average(plane: int, logits: Array = logits) -> None:
+                weights = self._weights[plane]
+                unseen = weights == 0
+                logits[:, plane] /= weights + unseen
+                logits[:, plane] += UNSEEN_LOGIT * unseen
+
+            _for_each(average, count, logits)
             yield self._first, logits
             # Plane by plane, because source and target overlap.
             for plane in range(height - count):
@@ -164,3 +172,12 @@ class Weighted:
             self._logits[:, height - count :] = 0
             self._weights[height - count :] = 0
             self._first += count
+
+
+def _for_each(work: Callable[[int], None], count: int, array: Array) -> None:
+    """``work`` on each plane of an array: NumPy's on all processors, a device's one by one."""
+    if isinstance(array, np.ndarray):
+        in_threads(work, range(count))
+    else:
+        for plane in range(count):
+            work(plane)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from inference.ballot import Ballot, Labels, Logits, winners
 from inference.description import Decode
 from inference.grid import Shape
-from inference.halves import as_float32
+from inference.halves import as_float32, copied, positive_channels
 from inference.resample import Taps, gather_labels, in_threads, reaches
 from inference.windows import Array, Box
 
@@ -72,22 +72,36 @@ class NearestDecoder:
 
 
 class _Plane(NamedTuple):
-    """One plane of the network's grid: logits, labels, and the labels that pass somewhere."""
+    """One plane of the network's grid: half or single precision logits, and what they decide.
 
-    logits_CYX: Logits
+    Attributes:
+        logits_CYX: of all labels.
+        passing: float32 logits (y, x) of the labels that pass somewhere.
+        labels_YX: who wins.
+    """
+
+    logits_CYX: Array
+    passing: dict[int, Logits]
     labels_YX: Labels
-    passing: frozenset[int]
 
     @classmethod
     def of(cls, logits_CYX: Array) -> _Plane:
-        logits_CYX = as_float32(logits_CYX)
         ballot = Ballot(logits_CYX.shape[1:])
-        passing = set()
-        for label, logits in enumerate(logits_CYX, 1):
-            if logits.max() > 0:
-                ballot.cast(label, logits)
-                passing.add(label)
-        return cls(logits_CYX, ballot.labels, frozenset(passing))
+        passing = {}
+        for channel in positive_channels(logits_CYX):
+            passing[channel + 1] = as_float32(logits_CYX[channel])
+            ballot.cast(channel + 1, passing[channel + 1])
+        return cls(logits_CYX, passing, ballot.labels)
+
+    def logits(self, label: int) -> Logits:
+        """Float32 logits (y, x) of a label."""
+        known = self.passing.get(label)
+        return as_float32(self.logits_CYX[label - 1]) if known is None else known
+
+    def kept(self) -> _Plane:
+        """The same in memory of its own."""
+        passing = {label: logits.copy() for label, logits in self.passing.items()}
+        return _Plane(copied(self.logits_CYX), passing, self.labels_YX)
 
 
 class LinearDecoder:
@@ -119,7 +133,9 @@ class LinearDecoder:
         self._planes |= dict(enumerate(new, first))
         self._seen += len(planes)
         ready = int(np.searchsorted(self._z.upper, self._seen))
-        in_threads(self._decode, range(self._done, ready))
+        # One by one: so many short steps lose more by waiting for one another than threads gain.
+        for z in range(self._done, ready):
+            self._decode(z)
         self._done = ready
         # Where the scan is coarser than the network's grid, planes to come are passed over.
         needed = self._z.lower[ready] if ready < len(self._z.lower) else self._seen
@@ -127,8 +143,7 @@ class LinearDecoder:
             if index < needed:
                 del self._planes[index]
             elif index >= first:
-                plane = self._planes[index]
-                self._planes[index] = plane._replace(logits_CYX=plane.logits_CYX.copy())
+                self._planes[index] = self._planes[index].kept()
 
     def finish(self) -> Labels:
         return self._labels
@@ -151,10 +166,11 @@ class LinearDecoder:
             return
 
         def blended(label: int) -> Logits:
-            plane = below.logits_CYX[label - 1, part_y, part_x]
-            return _between(plane, above.logits_CYX[label - 1, part_y, part_x], self._z.fraction[z])
+            first, second = (plane.logits(label)[part_y, part_x] for plane in (below, above))
+            return _between(first, second, self._z.fraction[z])
 
-        logits = {label: blended(label) for label in sorted(below.passing | above.passing)}
+        passing = sorted(below.passing.keys() | above.passing.keys())
+        logits = {label: blended(label) for label in passing}
         if len(places) > _DENSE * doubt.size:
             for first in range(0, len(out), _ROWS):
                 block = slice(first, first + _ROWS)

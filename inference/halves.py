@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 Array = Any  # numpy.ndarray or torch.Tensor
 
@@ -44,3 +45,17 @@ def weighted(values: Array, weights: Array) -> Array:
 def copied(values: Array) -> Array:
     """A copy, laid out in memory as the values are; ``values`` as for :func:`as_float32`."""
     return values.copy(order="K") if isinstance(values, np.ndarray) else values.clone()
+
+
+def positive_channels(values_CYX: npt.NDArray[np.generic]) -> list[int]:
+    """Channels that exceed 0 somewhere, of NumPy values as for :func:`as_float32`."""
+    if values_CYX.dtype == np.uint16:
+        # As whole numbers with a sign they are above 0 where what they stand for is.
+        values_CYX = values_CYX.view(np.int16)
+    if values_CYX.strides[0] == values_CYX.itemsize:
+        # Row by row, which is quick where channels come last in memory.
+        rows = np.moveaxis(values_CYX, 0, -1)
+        highest = rows.reshape(len(rows), -1).max(axis=0).reshape(rows.shape[1:]).max(axis=0)
+    else:
+        highest = values_CYX.max(axis=(1, 2))
+    return [int(channel) for channel in np.flatnonzero(highest > 0)]

@@ -26,5 +26,5 @@ everything. What is each tool's own, and left at its default:
 - abdobox cuts its windows to the patient or leaves out those without one, mirrors axes that are
   shorter than the window, and computes in bfloat16 where the processor does so natively.
   ``abdobox`` runs the model's own defaults; ``abdobox-reference`` is the peers' work: linear
-  decoding, half-patch steps, float32.
+  decoding, half-patch steps, float32; ``abdobox-half-steps`` is the same in its own precision.
 """

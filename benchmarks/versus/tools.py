@@ -57,9 +57,14 @@ def abdobox(task: Task) -> list[str]:
     ]  # fmt: skip
 
 
+def abdobox_half_steps(task: Task) -> list[str]:
+    """abdobox with the peers' windows, half a patch apart, and their decoding, in its precision."""
+    return [*abdobox(task), "--decode", "linear", "--step", "0.5"]
+
+
 def abdobox_reference(task: Task) -> list[str]:
-    """abdobox doing the peers' work: logits enlarged, windows half a patch apart, float32."""
-    return [*abdobox(task), "--decode", "linear", "--step", "0.5", "--precision", "f32"]
+    """abdobox doing the peers' work: the same in float32."""
+    return [*abdobox_half_steps(task), "--precision", "f32"]
 
 
 def nnunet(task: Task) -> list[str]:
@@ -85,6 +90,7 @@ def monai(task: Task) -> list[str]:
 
 TOOLS: dict[str, Callable[[Task], list[str]]] = {
     "abdobox": abdobox,
+    "abdobox-half-steps": abdobox_half_steps,
     "abdobox-reference": abdobox_reference,
     "nnunet": nnunet,
     "monai": monai,

@@ -132,8 +132,9 @@ def test_peer_commands(tmp_path: Path, tiny_model: Path):
     assert (Path(command[command.index("-m") + 1]) / "plans.json").exists()
     assert "--disable_tta" in command
     assert tools.monai(task)[1:3] == ["-m", "benchmarks.versus.monai_peer"]
-    extra = tools.abdobox_reference(task)[len(tools.abdobox(task)) :]
-    assert extra == ["--decode", "linear", "--step", "0.5", "--precision", "f32"]
+    own, half_steps = tools.abdobox(task), tools.abdobox_half_steps(task)
+    assert half_steps == [*own, "--decode", "linear", "--step", "0.5"]
+    assert tools.abdobox_reference(task) == [*half_steps, "--precision", "f32"]
 
 
 def test_every_peer_is_pinned():
