@@ -148,7 +148,12 @@ class Weighted:
             sums[:, plane] += as_float32(logits_CZYX[:, plane]) * self._weight[plane]
 
         # Plane by plane, so that no other array of a window's size is made.
-        _for_each(add_plane, self._placement.patch[0], sums)
+        planes = range(self._placement.patch[0])
+        if isinstance(sums, np.ndarray):
+            in_threads(add_plane, planes)
+        else:
+            for plane in planes:
+                add_plane(plane)
         self._weights[inside] += self._weight
 
     def advance(self, until: int) -> Iterator[tuple[int, Array]]:
@@ -157,13 +162,16 @@ class Weighted:
             count = min(until - self._first, height)
             logits = self._logits[:, :count]
 
-            def average(plane: int, logits: Array = logits) -> None:
-                weights = self._weights[plane]
+            def average(planes: int | slice, logits: Array = logits) -> None:
+                weights = self._weights[planes]
                 unseen = weights == 0
-                logits[:, plane] /= weights + unseen
-                logits[:, plane] += UNSEEN_LOGIT * unseen
+                logits[:, planes] /= weights + unseen
+                logits[:, planes] += UNSEEN_LOGIT * unseen
 
-            _for_each(average, count, logits)
+            if isinstance(logits, np.ndarray):
+                in_threads(average, range(count))
+            else:
+                average(slice(count))
             yield self._first, logits
             # Plane by plane, because source and target overlap.
             for plane in range(height - count):
@@ -172,12 +180,3 @@ class Weighted:
             self._logits[:, height - count :] = 0
             self._weights[height - count :] = 0
             self._first += count
-
-
-def _for_each(work: Callable[[int], None], count: int, array: Array) -> None:
-    """``work`` on each plane of an array: NumPy's on all processors, a device's one by one."""
-    if isinstance(array, np.ndarray):
-        in_threads(work, range(count))
-    else:
-        for plane in range(count):
-            work(plane)

@@ -93,10 +93,12 @@ class _Plane(NamedTuple):
             ballot.cast(channel + 1, passing[channel + 1])
         return cls(logits_CYX, passing, ballot.labels)
 
-    def logits(self, label: int) -> Logits:
-        """Float32 logits (y, x) of a label."""
-        known = self.passing.get(label)
-        return as_float32(self.logits_CYX[label - 1]) if known is None else known
+    def logits(self, label: int, y: slice, x: slice) -> Logits:
+        """Float32 logits (y, x) of a label in a part of the plane."""
+        if label in self.passing:
+            return self.passing[label][y, x]
+        part: Logits = as_float32(self.logits_CYX[label - 1, y, x])
+        return part
 
     def kept(self) -> _Plane:
         """The same in memory of its own."""
@@ -166,7 +168,7 @@ class LinearDecoder:
             return
 
         def blended(label: int) -> Logits:
-            first, second = (plane.logits(label)[part_y, part_x] for plane in (below, above))
+            first, second = (plane.logits(label, part_y, part_x) for plane in (below, above))
             return _between(first, second, self._z.fraction[z])
 
         passing = sorted(below.passing.keys() | above.passing.keys())
