@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.environment import ROOT, child
-from benchmarks.models import HELP, chosen
+from benchmarks.models import HELP, chosen, stepping
 from inference.engines import openvino_engine
 from inference.resample import worker_count
 from inference.segmenter import Segmenter
@@ -54,11 +54,13 @@ def hold_network(threads: int) -> None:
     openvino_engine.ov.Core = held
 
 
-def network_alone(scan: Path, model: Path, device: str, runs: int) -> float:
+def network_alone(
+    scan: Path, model: Path, device: str, runs: int, step: float | None = None
+) -> float:
     """Seconds of the warm networks, a crop's finder among them, undisturbed; median of ``runs``."""
     segmenter, volume = Segmenter.load(model, device), read_volume(scan)
-    segmenter.segment(volume)
-    runs_s = [segmenter.segment(volume).timings for _ in range(runs)]
+    segmenter.segment(volume, step=step)
+    runs_s = [segmenter.segment(volume, step=step).timings for _ in range(runs)]
     return median(s["network"] + s.get("organs network", 0.0) for s in runs_s)
 
 
@@ -123,7 +125,8 @@ def markdown(document: dict[str, Any]) -> str:
     threads = document["network_threads"] or document["processors"]
     lines = [
         environment.line(document["machine"]), "",
-        f"{document['case']}, model {document['model']}, {document['device']}, "
+        f"{document['case']}, model {document['model']}, "
+        f"{stepping(document['step'])}, {document['device']}, "
         f"{document['scans']} scans in a folder, {document['processors']} processors, {threads} "
         f"for the network, which alone takes {document['network_alone_s']:.2f} s a scan: "
         f"{60 / document['network_alone_s']:.1f} scans per minute",
@@ -144,6 +147,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.folder", description=__doc__)
     parser.add_argument("--case", type=Path, required=True, metavar="X_0000.nii.gz")
     parser.add_argument("--model", help=HELP)
+    parser.add_argument("--step", type=float, metavar="F", help="default: the model's")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--scans", type=int, default=12, metavar="N", help="2 or more")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], metavar="N")
@@ -155,9 +159,10 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--scans: 2 or more")
     model, scan, threads = chosen(options.model), options.case.resolve(), options.network_threads
     words = ["--model", str(model), "--device", options.device]
+    words += [] if options.step is None else ["--step", str(options.step)]
     machine = environment.describe()
     hold_network(threads)
-    network_s = network_alone(scan, model, options.device, options.runs)
+    network_s = network_alone(scan, model, options.device, options.runs, options.step)
     found = {}
     for jobs in options.jobs:
         whole, half = (
@@ -166,9 +171,9 @@ def main(argv: list[str] | None = None) -> None:
         )
         found[str(jobs)] = figures(options.scans, whole, half, network_s, worker_count())
     document = {
-        "machine": machine, "case": scan.name, "model": model.name, "device": options.device,
-        "scans": options.scans, "processors": worker_count(), "network_threads": threads,
-        "network_alone_s": network_s, "figures": found,
+        "machine": machine, "case": scan.name, "model": model.name, "step": options.step,
+        "device": options.device, "scans": options.scans, "processors": worker_count(),
+        "network_threads": threads, "network_alone_s": network_s, "figures": found,
     }  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

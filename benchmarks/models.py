@@ -28,3 +28,8 @@ def chosen(name: str | None, folder: Path = ROOT / "build" / "models") -> Path:
 
     shutil.rmtree(folder / RANDOM, ignore_errors=True)
     return write_random(folder / RANDOM, DESCRIPTION)
+
+
+def stepping(step: float | None) -> str:
+    """How the windows are placed, in words; ``step`` is what ``--step`` was given, if anything."""
+    return "windows placed as the model says" if step is None else f"step {step:g}"

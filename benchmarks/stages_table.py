@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import environment
+from benchmarks.models import stepping
+
+NETWORKS = ("organs network", "network")
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -14,7 +17,8 @@ def markdown(document: dict[str, Any]) -> str:
     lines = [
         environment.line(document["machine"]), "",
         f"{document['case']} ({shape}), model {document['model']}, {document['device']}, "
-        f"{document['windows']} windows; medians of {document['runs']} runs; whole process "
+        f"{stepping(document['step'])}, {document['windows']} windows; "
+        f"medians of {document['runs']} runs; whole process "
         f"{walls['one case']:.2f} s, with the scan twice {walls['two cases']:.2f} s", "",
         "| stage | cold s | share | warm s |", "|---|---|---|---|",
     ]  # fmt: skip
@@ -23,6 +27,11 @@ def markdown(document: dict[str, Any]) -> str:
         second = f"{warm[stage]:.3f}" if stage in warm else "-"
         lines.append(f"| {stage} | {seconds:.3f} | {seconds / total:.1%} | {second} |")
     lines.append(f"| sum | {total:.3f} | 100% | {sum(warm.values()):.3f} |")
+    outside = ", ".join(
+        f"{1 - sum(of.get(name, 0.0) for name in NETWORKS) / sum(of.values()):.1%} of the {what}"
+        for of, what in ((cold, "process"), (warm, "time of a further scan"))
+    )
+    lines += ["", f"Outside the networks: {outside}."]
     largest = ", ".join(
         f"{n} {seconds:.3f} s" for n, seconds in [*document["import_s"].items()][:8]
     )

@@ -37,11 +37,14 @@ def test_a_folder_of_phantoms(
     sitk.WriteImage(image, str(scan))
     out = tmp_path / "folder.json"
     words = ["--case", scan, "--model", tiny_model, "--scans", "3", "--runs", "1", "--out", out,
-             "--jobs", "1", "2", "--network-threads", "1"]  # fmt: skip
+             "--jobs", "1", "2", "--network-threads", "1",
+             "--step", "0.5"]  # fmt: skip
     monkeypatch.setattr(openvino_engine.ov, "Core", openvino_engine.ov.Core)
     folder.main([str(word) for word in words])
     assert len(list((tmp_path / "work" / "out").glob("*.nii.gz"))) == 1  # of the last, half run
     found = json.loads(out.read_text())["figures"]
     assert found.keys() == {"1", "2"}
     assert all(0 < of_jobs["whole_share"] < 1 for of_jobs in found.values())
-    assert "1 for the network" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "step 0.5" in said
+    assert "1 for the network" in said
