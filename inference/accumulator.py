@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.grid import Shape
-from inference.halves import as_float32, copied, weighted
-from inference.resample import in_threads
+from inference.halves import copied, weighted
+from inference.resample import in_chunks
 from inference.windows import (
     BLENDED_PLANES,
     Array,
@@ -48,17 +48,24 @@ class Accumulator(Protocol):
 def accumulator(
     placement: Placement,
     channels: int,
-    zeros: Callable[[tuple[int, ...]], Array],
+    sums: Callable[[int, Shape], Array],
+    zeros: Callable[[Shape], Array],
     array: Callable[[npt.NDArray[np.float32]], Array],
 ) -> Accumulator:
-    """The accumulator that suits a placement, its arrays made by ``zeros`` and ``array``."""
+    """The accumulator that suits a placement.
+
+    Args:
+        placement: the windows to come.
+        channels: of their logits.
+        sums, zeros, array: make its arrays; see :class:`inference.engines.Engine`.
+    """
     if placement.stacked:
         return Stack(placement, array)
-    plane = placement.shape[1:]
+    z, (y, x) = placement.patch[0], placement.shape[1:]
     return Weighted(
         placement,
-        zeros((channels, placement.patch[0], *plane)),
-        zeros((placement.patch[0], *plane)),
+        sums(channels, (z, y, x)),
+        zeros((z, y, x)),
         array(importance(placement.patch)),
     )
 
@@ -124,7 +131,10 @@ class Stack:
 
 
 class Weighted:
-    """Sum of overlapping windows weighted by a Gaussian, one window high, moved down the scan.
+    """Sum of overlapping windows weighted by a Gaussian, for one window's height of planes at once.
+
+    The planes are a ring: plane z is kept in row z modulo the patch's height, and what is handed on
+    makes room for what lies that much further down.
 
     Args:
         placement: the windows to come, which must be added layer by layer.
@@ -138,45 +148,65 @@ class Weighted:
     ) -> None:
         self._placement = placement
         self._logits, self._weights, self._weight = logits_CZYX, weights_ZYX, weight_ZYX
+        self._threads = isinstance(logits_CZYX, np.ndarray)
         self._first = 0
 
     def add(self, start: Shape, logits_CZYX: Array) -> None:
-        inside = box((start[0] - self._first, start[1], start[2]), self._placement.patch)
-        sums = self._logits[(slice(None), *inside)]
+        height = self._placement.patch[0]
+        _, y, x = box(start, self._placement.patch)
 
         def add_plane(plane: int) -> None:
-            sums[:, plane] += as_float32(logits_CZYX[:, plane]) * self._weight[plane]
+            row = (start[0] + plane) % height
+            self._logits[:, row, y, x] += weighted(logits_CZYX[:, plane], self._weight[plane])
+            self._weights[row, y, x] += self._weight[plane]
 
         # Plane by plane, so that no other array of a window's size is made.
-        planes = range(self._placement.patch[0])
-        if isinstance(sums, np.ndarray):
-            in_threads(add_plane, planes)
+        if self._threads:
+            _each(add_plane, height)
         else:
-            for plane in planes:
+            for plane in range(height):
                 add_plane(plane)
-        self._weights[inside] += self._weight
 
     def advance(self, until: int) -> Iterator[tuple[int, Array]]:
         height = self._placement.patch[0]
         while self._first < until:
-            count = min(until - self._first, height)
-            logits = self._logits[:, :count]
+            row = self._first % height
+            count = min(until - self._first, height - row)
+            logits, weights = self._logits[:, row : row + count], self._weights[row : row + count]
 
-            def average(planes: int | slice, logits: Array = logits) -> None:
-                weights = self._weights[planes]
-                unseen = weights == 0
-                logits[:, planes] /= weights + unseen
-                logits[:, planes] += UNSEEN_LOGIT * unseen
+            def average(
+                planes: int | slice, logits: Array = logits, weights: Array = weights
+            ) -> None:
+                unseen = weights[planes] == 0
+                logits[:, planes] /= weights[planes] + unseen
+                # A device would have to be waited for to tell whether there are any.
+                if not self._threads or unseen.any():
+                    logits[:, planes] += UNSEEN_LOGIT * unseen
 
-            if isinstance(logits, np.ndarray):
-                in_threads(average, range(count))
+            def clear(
+                planes: int | slice, logits: Array = logits, weights: Array = weights
+            ) -> None:
+                logits[:, planes] = 0
+                weights[planes] = 0
+
+            # Only rows that another plane of the scan will come to need to be cleared.
+            again = max(min(count, self._placement.shape[0] - height - self._first), 0)
+            if self._threads:
+                _each(average, count)
+                yield self._first, logits
+                _each(clear, again)
             else:
                 average(slice(count))
-            yield self._first, logits
-            # Plane by plane, because source and target overlap.
-            for plane in range(height - count):
-                self._logits[:, plane] = self._logits[:, plane + count]
-                self._weights[plane] = self._weights[plane + count]
-            self._logits[:, height - count :] = 0
-            self._weights[height - count :] = 0
+                yield self._first, logits
+                clear(slice(again))
             self._first += count
+
+
+def _each(work: Callable[[int], None], planes: int) -> None:
+    """Call ``work`` for each plane, on all processors."""
+
+    def several(first: int, last: int) -> None:
+        for plane in range(first, last):
+            work(plane)
+
+    in_chunks(several, planes)

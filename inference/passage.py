@@ -196,7 +196,7 @@ class Passage:
         engine, clock = self._engine, self._clock
         channels = self._description.architecture.outputs
         with clock("accumulate"):
-            gathered = accumulator(placement, channels, engine.zeros, engine.array)
+            gathered = accumulator(placement, channels, engine.sums, engine.zeros, engine.array)
 
         def hand_on(until: int) -> None:
             finished = gathered.advance(until)

@@ -57,8 +57,11 @@ class Engine(Protocol):
         Of any layout, and of the types that :func:`inference.halves.as_float32` takes.
         """
 
-    def zeros(self, shape: tuple[int, ...]) -> Array:
+    def zeros(self, shape: Shape) -> Array:
         """A float32 array of zeros on the engine's device."""
+
+    def sums(self, channels: int, shape: Shape) -> Array:
+        """Zeros of (channels, *shape), laid out as it suits adding this engine's logits up."""
 
     def array(self, values: npt.NDArray[np.float32]) -> Array:
         """A NumPy array brought to the engine's device."""

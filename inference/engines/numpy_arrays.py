@@ -32,8 +32,11 @@ class NumpyArrays:
     def settle(self) -> None:
         """Nothing to do: every call has done its work when it returns."""
 
-    def zeros(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    def zeros(self, shape: Shape) -> npt.NDArray[np.float32]:
         return np.zeros(shape, np.float32)
+
+    def sums(self, channels: int, shape: Shape) -> npt.NDArray[np.float32]:
+        return np.moveaxis(np.zeros((*shape, channels), np.float32), -1, 0)
 
     def array(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return values

@@ -116,8 +116,11 @@ class TorchEngine:
         if self._cuda:
             torch.cuda.synchronize(self.device)
 
-    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+    def zeros(self, shape: Shape) -> Tensor:
         return torch.zeros(shape, device=self.device)
+
+    def sums(self, channels: int, shape: Shape) -> Tensor:
+        return torch.zeros((channels, *shape), device=self.device)
 
     def array(self, values: npt.NDArray[np.float32]) -> Tensor:
         return torch.tensor(values, device=self.device)

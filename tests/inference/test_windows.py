@@ -179,11 +179,14 @@ def test_memory_of_the_accumulator():
         made.append(np.zeros(shape, np.float32))
         return made[-1]
 
+    def sums(channels: int, shape: tuple[int, int, int]) -> np.ndarray:
+        return zeros((channels, *shape))
+
     def array(values: np.ndarray) -> np.ndarray:
         made.append(values.copy())
         return made[-1]
 
-    accumulator(placement, CHANNELS, zeros, array)
+    accumulator(placement, CHANNELS, sums, zeros, array)
     assert accumulator_bytes(placement, CHANNELS) == sum(array.nbytes for array in made)
     # It does not grow with the length of the scan.
     assert accumulator_bytes(
@@ -239,7 +242,10 @@ def streamed(placement: Placement, windows: dict, kind: str) -> np.ndarray:
     def zeros(shape: tuple[int, ...]) -> object:
         return convert(np.zeros(shape, np.float32))
 
-    gathered = accumulator(placement, CHANNELS, zeros, convert)
+    def sums(channels: int, shape: tuple[int, int, int]) -> object:
+        return zeros((channels, *shape))
+
+    gathered = accumulator(placement, CHANNELS, sums, zeros, convert)
     result = np.full((CHANNELS, *placement.shape), np.nan)
     following = 0
 
