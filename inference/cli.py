@@ -57,9 +57,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--precision",
-        choices=("auto", "f32"),
+        choices=("auto", "int8", "f32"),
         default="auto",
-        help="auto computes in half precision where the device does so natively (default: auto)",
+        help="auto computes in half precision, else on a CPU in int8, where the device does so "
+        "natively (default: auto)",
     )
     p.add_argument(
         "--resampler",

@@ -17,6 +17,7 @@ from inference.architecture import Architecture
 from inference.errors import ModelError
 from inference.grid import Shape, Triple
 from inference.labels import NAMES
+from inference.ranges import Ranges, read_ranges
 
 FORMAT = 1
 Decode = Literal["nearest", "linear"]
@@ -84,6 +85,7 @@ class ModelDescription:
         crop: model that finds the organs first; None looks at the whole patient.
         islands: pieces of an organ that are smaller than this share of its largest one are left
             out; 0 keeps them all.
+        ranges: of the feature maps, for int8; empty where they have not been measured.
         sha256: of the weights file.
         card: recipe, data, metrics, licence and whatever else the training wrote.
     """
@@ -99,6 +101,7 @@ class ModelDescription:
     sha256: str
     crop: Crop | None = None
     islands: float = 0.0
+    ranges: Ranges = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -149,7 +152,7 @@ class ModelDescription:
             inputs=int(net["inputs"]),
         )
         known = {"format", "name", "version", "architecture", "spacing_mm", "patch", "intensity_hu"}
-        known |= {"decode", "step", "sha256", "labels", "crop", "islands"}
+        known |= {"decode", "step", "sha256", "labels", "crop", "islands", "ranges"}
         crop = document.get("crop")
         z, y, x = (float(s) for s in document["spacing_mm"])
         return cls(
@@ -165,6 +168,7 @@ class ModelDescription:
             crop=crop
             and Crop(str(crop["model"]), float(crop["margin_mm"]), float(crop.get("agreement", 0))),
             islands=float(document.get("islands", 0)),
+            ranges=read_ranges(document.get("ranges", {}), architecture),
             card={key: value for key, value in document.items() if key not in known},
         )
 
@@ -196,6 +200,7 @@ class ModelDescription:
             "labels": {str(value): name for value, name in NAMES.items()},
             **({"crop": asdict(self.crop)} if self.crop else {}),
             **({"islands": self.islands} if self.islands else {}),
+            **({"ranges": {n: list(v) for n, v in self.ranges.items()}} if self.ranges else {}),
             **self.card,
         }
 

@@ -95,8 +95,8 @@ class Segmenter:
             model: which model of a folder of models; by default the one that its file ``default``
                 names.
             resampler: ``torch`` or ``cupy`` (CUDA only).
-            precision: ``auto`` takes half precision where the device computes it natively (float16
-                on CUDA, bfloat16 on the CPU); ``f32`` does not.
+            precision: ``auto`` takes what the device computes natively (float16 on CUDA; bfloat16
+                on the CPU, else int8); ``int8`` is for the CPU; ``f32`` takes neither.
 
         Raises:
             ModelError: no such model, or its files are damaged.

@@ -13,6 +13,7 @@ VERBS = {
     "train": ("training.train", "train a network as a recipe says"),
     "evaluate": ("training.evaluate", "DSC and NSD of a run or a model on the validation cases"),
     "export": ("training.export", "write a model folder for inference"),
+    "calibrate": ("training.calibrate", "measure a model's ranges, with which int8 computes"),
     "package": ("training.package", "train on another machine: data in parts, one command there"),
     "ablation": ("training.ablation", "the paper's Table 7 from finished runs"),
 }

@@ -4,6 +4,7 @@
 
     python -m benchmarks.quality robustness --data FUSED --out FILE.json
     python -m benchmarks.quality settings --data FUSED --out FILE.json
+    python -m benchmarks.quality precisions --data FUSED --out FILE.json
     python -m benchmarks.quality teachers --data FUSED --labels hk=DIR rrr=DIR --out FILE.json
     python -m benchmarks.quality synthetic --label-maps NIFTI --structures JSON --out FILE.json
     python -m benchmarks.quality tumor --data FUSED --out FILE.json

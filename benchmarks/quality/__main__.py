@@ -24,7 +24,7 @@ from benchmarks.quality.synthetic import synthetic_scans
 from benchmarks.quality.tables import as_json, table, write
 from benchmarks.quality.tumor import tumor_results, tumor_table
 from inference.description import DECODES
-from inference.errors import AbdoboxError
+from inference.errors import AbdoboxError, DeviceError
 from inference.labels import NAMES, TUMOR
 from inference.models import WEIGHTS
 from inference.segmenter import Segmenter
@@ -82,14 +82,49 @@ def _settings(options: argparse.Namespace) -> tuple[str, Any]:
                 row = f"{description.name}, {name}, {decode}"
                 rows[row] = _scored(scans, predicted)
                 if name == REFERENCE[0] and decode == REFERENCE[1]:
-                    references = [
-                        replace(scan, labels_ZYX=labels, annotated=tuple(NAMES))
-                        for scan, labels in zip(scans, predicted, strict=True)
-                    ]
+                    references = _as_references(scans, predicted)
                 elif references is not None:
                     alike[row] = _scored(references, predicted)
     text = f"{table(rows)}\nAgreement with {', '.join(REFERENCE)}\n\n{table(alike)}"
     return text, {"labels": _rows_json(rows), "reference": _rows_json(alike)}
+
+
+def _precisions(options: argparse.Namespace) -> tuple[str, Any]:
+    """Each precision, against the labels and against float32 in the same windows."""
+    scans = list(named_scans(options.data, options.cases)) if options.cases else []
+    scans = scans or list(validation_scans(options.data))
+    rows: Rows = {}
+    alike: Rows = {}
+    references: dict[str, list[Scan]] = {}
+    for precision in ("f32", "auto", "int8"):
+        try:
+            segmenter = Segmenter.load(
+                WEIGHTS, options.device, model=options.model, precision=precision
+            )
+        except DeviceError:  # a GPU has no int8 here
+            continue
+        description = segmenter.description
+        reference = replace(description, step=0.5, crop=None)
+        for windows, variant in (("default", description), ("step 0.5", reference)):
+            row = f"{segmenter.engine.name}, {windows}"
+            if row in rows:  # auto is one of the others
+                continue
+            segmenter.description = variant
+            predicted = [segment(segmenter, scan) for scan in scans]
+            rows[row] = _scored(scans, predicted)
+            if windows in references:
+                alike[row] = _scored(references[windows], predicted)
+            else:
+                references[windows] = _as_references(scans, predicted)
+    text = f"{_both(rows)}\nAgreement with float32 in the same windows, DSC, %\n\n{table(alike)}"
+    return text, {"labels": _rows_json(rows), "float32": _rows_json(alike)}
+
+
+def _as_references(scans: Sequence[Scan], predicted: Sequence[Labels]) -> list[Scan]:
+    return [
+        replace(scan, labels_ZYX=labels, annotated=tuple(NAMES))
+        for scan, labels in zip(scans, predicted, strict=True)
+    ]
 
 
 def _teachers(options: argparse.Namespace) -> tuple[str, Any]:
@@ -146,6 +181,7 @@ def _tumor(options: argparse.Namespace) -> tuple[str, Any]:
 COMMANDS = {
     "robustness": _robustness,
     "settings": _settings,
+    "precisions": _precisions,
     "teachers": _teachers,
     "synthetic": _synthetic,
     "groups": _groups,
@@ -178,7 +214,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--data", type=Path, required=True, help="written by fuse")
     tumor = commands.choices["tumor"]
     tumor.add_argument("--split", default="validation", choices=("validation", "train"))
-    tumor.add_argument("--cases", nargs="+", metavar="CASE", help="these instead of a split")
+    for command in (tumor, commands.choices["precisions"]):
+        command.add_argument("--cases", nargs="+", metavar="CASE", help="these instead of a split")
     commands.choices["groups"].add_argument(
         "--group", type=_group, action="append", required=True, metavar="NAME=CASE,CASE...",
         help="scans of any split that make one row",

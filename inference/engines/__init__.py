@@ -17,7 +17,7 @@ from inference.grid import Shape
 from inference.resample import Image
 from inference.windows import Box, Room
 
-Precision = Literal["auto", "f32"]
+Precision = Literal["auto", "int8", "f32"]
 Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
 
 
@@ -130,11 +130,13 @@ def load_engine(
         weights: contents of its safetensors file.
         device: ``openvino``, ``torch-cpu``, ``cuda`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``, for the CUDA route.
-        precision: ``auto`` (half precision where the device has it) or ``f32``.
+        precision: ``auto`` (half precision or int8 where the device has it), ``int8`` or ``f32``.
 
     Raises:
-        DeviceError: the resampler does not fit the device or is not installed.
+        DeviceError: the resampler or the precision do not fit the device, or CuPy is not installed.
     """
+    if precision == "int8" and device != "openvino":
+        raise DeviceError("--precision int8", f"is not for {device}", "add --device cpu")
     if resampler == "cupy":
         if not device.startswith("cuda"):
             raise DeviceError("--resampler cupy", "works on a CUDA device only", "leave it out")

@@ -20,6 +20,8 @@ from inference.description import (
 )
 from inference.errors import ModelError
 from inference.models import model_folder
+from inference.ranges import map_channels
+from tests.random_model import TINY
 
 ONE, TWO = (1, 1, 1), (2, 2, 2)
 
@@ -46,6 +48,8 @@ def test_round_trip(tiny_model: Path, tmp_path: Path):
         decode="nearest",
         step=0.7,
     )
+    measured = {n: (0.5,) * c for n, c in map_channels(changed.architecture).items()}
+    changed = replace(changed, ranges=measured)
     write(tmp_path, changed.to_json())
     loaded = ModelDescription.load(tmp_path)
     assert loaded == changed
@@ -105,6 +109,12 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "crop beside a step": (changed("crop", to={"model": "x", "margin_mm": 1}), "crop needs"),
     "crop out of the folder": (
         changed("crop", to={"model": "../x", "margin_mm": 1}), "a folder's name"),
+    "ranges of other maps": (changed("ranges", to={"up.0": [1.0]}), "ranges are not"),
+    "ranges of zero": (
+        changed("ranges", to={n: [0] * c for n, c in map_channels(TINY.architecture).items()}),
+        "must be positive"),
+    "ranges of words": (changed("ranges", to={"up.0": ["a"]}), "no model description"),
+    "ranges a list": (changed("ranges", to=[1, 2]), "no model description"),
     "crop that nothing agrees to": (
         changed("crop", to={"model": "x", "margin_mm": 1, "agreement": 1.5}), "agreement"),
     "crop without a margin": (changed("crop", to={"model": "x"}), "margin_mm"),

@@ -20,7 +20,7 @@ STATED = ("liver", "right kidney", "spleen", "aorta", "inferior vena cava", "sto
 LARGE = ("liver", "right kidney", "spleen", "aorta", "left kidney")
 
 
-@pytest.mark.parametrize("precision", ["auto", "f32"])
+@pytest.mark.parametrize("precision", ["auto", "int8", "f32"])
 def test_the_default_model_is_as_good_as_it_says(shared_data: Path, precision: str):
     stated = json.loads((model_folder(WEIGHTS) / "model.json").read_text())["metrics"]["dsc"]
     scan = shared_data / f"train/images/{CASE}_0000.nii.gz"

@@ -1,0 +1,91 @@
+"""Ranges of feature maps: measured as inference places its windows, and kept in model.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from examples.phantom import Phantom, make_phantom
+from inference.description import ModelDescription
+from inference.network import UNet
+from inference.nifti import NiftiHeader
+from inference.ranges import map_channels
+from inference.resample import resample_image
+from inference.segmenter import Segmenter
+from inference.volume import Volume, write_image
+from tests.random_model import TINY, write_model
+from training.__main__ import main
+from training.calibrate import QUANTILE, calibrate, model_json, ranges_of
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "models" / "m")
+
+
+def test_ranges_are_quantiles_of_the_maps(model: Path):
+    """One window on the network's own grid, beside torch with hooks."""
+    phantom = make_phantom(TINY.patch, TINY.spacing, seed=2)
+    volume = Volume.of_array(phantom.image_ZYX, phantom.grid)
+    found = calibrate(model, [volume])
+    network = UNet(TINY.architecture).eval()
+    network.load_state_dict(load_file(model / "model.safetensors"))
+    expected: dict[str, np.ndarray] = {}
+    for name in found:
+        network.get_submodule(name).register_forward_hook(
+            lambda module, given, out, name=name: expected.update(
+                {name: np.quantile(out[0].abs().flatten(1).numpy(), QUANTILE, axis=1)}
+            )
+        )
+    image_ZYX, _ = volume.canonical()
+    image = resample_image(image_ZYX, TINY.intensity, TINY.patch)
+    with torch.no_grad():
+        network(torch.from_numpy(image)[None, None])
+    assert {name: len(values) for name, values in found.items()} == map_channels(TINY.architecture)
+    for name, values in expected.items():
+        least = 0.1 * np.median(values)
+        np.testing.assert_allclose(found[name], np.maximum(values, least), rtol=2e-3, err_msg=name)
+
+
+def test_more_scans_widen_the_ranges_and_a_silent_channel_has_one(model: Path, phantom: Phantom):
+    volume = Volume.of_array(phantom.image_ZYX, phantom.grid)
+    brighter = Volume.of_array(phantom.image_ZYX + 40, phantom.grid)
+    one, other, both = (calibrate(model, s) for s in ([volume], [brighter], [volume, brighter]))
+    for name, values in both.items():
+        assert values == tuple(map(max, one[name], other[name]))
+    assert ranges_of({"up.0": np.array([2.0, 4.00001, 0.0])}) == {"up.0": (2.0, 4.001, 0.2)}
+
+
+def test_the_command_writes_them_beside_what_was_there(
+    model: Path, phantom: Phantom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_image(tmp_path / "s.nii.gz", phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
+    row = {"name": "s", "patient": "s", "split": "train", "image": tmp_path / "s.nii.gz"}
+    before = json.loads((model / "model.json").read_text())
+    words = ["calibrate", "--model", str(model), "--data", str(tmp_path)]
+    assert main(words) == 1
+    assert "fuse" in capsys.readouterr().err
+    for split, status in (("validation", 1), ("train", 0)):
+        with (tmp_path / "cases.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, row)
+            writer.writeheader()
+            writer.writerow({**row, "split": split})
+        assert main(words) == status
+    assert "no training scans" in capsys.readouterr().err
+    text = (model / "model.json").read_text()
+    after = json.loads(text)
+    ranges = after.pop("ranges")
+    assert after == before
+    assert all(len(line) < 2000 and "\n   " not in line for line in text.splitlines())
+    description = ModelDescription.load(model)
+    assert description.ranges == {name: tuple(values) for name, values in ranges.items()}
+    assert model_json(description) == text
+    segmenter = Segmenter.load(model, "cpu", precision="int8")
+    labels = segmenter.segment(tmp_path / "s.nii.gz").labels
+    assert len(np.unique(labels)) > 8

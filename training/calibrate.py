@@ -1,0 +1,136 @@
+"""``python -m training calibrate``: measure how far a model's feature maps reach, for int8.
+
+Training scans go through inference as a user's would, in float32, and a high quantile of each
+channel of each map is written into the model's ``model.json``;
+:mod:`inference.engines.openvino_graph` says what for. Needs OpenVINO.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.description import ModelDescription, verified_weights
+from inference.engines.openvino_engine import OpenVinoEngine
+from inference.errors import AbdoboxError
+from inference.grid import Shape
+from inference.models import WEIGHTS, model_folder
+from inference.ranges import Ranges, map_channels
+from inference.segmenter import Segmenter
+from inference.volume import Volume, write_atomically
+from training.preprocess import read_cases
+from training.store import StoreError
+
+# Share of a channel's values that its range holds in every window: without the last few, the
+# others are rounded more finely.
+QUANTILE = 0.9999
+# A quantile is taken of so many values at most, evenly spread.
+_SAMPLES = 200_000
+# No channel's range is smaller than this share of its map's median: what was silent on these scans
+# may speak on others.
+_LEAST = 0.1
+_DIGITS = 4
+
+
+class RecordingEngine(OpenVinoEngine):
+    """The network in float32, which remembers how far its maps reached.
+
+    Attributes:
+        highs: map -> for each channel the highest quantile of the magnitude over all windows.
+    """
+
+    def __init__(self, description: ModelDescription, weights: bytes) -> None:
+        super().__init__(description, weights, "f32")
+        self._names = list(map_channels(description.architecture))
+        self.highs: dict[str, npt.NDArray[np.float64]] = {}
+
+    def _graph(self, window: Shape) -> object:
+        graph = super()._graph(window)
+        graph.add_outputs(self._names)
+        return graph
+
+    def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.generic]]:
+        logits = []
+        for window in windows:
+            logits += super().forward([window])
+            for name in self._names:
+                # After LeakyReLU the negative values are a hundredth of what they were.
+                map_CV = np.abs(self._request.get_tensor(name).data[0])
+                map_CV = map_CV.reshape(len(map_CV), -1)
+                every = -(-map_CV.shape[1] // _SAMPLES)
+                high = np.quantile(map_CV[:, ::every], QUANTILE, axis=1)
+                self.highs[name] = np.maximum(self.highs.get(name, 0.0), high)
+        return logits
+
+
+def calibrate(folder: Path, scans: Iterable[Path | Volume]) -> Ranges:
+    """The ranges of a model's maps over some scans, placed in windows as the model places them.
+
+    Raises:
+        AbdoboxError: the model or a scan cannot be read.
+    """
+    segmenter = Segmenter.load(folder, "cpu", precision="f32")
+    weights = verified_weights(folder, segmenter.description)
+    engine = RecordingEngine(segmenter.description, weights)
+    segmenter.engine = engine
+    for number, scan in enumerate(scans, 1):
+        segmenter.segment(scan)
+        print(f"scan {number} measured", file=sys.stderr)
+    return ranges_of(engine.highs)
+
+
+def ranges_of(highs: Mapping[str, npt.NDArray[np.float64]]) -> Ranges:
+    """Ranges that hold these values, rounded up in the last digit that is kept."""
+
+    def rounded(value: float) -> float:
+        unit = 10.0 ** (math.floor(math.log10(value)) + 1 - _DIGITS)
+        return float(f"{math.ceil(value / unit) * unit:.{_DIGITS}g}")
+
+    return {
+        name: tuple(map(rounded, np.maximum(high, _LEAST * np.median(high)).tolist()))
+        for name, high in highs.items()
+    }
+
+
+def model_json(description: ModelDescription) -> str:
+    """The text of a model.json, lists of numbers on one line each."""
+    text = json.dumps(description.to_json(), indent=1)
+    numbers = re.compile(r"\[\s+(-?[\d.][^\[\]{}\"]*?)\s+\]")
+    return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        folder = model_folder(WEIGHTS, arguments.model)
+        description = ModelDescription.load(folder)
+        scans = [
+            Path(row["image"]) for row in read_cases(arguments.data) if row["split"] == "train"
+        ]
+        if not scans:
+            raise StoreError(arguments.data, "has no training scans", "name another folder")
+        ranges = calibrate(folder, scans)
+        text = model_json(replace(description, ranges=ranges))
+        write_atomically(folder / "model.json", text.encode())
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{folder}: {len(ranges)} maps over {len(scans)} scans", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training calibrate", description=__doc__)
+    parser.add_argument("--model", required=True, help="name in weights/, or a folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by fuse")
+    return parser
