@@ -22,8 +22,18 @@ from benchmarks.models import HELP, chosen
 from inference.description import Architecture, ModelDescription
 from inference.grid import Shape
 
-# Bytes of a value by the engine's precision.
-VALUE_BYTES = {"f32": 4, "bf16": 2}
+
+@dataclass(frozen=True)
+class Format:
+    """Bytes of a value: ``kept`` between layers, ``made`` by a convolution whose result is
+    normalised or is the logits."""
+
+    kept: int
+    made: int
+
+
+# By the engine's precision.
+FORMATS = {"f32": Format(4, 4), "bf16": Format(2, 2), "int8": Format(1, 4)}
 _REPEATS = 5
 _MATRIX = 2048
 _TRIAD_FLOATS = 1 << 25  # three arrays of 128 MiB: far beyond any cache
@@ -40,6 +50,7 @@ class Layer:
         visits: voxels at which each weight is multiplied.
         read, written: values of the feature maps before and after; skips are joined uncopied.
         normalised: whether normalisation and activation follow, which read and write once more.
+        between: whether another layer reads what is written.
     """
 
     name: str
@@ -48,17 +59,21 @@ class Layer:
     read: int
     written: int
     normalised: bool
+    between: bool = True
 
     @property
     def flops(self) -> int:
         """Two per multiply-accumulate."""
         return 2 * self.weights * self.visits
 
-    @property
-    def moved(self) -> int:
-        """Values moved: every map and weight once per pass over it."""
-        passes = 3 if self.normalised else 1
-        return self.read + passes * self.written + self.weights
+    def moved(self, form: Format) -> int:
+        """Bytes moved: every map and weight once per pass over it."""
+        passes = form.made
+        if self.normalised:
+            passes += form.made + form.kept
+        elif self.between:
+            passes = form.kept
+        return (self.read + self.weights) * form.kept + passes * self.written
 
 
 @dataclass(frozen=True)
@@ -68,16 +83,16 @@ class Ceilings:
     Attributes:
         flops_per_s: of a large product in the network's precision.
         bytes_per_s: of main memory.
-        value_bytes: of a value in the network's precision.
+        form: of values in the network's precision.
     """
 
     flops_per_s: float
     bytes_per_s: float
-    value_bytes: int
+    form: Format
 
     def seconds(self, layer: Layer) -> float:
         """Least time of a layer."""
-        moving = layer.moved * self.value_bytes / self.bytes_per_s
+        moving = layer.moved(self.form) / self.bytes_per_s
         return max(layer.flops / self.flops_per_s, moving)
 
 
@@ -107,7 +122,9 @@ def layers(net: Architecture, patch: Shape) -> list[Layer]:
             block(f"decoder.{stage}.{i}", stage, before, before * fine)
     first, outputs = net.features[0], net.outputs
     fine = voxels[0]
-    found.append(Layer("heads.0", first * outputs, fine, first * fine, outputs * fine, False))
+    found.append(
+        Layer("heads.0", first * outputs, fine, first * fine, outputs * fine, False, False)
+    )
     return found
 
 
@@ -120,12 +137,13 @@ def measure_ceilings(precision: str) -> Ceilings:
     """Best of some repeats of a large product and of a triad.
 
     Args:
-        precision: ``f32`` or ``bf16``, in which OpenVINO multiplies; NumPy tries too at ``f32``.
+        precision: in which OpenVINO multiplies; NumPy tries too at ``f32``. The few layers that
+            ``int8`` leaves in float32 are taken for as quick as the others.
     """
     flops = _openvino_flops(precision)
     if precision == "f32":
         flops = max(flops, _numpy_flops())
-    return Ceilings(flops, _triad_bytes(), VALUE_BYTES[precision])
+    return Ceilings(flops, _triad_bytes(), FORMATS[precision])
 
 
 def _best(work: Callable[[], object]) -> float:
@@ -152,10 +170,19 @@ def _openvino_flops(precision: str) -> float:
     side = 16
     image = ops.parameter([1, _MATRIX, side, side, _MATRIX // side**2], np.float32)
     kernel = ops.constant(np.ones((_MATRIX, _MATRIX, 1, 1, 1), np.float32))
+    factors = [image, kernel]
+    if precision == "int8":
+        ends = [ops.constant(np.full([1] * 5, n, np.float32)) for n in (-1, 1)]
+        factors = [
+            ops.fake_quantize(image, ops.constant(np.float32(0)), ends[1],
+                              ops.constant(np.float32(0)), ends[1], 256),
+            ops.fake_quantize(kernel, *ends, *ends, 255),
+        ]  # fmt: skip
     zero, one = [0, 0, 0], [1, 1, 1]
-    model = ov.Model([ops.convolution(image, kernel, one, zero, zero, one)], [image])
+    model = ov.Model([ops.convolution(*factors, one, zero, zero, one)], [image])
     core = ov.Core()
-    hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    hint = "f32" if precision == "int8" else precision
+    hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     core.set_property("CPU", hints)
     request = core.compile_model(model, "CPU").create_infer_request()
     data = np.ones(image.get_output_shape(0), np.float32)
@@ -186,7 +213,7 @@ def figures(net: Architecture, window: Shape, windows: int, ceilings: Ceilings) 
         "peak_gflops_per_s": ceilings.flops_per_s / 1e9,
         "bandwidth_gbytes_per_s": ceilings.bytes_per_s / 1e9,
         "gflop": windows * sum(layer.flops for layer in work) / 1e9,
-        "gbyte": windows * sum(layer.moved for layer in work) * ceilings.value_bytes / 1e9,
+        "gbyte": windows * sum(layer.moved(ceilings.form) for layer in work) / 1e9,
         "least_s": windows * least_seconds(net, window, ceilings),
     }
 
@@ -195,7 +222,7 @@ def main() -> None:
     """Print ceilings and the least time of one window of the training patch, as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.roofline", description=__doc__)
     parser.add_argument("--model", help=HELP)
-    parser.add_argument("--precision", choices=tuple(VALUE_BYTES), default="f32")
+    parser.add_argument("--precision", choices=tuple(FORMATS), default="f32")
     options = parser.parse_args()
     description = ModelDescription.load(chosen(options.model))
     net, patch = description.architecture, description.patch

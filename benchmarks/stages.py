@@ -173,7 +173,7 @@ def _roofline(
 ) -> dict[str, Any]:
     from inference.segmenter import Segmenter
 
-    precision = "bf16" if engine.endswith("bf16") else "f32"
+    precision = next(kind for kind in roofline.FORMATS if engine.endswith(kind))
     segmenter = Segmenter.load(model, "cpu")
     run = segmenter.segment(scan, step=step)
     ceilings = roofline.measure_ceilings(precision)

@@ -108,6 +108,7 @@ class Batch:
         running = deque((job, threads.submit(self._work, job)) for job in jobs)
         try:
             self.segmenter = self._load()
+            self.segmenter.prepare(self._options.step)
             self._loaded.set_result((self.segmenter, time.perf_counter()))
             while running:
                 self._settle(*running[0])

@@ -126,6 +126,13 @@ class Segmenter:
             finder = cls.load(beside, device, precision=precision)
         return cls(folder, description, engine, note, finder)
 
+    def prepare(self, step: float | None = None) -> None:
+        """Get ready for the first scan while it is being read: for windows of the patch's shape, if
+        they are to be so. ``step`` as for :meth:`segment`.
+        """
+        if (step or self.description.step) is not None:
+            self.engine.prepare(self.description.patch)
+
     def segment(
         self,
         image: Volume | Path | str | Any,

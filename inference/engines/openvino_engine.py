@@ -23,7 +23,7 @@ from inference.windows import Room
 
 Kind = Literal["f32", "bf16", "int8"]
 # Memory that the network and the accumulator may take where windows are cut to the patient.
-WINDOW_BYTES = 1100 << 20
+WINDOW_BYTES = 1200 << 20
 
 
 class OpenVinoEngine(NumpyArrays):
@@ -77,7 +77,7 @@ class OpenVinoEngine(NumpyArrays):
 
     @property
     def _half(self) -> bool:
-        return self._kind == "bf16"
+        return self._kind != "f32"
 
     def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.generic]]:
         out = []
@@ -103,12 +103,11 @@ class OpenVinoEngine(NumpyArrays):
 def window_bytes(net: Architecture, kind: Kind) -> int:
     """Memory that OpenVINO takes for each voxel of a window, measured (docs/LOG.md).
 
-    Three maps of the first stage's features, the logits twice, and the image. In int8 two of the
-    maps are in float32 and two in bytes.
+    Three maps of the first stage's features (in int8 two in float32 and two in bytes), the logits
+    as they are made and as they are put out, and the image.
     """
-    value = 2 if kind == "bf16" else 4
-    maps = 2 * value + 2 if kind == "int8" else 3 * value
-    return maps * net.features[0] + 2 * value * net.outputs + 4 * net.inputs
+    maps, logits = {"f32": (12, 8), "bf16": (6, 4), "int8": (10, 6)}[kind]
+    return maps * net.features[0] + logits * net.outputs + 4 * net.inputs
 
 
 def _kind(description: ModelDescription, precision: Precision, bfloat16: bool) -> Kind:

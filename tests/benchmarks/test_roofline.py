@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.roofline import Ceilings, Layer, layers, least_seconds
+from benchmarks.roofline import FORMATS, Ceilings, Format, Layer, layers, least_seconds
 from inference.description import Architecture
 
 DEFAULT = Architecture(
@@ -23,31 +23,43 @@ def test_flops_are_twice_the_macs(net):
     assert sum(layer.flops for layer in work) == 2 * net.macs((32, 64, 32))
 
 
+BYTE = Format(kept=1, made=1)
+
+
 def test_moved_values_by_hand():
-    encoder, deep, up, decoder, head = layers(SMALL, (2, 2, 2))
+    found = layers(SMALL, (2, 2, 2))
+    encoder, deep, up, decoder, head = (layer.moved(BYTE) for layer in found)
     # 8 voxels; 1 -> 2 features: read 8, written 16 three times, 1 * 2 * 27 weights.
-    assert encoder.moved == 8 + 3 * 16 + 54
+    assert encoder == 8 + 3 * 16 + 54
     # 2 -> 4 features with stride 2: reads all 16 values, writes 4 at one voxel, 2 * 4 * 9 weights.
-    assert deep.moved == 16 + 3 * 4 + 72
+    assert deep == 16 + 3 * 4 + 72
     # 4 -> 2 features upwards: no normalisation.
-    assert up.moved == 4 + 16 + 64
-    assert decoder.moved == 2 * 16 + 3 * 16 + 4 * 2 * 27
-    assert head.moved == 16 + 14 * 8 + 28
-    assert [layer.name for layer in (up, decoder, head)] == ["up.0", "decoder.0.0", "heads.0"]
+    assert up == 4 + 16 + 64
+    assert decoder == 2 * 16 + 3 * 16 + 4 * 2 * 27
+    assert head == 16 + 14 * 8 + 28
+    assert [layer.name for layer in found[2:]] == ["up.0", "decoder.0.0", "heads.0"]
+
+
+def test_int8_keeps_bytes_between_layers_and_makes_floats():
+    encoder, _, up, _, head = (layer.moved(FORMATS["int8"]) for layer in layers(SMALL, (2, 2, 2)))
+    # The convolution writes floats, the normalisation reads them and writes bytes.
+    assert encoder == 8 + 54 + 16 * (4 + 4 + 1)
+    assert up == 4 + 64 + 16
+    assert head == 16 + 28 + 14 * 8 * 4
 
 
 def test_least_time_is_the_worse_of_both_ceilings():
-    ceilings = Ceilings(flops_per_s=100.0, bytes_per_s=40.0, value_bytes=4)
+    ceilings = Ceilings(flops_per_s=100.0, bytes_per_s=40.0, form=FORMATS["f32"])
     heavy = Layer("a", weights=10, visits=100, read=1, written=1, normalised=False)
     assert heavy.flops == 2000
     assert ceilings.seconds(heavy) == 20.0
     light = Layer("b", weights=10, visits=1, read=90, written=100, normalised=False)
-    assert light.moved == 200
+    assert light.moved(BYTE) == 200
     assert ceilings.seconds(light) == 20.0
 
 
 def test_least_time_of_a_window_adds_layers():
-    infinite = Ceilings(float("inf"), 1.0, 2)
+    infinite = Ceilings(float("inf"), 1.0, FORMATS["bf16"])
     assert least_seconds(SMALL, (2, 2, 2), infinite) == 2 * sum(
-        layer.moved for layer in layers(SMALL, (2, 2, 2))
+        layer.moved(BYTE) for layer in layers(SMALL, (2, 2, 2))
     )

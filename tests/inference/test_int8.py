@@ -19,6 +19,7 @@ from inference.description import Intensity, ModelDescription
 from inference.engines import load_engine, openvino_engine, openvino_graph, processor
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.errors import DeviceError, ModelError
+from inference.halves import as_float32
 from inference.network import UNet
 from inference.ranges import Ranges, map_channels
 from inference.segmenter import Segmenter
@@ -142,7 +143,7 @@ def test_logits_are_those_of_rounded_maps_and_weights(name: str):
     ranges = ranges_of(recorder.highs)
     engine = OpenVinoEngine(dataclasses.replace(description, ranges=ranges), data, "int8")
     engine._core.set_property("CPU", {"PERF_COUNT": True})
-    found = np.asarray(engine.forward([window])[0])
+    found = as_float32(engine.forward([window])[0])
     assert engine.name.endswith("int8")
     # Eight bits through some ten layers, few channels and random weights.
     lost = (found - exact).std() / exact.std()
