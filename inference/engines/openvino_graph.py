@@ -10,6 +10,7 @@ stay in float32.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,6 @@ NEGATIVE_SLOPE = 0.01
 # The byte that stands for 0: in maps after LeakyReLU, whose negative values are small, and in maps
 # of both signs. Whole bytes, so that the 0 of padding is exact.
 _ZERO_ACTIVATED, _ZERO_SIGNED = 5, 128
-_STAGE_AXES = np.array([2, 3, 4])
 
 
 class _Map(NamedTuple):
@@ -80,6 +80,10 @@ class _Builder:
         self, net: Architecture, weights: Mapping[str, npt.NDArray[np.generic]], ranges: Ranges
     ) -> None:
         self._net, self._weights, self._ranges = net, weights, ranges
+        # One node for all layers: compiling takes its time for every node.
+        self._axes = ops.constant(np.array([2, 3, 4]))
+        self._slope = ops.constant(np.array([NEGATIVE_SLOPE], np.float32))
+        self._ends: dict[int, tuple[Node, Node]] = {}
 
     def logits(self, image: Node) -> Node:
         net, one = self._net, (1, 1, 1)
@@ -95,31 +99,31 @@ class _Builder:
             for i in range(net.convolutions):
                 xs = [self._block(xs, f"decoder.{stage}.{i}", net.kernels[stage], one)]
             x = xs[0]
-        return self._convolve([x], "heads.0", one, one)
+        logits = self._convolve([x], "heads.0", one, one)
+        return ops.add(logits, _channels(self._floats("heads.0.bias"))).output(0)
 
     def _block(self, xs: list[_Map], name: str, kernel: Shape, stride: Shape) -> _Map:
-        """Convolution, normalisation, activation."""
+        """Convolution, whose bias the normalisation would take away again, and activation."""
         x = self._convolve(xs, f"{name}.conv", kernel, stride)
-        x = ops.mvn(x, _STAGE_AXES, True, NORM_EPSILON, "inside_sqrt").output(0)
+        x = ops.mvn(x, self._axes, True, NORM_EPSILON, "inside_sqrt").output(0)
         factors = self._factors(name)
         divisors = 1 if factors is None else factors
         x = ops.multiply(x, _channels(self._floats(f"{name}.norm.weight") / divisors)).output(0)
         x = ops.add(x, _channels(self._floats(f"{name}.norm.bias") / divisors)).output(0)
-        x = ops.prelu(x, ops.constant(np.array([NEGATIVE_SLOPE], np.float32))).output(0)
+        x = ops.prelu(x, self._slope).output(0)
         x.get_tensor().set_names({name})
-        return _Map(x if factors is None else _in_bytes(x, _ZERO_ACTIVATED), factors)
+        return _Map(x if factors is None else self._in_bytes(x, _ZERO_ACTIVATED), factors)
 
     def _convolve(self, xs: list[_Map], name: str, kernel: Shape, stride: Shape) -> Node:
-        """Of ``xs`` joined, without joining them: convolutions of each, added up."""
-        pad = [k // 2 for k in kernel]
-        weights = self._floats(f"{name}.weight")
-        y, first = _channels(self._floats(f"{name}.bias")), 0
+        """Of ``xs`` joined, without joining them: convolutions of each, added up. No bias."""
+        pad, weights = [k // 2 for k in kernel], self._floats(f"{name}.weight")
+        parts, first = [], 0
         for x in xs:
             part = weights[:, first : (first := first + x.channels)]
             kernels = _weights(part, x.factors, inputs=1)
             convolved = ops.convolution(x.node, kernels, list(stride), pad, pad, [1, 1, 1])
-            y = ops.add(convolved, y).output(0)
-        return y
+            parts.append(convolved.output(0))
+        return reduce(lambda y, part: ops.add(part, y).output(0), parts)
 
     def _up(self, x: _Map, stage: int) -> _Map:
         """Transposed convolution from the stage below."""
@@ -132,7 +136,14 @@ class _Builder:
         y = ops.convolution_backprop_data(x.node, kernels, stride)
         y = ops.add(y, _channels(bias)).output(0)
         y.get_tensor().set_names({name})
-        return _Map(y if factors is None else _in_bytes(y, _ZERO_SIGNED), factors)
+        return _Map(y if factors is None else self._in_bytes(y, _ZERO_SIGNED), factors)
+
+    def _in_bytes(self, x: Node, zero: int) -> Node:
+        """Values rounded to 256 levels, of which the one of that number is 0 and the last one 1."""
+        if zero not in self._ends:
+            low, high = (_constant(np.full([1] * 5, n / (255 - zero))) for n in (-zero, 255 - zero))
+            self._ends[zero] = low, high
+        return ops.fake_quantize(x, *self._ends[zero], *self._ends[zero], 256).output(0)
 
     def _floats(self, name: str) -> Floats:
         return self._weights[name].astype(np.float32)
@@ -153,12 +164,6 @@ def _weights(values: Floats, factors: Floats | None, inputs: int) -> Node:
     # Rounded here and not by the compiler, which takes three times as long for it.
     in_bytes = ops.constant(np.rint(values / unit).astype(np.int8))
     return ops.multiply(ops.convert(in_bytes, "f32"), _constant(unit)).output(0)
-
-
-def _in_bytes(x: Node, zero: int) -> Node:
-    """Values rounded to 256 levels, of which the one of that number is 0 and the last one 1."""
-    low, high = (_constant(np.full([1] * 5, n / (255 - zero))) for n in (-zero, 255 - zero))
-    return ops.fake_quantize(x, low, high, low, high, 256).output(0)
 
 
 def _along(values: Floats, axis: int) -> Floats:

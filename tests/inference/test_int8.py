@@ -44,7 +44,8 @@ def computed(node: object, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("zero", "low"), [(5, -0.02), (128, -128 / 127)])
 def test_maps_are_rounded_to_bytes_of_which_one_is_zero(zero: int, low: float):
     values = np.linspace(-1.5, 1.5, 3001, dtype=np.float32).reshape(1, 1, 1, 1, -1)
-    found = computed(lambda x: openvino_graph._in_bytes(x, zero), values).ravel()
+    builder = openvino_graph._Builder(TINY.architecture, {}, {})
+    found = computed(lambda x: builder._in_bytes(x, zero), values).ravel()
     steps = found * (255 - zero)
     np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
     assert abs(found[1500]) < 1e-6 and found.max() == pytest.approx(1)
