@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.environment import ROOT
+from inference.description import ModelDescription
 from inference.models import WEIGHTS, model_folder
 
 RANDOM = "random"
@@ -27,7 +29,21 @@ def chosen(name: str | None, folder: Path = ROOT / "build" / "models") -> Path:
     from benchmarks.gpu_data import write_random
 
     shutil.rmtree(folder / RANDOM, ignore_errors=True)
-    return write_random(folder / RANDOM, DESCRIPTION)
+    random = write_random(folder / RANDOM, DESCRIPTION)
+    _calibrate(random)
+    return random
+
+
+def _calibrate(model: Path) -> None:
+    """Let a model compute in int8, as the installed ones can: by its ranges on a coarse phantom."""
+    from examples.phantom import make_phantom
+    from inference.volume import Volume
+    from training.calibrate import calibrate, model_json
+
+    phantom = make_phantom((48, 64, 64), (6.0, 6.0, 6.0), seed=1)
+    description = ModelDescription.load(model)
+    ranges = calibrate(model, [Volume.of_array(phantom.image_ZYX, phantom.grid)])
+    (model / "model.json").write_text(model_json(replace(description, ranges=ranges)))
 
 
 def stepping(step: float | None) -> str:

@@ -113,6 +113,7 @@ def test_models_to_choose_from(tmp_path: Path, tiny_model: Path):
     assert chosen(str(tiny_model)) == tiny_model.resolve()
     random = ModelDescription.load(chosen("random", tmp_path))
     assert random.architecture.macs(random.patch) == pytest.approx(119.8e9, rel=1e-3)
+    assert random.ranges  # for int8
     verified_weights(chosen("random", tmp_path), random)  # made anew, with the same numbers
 
 
