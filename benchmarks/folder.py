@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.environment import ROOT, child
-from benchmarks.models import HELP, chosen, stepping
+from benchmarks.models import HELP, How, chosen
 from inference.engines import openvino_engine
 from inference.resample import worker_count
 from inference.segmenter import Segmenter
@@ -54,13 +54,12 @@ def hold_network(threads: int) -> None:
     openvino_engine.ov.Core = held
 
 
-def network_alone(
-    scan: Path, model: Path, device: str, runs: int, step: float | None = None
-) -> float:
+def network_alone(scan: Path, model: Path, device: str, runs: int, how: How) -> float:
     """Seconds of the warm networks, a crop's finder among them, undisturbed; median of ``runs``."""
-    segmenter, volume = Segmenter.load(model, device), read_volume(scan)
-    segmenter.segment(volume, step=step)
-    runs_s = [segmenter.segment(volume, step=step).timings for _ in range(runs)]
+    segmenter = Segmenter.load(model, device, precision=how.precision)
+    volume = read_volume(scan)
+    segmenter.segment(volume, step=how.step)
+    runs_s = [segmenter.segment(volume, step=how.step).timings for _ in range(runs)]
     return median(s["network"] + s.get("organs network", 0.0) for s in runs_s)
 
 
@@ -126,7 +125,7 @@ def markdown(document: dict[str, Any]) -> str:
     lines = [
         environment.line(document["machine"]), "",
         f"{document['case']}, model {document['model']}, "
-        f"{stepping(document['step'])}, {document['device']}, "
+        f"{How(document['step'], document['precision']).text}, {document['device']}, "
         f"{document['scans']} scans in a folder, {document['processors']} processors, {threads} "
         f"for the network, which alone takes {document['network_alone_s']:.2f} s a scan: "
         f"{60 / document['network_alone_s']:.1f} scans per minute",
@@ -147,7 +146,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.folder", description=__doc__)
     parser.add_argument("--case", type=Path, required=True, metavar="X_0000.nii.gz")
     parser.add_argument("--model", help=HELP)
-    parser.add_argument("--step", type=float, metavar="F", help="default: the model's")
+    How.add_to(parser)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--scans", type=int, default=12, metavar="N", help="2 or more")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], metavar="N")
@@ -158,11 +157,11 @@ def main(argv: list[str] | None = None) -> None:
     if options.scans < 2:
         parser.error("--scans: 2 or more")
     model, scan, threads = chosen(options.model), options.case.resolve(), options.network_threads
-    words = ["--model", str(model), "--device", options.device]
-    words += [] if options.step is None else ["--step", str(options.step)]
+    how = How.of(options)
+    words = ["--model", str(model), "--device", options.device, *how.words]
     machine = environment.describe()
     hold_network(threads)
-    network_s = network_alone(scan, model, options.device, options.runs, options.step)
+    network_s = network_alone(scan, model, options.device, options.runs, how)
     found = {}
     for jobs in options.jobs:
         whole, half = (
@@ -171,7 +170,8 @@ def main(argv: list[str] | None = None) -> None:
         )
         found[str(jobs)] = figures(options.scans, whole, half, network_s, worker_count())
     document = {
-        "machine": machine, "case": scan.name, "model": model.name, "step": options.step,
+        "machine": machine, "case": scan.name, "model": model.name, "step": how.step,
+        "precision": how.precision,
         "device": options.device, "scans": options.scans, "processors": worker_count(),
         "network_threads": threads, "network_alone_s": network_s, "figures": found,
     }  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 from benchmarks.environment import ROOT
 from inference.description import ModelDescription
+from inference.engines import Precision
 from inference.models import WEIGHTS, model_folder
 
 RANDOM = "random"
@@ -46,6 +49,31 @@ def _calibrate(model: Path) -> None:
     (model / "model.json").write_text(model_json(replace(description, ranges=ranges)))
 
 
-def stepping(step: float | None) -> str:
-    """How the windows are placed, in words; ``step`` is what ``--step`` was given, if anything."""
-    return "windows placed as the model says" if step is None else f"step {step:g}"
+class How(NamedTuple):
+    """How a model is to be run: options of ``python -m inference``."""
+
+    step: float | None = None
+    precision: Precision = "auto"
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> How:
+        """From what :meth:`add_to`'s options were given."""
+        return cls(options.step, options.precision)
+
+    @staticmethod
+    def add_to(parser: argparse.ArgumentParser) -> None:
+        """The options."""
+        parser.add_argument("--step", type=float, metavar="F", help="default: the model's")
+        parser.add_argument("--precision", choices=get_args(Precision), default="auto")
+
+    @property
+    def words(self) -> list[str]:
+        """For the command line of ``python -m inference``."""
+        words = [] if self.step is None else ["--step", str(self.step)]
+        return [*words, "--precision", self.precision]
+
+    @property
+    def text(self) -> str:
+        """How the windows are placed, in words, and the precision."""
+        placed = "windows placed as the model says" if self.step is None else f"step {self.step:g}"
+        return f"{placed}, precision {self.precision}"

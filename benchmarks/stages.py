@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks import environment, roofline
 from benchmarks.environment import ROOT, child
-from benchmarks.models import HELP, chosen
+from benchmarks.models import HELP, How, chosen
 from benchmarks.stages_table import markdown
 from inference.volume import write_atomically
 
@@ -57,7 +57,7 @@ Seconds = dict[str, float]
 
 
 def whole_run(
-    scan: Path, model: Path, device: str, warm: bool, step: float | None = None
+    scan: Path, model: Path, device: str, warm: bool, how: How
 ) -> tuple[float, dict[str, Any]]:
     """(wall seconds, report) of ``python -m inference`` on the scan, or on it twice."""
     shutil.rmtree(WORK / "in", ignore_errors=True)
@@ -69,8 +69,7 @@ def whole_run(
     command = [
         sys.executable, "-m", "inference", "--quiet", "-i", str(WORK / "in"),
         "-o", str(WORK / "out"), "--model", str(model), "--device", device,
-        "--jobs", "1", "--report", str(report),
-        *([] if step is None else ["--step", str(step)]),
+        "--jobs", "1", "--report", str(report), *how.words,
     ]  # fmt: skip
     start = time.perf_counter()
     subprocess.run(command, check=True, cwd=ROOT, env=child())
@@ -138,44 +137,41 @@ def medians(rows: list[Seconds]) -> Seconds:
     return {name: median(row[name] for row in rows) for name in rows[0]}
 
 
-def collect(
-    scan: Path, model: Path, device: str, runs: int, step: float | None = None
-) -> dict[str, Any]:
+def collect(scan: Path, model: Path, device: str, runs: int, how: How) -> dict[str, Any]:
     """All measurements, as JSON values. The first, uncounted run fills the disk cache."""
     machine = environment.describe()
-    whole_run(scan, model, device, warm=False, step=step)
+    whole_run(scan, model, device, warm=False, how=how)
     cold, warm, walls, windows = [], [], [], 0
     for _ in range(runs):
         imported, loaded = import_and_load(model, device)
         start = {"interpreter": interpreter_start(), "import": imported, "load": loaded}
-        wall, report = whole_run(scan, model, device, warm=False, step=step)
+        wall, report = whole_run(scan, model, device, warm=False, how=how)
         case = report["cases"][0]
         windows = case["windows"]
         cold.append(breakdown(wall, start, case["seconds"]))
-        both_wall, both = whole_run(scan, model, device, warm=True, step=step)
+        both_wall, both = whole_run(scan, model, device, warm=True, how=how)
         second = both["cases"][1]["seconds"]
         warm.append(breakdown(second["total"] + second["write"], {}, second))
         walls.append({"one case": wall, "two cases": both_wall})
     document = {
         "machine": machine, "case": scan.name, "shape_zyx": case["shape"], "model": model.name,
-        "step": step, "device": device, "runs": runs, "windows": windows, "wall_s": medians(walls),
+        "step": how.step, "precision": how.precision, "device": device, "runs": runs,
+        "windows": windows, "wall_s": medians(walls),
         "cold_s": medians(cold), "warm_s": medians(warm), "import_s": import_shares(device),
     }  # fmt: skip
     if device == "cpu":
         document["roofline"] = _roofline(
-            scan, model, report["engine"], document["warm_s"]["network"], step
+            scan, model, report["engine"], document["warm_s"]["network"], how
         )
     return document
 
 
-def _roofline(
-    scan: Path, model: Path, engine: str, network_s: float, step: float | None
-) -> dict[str, Any]:
+def _roofline(scan: Path, model: Path, engine: str, network_s: float, how: How) -> dict[str, Any]:
     from inference.segmenter import Segmenter
 
     precision = next(kind for kind in roofline.FORMATS if engine.endswith(kind))
-    segmenter = Segmenter.load(model, "cpu")
-    run = segmenter.segment(scan, step=step)
+    segmenter = Segmenter.load(model, "cpu", precision=how.precision)
+    run = segmenter.segment(scan, step=how.step)
     ceilings = roofline.measure_ceilings(precision)
     found = roofline.figures(segmenter.description.architecture, run.window, run.windows, ceilings)
     return {
@@ -193,13 +189,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description=__doc__)
     parser.add_argument("--case", type=Path, required=True, metavar="X_0000.nii.gz")
     parser.add_argument("--model", help=HELP)
-    parser.add_argument("--step", type=float, metavar="F", help="default: the model's")
+    How.add_to(parser)
     parser.add_argument("--device", choices=tuple(_ENGINES), default="cpu")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=WORK / "stages.json")
     options = parser.parse_args()
     model = chosen(options.model)
-    document = collect(options.case.resolve(), model, options.device, options.runs, options.step)
+    document = collect(options.case.resolve(), model, options.device, options.runs, How.of(options))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.out, json.dumps(document, indent=1).encode())
     text = markdown(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import environment
-from benchmarks.models import stepping
+from benchmarks.models import How
 
 NETWORKS = ("organs network", "network")
 
@@ -17,7 +17,7 @@ def markdown(document: dict[str, Any]) -> str:
     lines = [
         environment.line(document["machine"]), "",
         f"{document['case']} ({shape}), model {document['model']}, {document['device']}, "
-        f"{stepping(document['step'])}, {document['windows']} windows; "
+        f"{How(document['step'], document['precision']).text}, {document['windows']} windows; "
         f"medians of {document['runs']} runs; whole process "
         f"{walls['one case']:.2f} s, with the scan twice {walls['two cases']:.2f} s", "",
         "| stage | cold s | share | warm s |", "|---|---|---|---|",

@@ -47,7 +47,8 @@ def test_markdown():
         "machine": {"processor": "P", "cores": 2, "memory_bytes": 2**33, "load_1min": 0.0,
                     "commit": "abc"},
         "case": "x_0000.nii.gz", "shape_zyx": [3, 4, 5], "model": "m", "device": "cpu",
-        "step": 0.5, "windows": 2, "runs": 1, "wall_s": {"one case": 10.0, "two cases": 14.0},
+        "step": 0.5, "precision": "f32", "windows": 2, "runs": 1,
+        "wall_s": {"one case": 10.0, "two cases": 14.0},
         "cold_s": breakdown(10.0, start, case()), "warm_s": breakdown(4.0, {}, case()),
         "import_s": {"numpy": 0.1},
         "roofline": {"precision": "f32",
@@ -59,6 +60,6 @@ def test_markdown():
     assert "(5 x 4 x 3)" in text
     assert "| network | 0.500 | 5.0% | 0.500 |" in text
     assert "| load | 0.300 | 3.0% | - |" in text
-    assert "step 0.5, 2 windows" in text
+    assert "step 0.5, precision f32, 2 windows" in text
     assert "Outside the networks: 90.0% of the process" in text
     assert "50% of the roofline" in text
