@@ -16,8 +16,8 @@ from inference.engines import Precision
 from inference.engines.lean_openvino import ov
 from inference.engines.numpy_arrays import NumpyArrays
 from inference.engines.openvino_graph import build_graph
-from inference.engines.processor import multiplies_bytes
-from inference.errors import ModelError
+from inference.engines.processor import multiplies_bytes, too_old_for_bytes
+from inference.errors import DeviceError, ModelError
 from inference.grid import Shape
 from inference.windows import Room
 
@@ -36,6 +36,7 @@ class OpenVinoEngine(NumpyArrays):
 
     Raises:
         ModelError: int8 is asked for, and the model has no ranges for it.
+        DeviceError: the same, and the processor is too old for it.
     """
 
     def __init__(
@@ -118,6 +119,8 @@ def _kind(description: ModelDescription, precision: Precision, bfloat16: bool) -
             "has no ranges of its feature maps, which int8 needs",
             "measure them with python -m training calibrate, or leave --precision int8 out",
         )
+    if precision == "int8" and too_old_for_bytes():
+        raise DeviceError("--precision int8", "needs a processor with AVX2", "leave it out")
     if precision != "auto":
         return precision
     if bfloat16:

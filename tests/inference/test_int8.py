@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,12 +24,16 @@ from inference.engines.openvino_engine import OpenVinoEngine
 from inference.errors import DeviceError, ModelError
 from inference.halves import as_float32
 from inference.network import UNet
+from inference.nifti import NiftiHeader
 from inference.ranges import Ranges, map_channels
 from inference.segmenter import Segmenter
+from inference.volume import read_labels, write_image
 from tests.inference.by_engine import volume_of
 from tests.inference.test_engines import ARCHITECTURES, reference
-from tests.random_model import TINY, random_weights
+from tests.random_model import TINY, random_weights, write_model
 from training.calibrate import RecordingEngine, calibrate, ranges_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def computed(node: object, image: np.ndarray) -> np.ndarray:
@@ -176,6 +183,24 @@ def test_labels_move_little(tiny_model: Path, ranged: ModelDescription, phantom:
     assert 0.85 < (labels == expected).mean() < 1
 
 
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
+def test_processors_without_vnni_compute_it_too(
+    instructions: str, ranged: ModelDescription, tiny_model: Path, phantom: Phantom, tmp_path: Path
+):
+    """oneDNN held to older instructions, of which not every one adds bytes up exactly."""
+    model = write_model(tmp_path / "ranged", ranged)
+    scan, found = tmp_path / "scan.nii.gz", []
+    write_image(scan, phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
+    for held in ({}, {"ONEDNN_MAX_CPU_ISA": instructions}):
+        out = tmp_path / f"{len(found)}.nii.gz"
+        words = ["-i", str(scan), "-o", str(out), "--model", str(model), "--precision", "int8"]
+        command = [sys.executable, "-m", "inference", "--device", "cpu", "--quiet", *words]
+        subprocess.run(command, check=True, env={**os.environ, **held}, cwd=ROOT)
+        found.append(read_labels(out)[0])
+    assert len(np.unique(found[1])) > 8
+    assert (found[0] == found[1]).mean() > 0.85
+
+
 @pytest.mark.parametrize(
     ("precision", "bfloat16", "multiplies", "measured", "kind"),
     [
@@ -202,22 +227,34 @@ def test_choice_of_precision(
 
 
 @pytest.mark.parametrize(
-    ("text", "multiplies"),
+    ("text", "multiplies", "old"),
     [
-        ("processor: 0\nflags\t\t: fpu avx512f avx512_vnni\nflags\t\t: fpu\n", True),
-        ("flags\t\t: fpu avx2 avx_vnni\n", True),
-        ("flags\t\t: fpu avx2 avx512f avx512_vnnix\n", False),
-        ("Features\t: fp asimd i8mm\n", False),
-        ("", False),
+        ("processor: 0\nflags\t\t: sse2 avx2 avx512_vnni\nflags\t\t: fpu\n", True, False),
+        ("flags\t\t: sse2 avx2 avx_vnni\n", True, False),
+        ("flags\t\t: sse2 avx2 avx512f avx512_vnnix\n", False, False),
+        ("flags\t\t: sse2 avx\n", False, True),
+        ("Features\t: fp asimd i8mm\n", False, False),
+        ("", False, False),
     ],
 )
 def test_what_linux_says_of_the_processor(
-    text: str, multiplies: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, multiplies: bool, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
     assert not processor.multiplies_bytes()  # there is no such file
+    assert not processor.too_old_for_bytes()
     (tmp_path / "cpuinfo").write_text(text)
     assert processor.multiplies_bytes() is multiplies
+    assert processor.too_old_for_bytes() is old
+
+
+def test_a_processor_that_is_too_old_is_named(
+    ranged: ModelDescription, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(openvino_engine, "too_old_for_bytes", lambda: True)
+    with pytest.raises(DeviceError, match="AVX2"):
+        openvino_engine._kind(ranged, "int8", bfloat16=False)
+    assert openvino_engine._kind(ranged, "f32", bfloat16=False) == "f32"
 
 
 def test_a_model_without_ranges_and_a_device_without_int8_are_named(tiny_model: Path):
