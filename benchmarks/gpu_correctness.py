@@ -153,9 +153,13 @@ def accumulation(device: torch.device) -> Iterator[Check]:
     }
 
     def gathered(array: Callable[[np.ndarray], Any]) -> np.ndarray:
-        gathered = accumulator(
-            placement, 14, lambda shape: array(np.zeros(shape, np.float32)), array
-        )
+        def zeros(shape: Shape) -> Any:
+            return array(np.zeros(shape, np.float32))
+
+        def sums(channels: int, shape: Shape) -> Any:
+            return array(np.zeros((channels, *shape), np.float32))
+
+        gathered = accumulator(placement, 14, sums, zeros, array)
         out = np.full((14, *placement.shape), np.nan, np.float32)
         for layer in (*placement.layers, None):
             until = placement.shape[0] if layer is None else layer[0][0]
