@@ -43,7 +43,7 @@ def _calibrate(model: Path) -> None:
     from inference.volume import Volume
     from training.calibrate import calibrate, model_json
 
-    phantom = make_phantom((48, 64, 64), (6.0, 6.0, 6.0), seed=1)
+    phantom = make_phantom((24, 32, 32), (6.0, 6.0, 6.0), seed=1)
     description = ModelDescription.load(model)
     ranges = calibrate(model, [Volume.of_array(phantom.image_ZYX, phantom.grid)])
     (model / "model.json").write_text(model_json(replace(description, ranges=ranges)))
