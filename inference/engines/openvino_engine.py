@@ -23,7 +23,7 @@ from inference.windows import Room
 
 Kind = Literal["f32", "bf16", "int8"]
 # Memory that the network and the accumulator may take where windows are cut to the patient.
-WINDOW_BYTES = 1200 << 20
+WINDOW_BYTES = 1100 << 20
 
 
 class OpenVinoEngine(NumpyArrays):
@@ -104,10 +104,10 @@ class OpenVinoEngine(NumpyArrays):
 def window_bytes(net: Architecture, kind: Kind) -> int:
     """Memory that OpenVINO takes for each voxel of a window, measured (docs/LOG.md).
 
-    Three maps of the first stage's features (in int8 two in float32 and two in bytes), the logits
-    as they are made and as they are put out, and the image.
+    Three maps of the first stage's features, the logits twice, and the image; in int8 two maps in
+    float32 and two in bytes, and the logits as they are put out.
     """
-    maps, logits = {"f32": (12, 8), "bf16": (6, 4), "int8": (10, 6)}[kind]
+    maps, logits = {"f32": (12, 8), "bf16": (6, 4), "int8": (10, 2)}[kind]
     return maps * net.features[0] + logits * net.outputs + 4 * net.inputs
 
 
