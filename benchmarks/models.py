@@ -41,7 +41,8 @@ def _calibrate(model: Path) -> None:
     """Let a model compute in int8, as the installed ones can: by its ranges on a coarse phantom."""
     from examples.phantom import make_phantom
     from inference.volume import Volume
-    from training.calibrate import calibrate, model_json
+    from training.calibrate import calibrate
+    from training.export import model_json
 
     phantom = make_phantom((24, 32, 32), (6.0, 6.0, 6.0), seed=1)
     description = ModelDescription.load(model)

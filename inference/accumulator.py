@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from inference.grid import Shape
 from inference.halves import copied, weighted
-from inference.resample import in_chunks
+from inference.resample import in_threads
 from inference.windows import (
     BLENDED_PLANES,
     Array,
@@ -162,7 +162,7 @@ class Weighted:
 
         # Plane by plane, so that no other array of a window's size is made.
         if self._threads:
-            _each(add_plane, height)
+            in_threads(add_plane, range(height))
         else:
             for plane in range(height):
                 add_plane(plane)
@@ -192,21 +192,11 @@ class Weighted:
             # Only rows that another plane of the scan will come to need to be cleared.
             again = max(min(count, self._placement.shape[0] - height - self._first), 0)
             if self._threads:
-                _each(average, count)
+                in_threads(average, range(count))
                 yield self._first, logits
-                _each(clear, again)
+                in_threads(clear, range(again))
             else:
                 average(slice(count))
                 yield self._first, logits
                 clear(slice(again))
             self._first += count
-
-
-def _each(work: Callable[[int], None], planes: int) -> None:
-    """Call ``work`` for each plane, on all processors."""
-
-    def several(first: int, last: int) -> None:
-        for plane in range(first, last):
-            work(plane)
-
-    in_chunks(several, planes)

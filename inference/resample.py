@@ -137,7 +137,7 @@ def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.
             out[z] -= shift
             out[z] *= scale
 
-    in_chunks(planes, shape[0])
+    _in_chunks(planes, shape[0])
     return out
 
 
@@ -168,7 +168,7 @@ def gather_labels(
             else:
                 out[k] = plane
 
-    in_chunks(planes, len(z))
+    _in_chunks(planes, len(z))
 
 
 def in_threads(work: Callable[[int], T], items: Iterable[int]) -> list[T]:
@@ -194,7 +194,7 @@ def _blend_clipped(
     return first
 
 
-def in_chunks(work: Callable[[int, int], None], count: int) -> None:
+def _in_chunks(work: Callable[[int, int], None], count: int) -> None:
     """Call ``work(first, last)`` over ``range(count)`` in one contiguous chunk per processor."""
     workers = min(worker_count(), count)
     if not workers:

@@ -8,9 +8,7 @@ channel of each map is written into the model's ``model.json``;
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +25,7 @@ from inference.models import WEIGHTS, model_folder
 from inference.ranges import Ranges, map_channels
 from inference.segmenter import Segmenter
 from inference.volume import Volume, write_atomically
+from training.export import model_json
 from training.preprocess import read_cases
 from training.store import StoreError
 
@@ -99,13 +98,6 @@ def ranges_of(highs: Mapping[str, npt.NDArray[np.float64]]) -> Ranges:
         name: tuple(map(rounded, np.maximum(high, _LEAST * np.median(high)).tolist()))
         for name, high in highs.items()
     }
-
-
-def model_json(description: ModelDescription) -> str:
-    """The text of a model.json, lists of numbers on one line each."""
-    text = json.dumps(description.to_json(), indent=1)
-    numbers = re.compile(r"\[\s+(-?[\d.][^\[\]{}\"]*?)\s+\]")
-    return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

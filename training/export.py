@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,12 +135,18 @@ def export(
         _check_finder(folder.parent / crop.model / "model.json", description.card)
     description.card.update(_metrics(run, description))
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(description.to_json(), indent=1) + "\n"
     # The weights come first: a model.json always finds the weights whose hash it names, or an
     # error that says so.
     write_atomically(folder / "model.safetensors", data)
-    write_atomically(folder / "model.json", text.encode())
+    write_atomically(folder / "model.json", model_json(description).encode())
     return description
+
+
+def model_json(description: ModelDescription) -> str:
+    """The text of a model.json, lists of numbers on one line each."""
+    text = json.dumps(description.to_json(), indent=1)
+    numbers = re.compile(r"\[\s+(-?[\d.][^\[\]{}\"]*?)\s+\]")
+    return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def _settings(options: argparse.Namespace) -> tuple[str, Any]:
 
 def _precisions(options: argparse.Namespace) -> tuple[str, Any]:
     """Each precision, against the labels and against float32 in the same windows."""
-    scans = list(named_scans(options.data, options.cases)) if options.cases else []
-    scans = scans or list(validation_scans(options.data))
+    cases, data = options.cases, options.data
+    scans = list(named_scans(data, cases) if cases else validation_scans(data))
     rows: Rows = {}
     alike: Rows = {}
     references: dict[str, list[Scan]] = {}

@@ -21,7 +21,8 @@ from inference.segmenter import Segmenter
 from inference.volume import Volume, write_image
 from tests.random_model import TINY, write_model
 from training.__main__ import main
-from training.calibrate import QUANTILE, calibrate, model_json, ranges_of
+from training.calibrate import QUANTILE, calibrate, ranges_of
+from training.export import model_json
 
 
 @pytest.fixture
