@@ -2,11 +2,12 @@
 
     python -m benchmarks.folder --case X_0000.nii.gz [--model NAME] [--scans N] [--jobs 1 2]
 
-The network alone: the warm network stage of the scan, read beforehand, with nothing beside it
-(median of ``--runs``). Folder mode, for each number of jobs: ``python -m inference`` on a folder
-that holds the scan N times, as a whole and steadily (time of N scans less that of half as many, by
-the difference). A steady share of 1 would need processors beside those of the network: what their
-seconds allow at most is given, too. ``--network-threads 1`` leaves all others free.
+The network alone: the warm network stage of the scan, read beforehand, with nothing beside it.
+Folder mode, for each number of jobs: ``python -m inference`` on a folder that holds the scan N
+times, as a whole and steadily (time of N scans less that of half as many, by the difference). Both
+take turns for so many ``--rounds``, since a shared machine changes its pace; medians of the rounds.
+A steady share of 1 would need processors beside those of the network: what their seconds allow at
+most is given, too. ``--network-threads 1`` leaves all others free.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import environment
 from benchmarks.environment import ROOT, child
@@ -33,6 +36,7 @@ from inference.volume import read_volume
 
 WORK = ROOT / "build" / "folder"
 TARGET = 0.9
+RUNS = 3  # of the network alone, at a time
 _CHILD = """
 import sys
 from benchmarks.folder import hold_network
@@ -54,13 +58,17 @@ def hold_network(threads: int) -> None:
     openvino_engine.ov.Core = held
 
 
-def network_alone(scan: Path, model: Path, device: str, runs: int, how: How) -> float:
-    """Seconds of the warm networks, a crop's finder among them, undisturbed; median of ``runs``."""
+def network_alone(scan: Path, model: Path, device: str, how: How) -> Callable[[], float]:
+    """Measures seconds of the warm networks, a crop's finder among them: median of a few runs."""
     segmenter = Segmenter.load(model, device, precision=how.precision)
     volume = read_volume(scan)
     segmenter.segment(volume, step=how.step)
-    runs_s = [segmenter.segment(volume, step=how.step).timings for _ in range(runs)]
-    return median(s["network"] + s.get("organs network", 0.0) for s in runs_s)
+
+    def measure() -> float:
+        stages = [segmenter.segment(volume, step=how.step).timings for _ in range(RUNS)]
+        return median(s["network"] + s.get("organs network", 0.0) for s in stages)
+
+    return measure
 
 
 def folder_run(scan: Path, scans: int, threads: int, words: list[str]) -> tuple[float, float]:
@@ -91,32 +99,42 @@ def processor_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def figures(
-    scans: int,
-    whole: tuple[float, float],
-    half: tuple[float, float],
-    network_s: float,
-    processors: int,
-) -> dict[str, float]:
-    """Scans per minute, and the share of what the network alone allows.
+class Round(NamedTuple):
+    """One round's figures for one number of jobs.
+
+    Attributes:
+        whole, half: (wall, processor) seconds of the process for all scans, and for ``N // 2``.
+        network_s: of the network alone, per scan, right before and right after.
+    """
+
+    whole: tuple[float, float]
+    half: tuple[float, float]
+    network_s: float
+
+
+def figures(scans: int, rounds: Sequence[Round], processors: int) -> dict[str, float]:
+    """Scans per minute, and the share of what the network alone allows; medians of the rounds.
 
     Args:
         scans: in the folder, at least 2.
-        whole: (wall, processor) seconds of the process for all of them.
-        half: the same for ``scans // 2``.
-        network_s: of the network stage alone, per scan.
+        rounds: at least one.
         processors: that the process may run on.
     """
     more = scans - scans // 2
-    each, busy = ((a - b) / more for a, b in zip(whole, half, strict=True))
-    return {
-        "whole_per_minute": 60 * scans / whole[0],
-        "whole_share": network_s * scans / whole[0],
-        "steady_per_minute": 60 / each,
-        "steady_share": network_s / each,
-        "processor_s": busy,
-        "possible_share": min(1.0, network_s * processors / busy),
-    }
+    found = []
+    for whole, half, network_s in rounds:
+        each, busy = ((a - b) / more for a, b in zip(whole, half, strict=True))
+        found.append(
+            {
+                "whole_per_minute": 60 * scans / whole[0],
+                "whole_share": network_s * scans / whole[0],
+                "steady_per_minute": 60 / each,
+                "steady_share": network_s / each,
+                "processor_s": busy,
+                "possible_share": min(1.0, network_s * processors / busy),
+            }
+        )
+    return {name: median(one[name] for one in found) for name in found[0]}
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -128,7 +146,8 @@ def markdown(document: dict[str, Any]) -> str:
         f"{How(document['step'], document['precision']).text}, {document['device']}, "
         f"{document['scans']} scans in a folder, {document['processors']} processors, {threads} "
         f"for the network, which alone takes {document['network_alone_s']:.2f} s a scan: "
-        f"{60 / document['network_alone_s']:.1f} scans per minute",
+        f"{60 / document['network_alone_s']:.1f} scans per minute; medians of {document['rounds']} "
+        "rounds",
         "", "| jobs | scans per minute, steady | share of the network's | processor s a scan "
         "| share that they allow at most | whole process |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
@@ -151,7 +170,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--scans", type=int, default=12, metavar="N", help="2 or more")
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--network-threads", type=int, default=0, metavar="N", help="default: all")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "folder.json")
     options = parser.parse_args(argv)
     if options.scans < 2:
@@ -161,19 +180,23 @@ def main(argv: list[str] | None = None) -> None:
     words = ["--model", str(model), "--device", options.device, *how.words]
     machine = environment.describe()
     hold_network(threads)
-    network_s = network_alone(scan, model, options.device, options.runs, how)
-    found = {}
-    for jobs in options.jobs:
+    alone = network_alone(scan, model, options.device, how)
+    rounds: dict[str, list[Round]] = {str(jobs): [] for jobs in options.jobs}
+    networks_s = [alone()]
+    for _, jobs in product(range(options.rounds), options.jobs):
         whole, half = (
             folder_run(scan, n, threads, [*words, "--jobs", str(jobs)])
             for n in (options.scans, options.scans // 2)
         )
-        found[str(jobs)] = figures(options.scans, whole, half, network_s, worker_count())
+        networks_s.append(alone())
+        rounds[str(jobs)].append(Round(whole, half, sum(networks_s[-2:]) / 2))
+    found = {jobs: figures(options.scans, some, worker_count()) for jobs, some in rounds.items()}
     document = {
         "machine": machine, "case": scan.name, "model": model.name, "step": how.step,
         "precision": how.precision,
         "device": options.device, "scans": options.scans, "processors": worker_count(),
-        "network_threads": threads, "network_alone_s": network_s, "figures": found,
+        "network_threads": threads, "rounds": options.rounds, "network_alone_s": median(networks_s),
+        "figures": found, "measured": rounds,
     }  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -14,16 +14,20 @@ from inference.engines import openvino_engine
 
 
 def test_figures():
-    """A start of 1 s, then 2 s and 3.6 processor seconds a scan, whose network needs 1.8 s."""
-    found = folder.figures(5, (11.0, 19.0), (5.0, 8.2), network_s=1.8, processors=2)
+    """A start of 1 s, then 2 s and 3.6 processor seconds a scan, whose network needs 1.8 s; the
+    machine may be half as quick in one of three rounds."""
+    one = folder.Round((11.0, 19.0), (5.0, 8.2), 1.8)
+    found = folder.figures(5, [one], processors=2)
     assert found == pytest.approx(
         {
             "whole_per_minute": 300 / 11, "whole_share": 9 / 11, "steady_per_minute": 30.0,
             "steady_share": 0.9, "processor_s": 3.6, "possible_share": 1.0,
         }
     )  # fmt: skip
-    found = folder.figures(5, (11.0, 19.0), (5.0, 7.0), network_s=1.8, processors=2)
-    assert found["possible_share"] == pytest.approx(0.9)
+    busier = folder.Round((11.0, 19.0), (5.0, 7.0), 1.8)
+    assert folder.figures(5, [busier], processors=2)["possible_share"] == pytest.approx(0.9)
+    slow = folder.Round((22.0, 38.0), (10.0, 16.4), 3.6)
+    assert folder.figures(5, [one, slow, one], processors=2) == found
 
 
 @pytest.mark.slow
@@ -36,7 +40,7 @@ def test_a_folder_of_phantoms(
     scan = tmp_path / "a_0000.nii.gz"
     sitk.WriteImage(image, str(scan))
     out = tmp_path / "folder.json"
-    words = ["--case", scan, "--model", tiny_model, "--scans", "3", "--runs", "1", "--out", out,
+    words = ["--case", scan, "--model", tiny_model, "--scans", "3", "--rounds", "1", "--out", out,
              "--jobs", "1", "2", "--network-threads", "1",
              "--step", "0.5"]  # fmt: skip
     monkeypatch.setattr(openvino_engine.ov, "Core", openvino_engine.ov.Core)
