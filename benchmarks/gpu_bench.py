@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.flare_harness.machine import Gpu, NoGpuError
+from inference.devices import with_index
 
 Row = dict[str, Any]
 
@@ -23,7 +24,7 @@ class Bench:
     """What every section works with.
 
     Attributes:
-        device: ``cuda``, ``cuda:N`` or ``cpu``.
+        device: ``cuda:N`` (``cuda`` is made ``cuda:0``) or ``cpu``.
         quick: small scans and few repetitions.
         work: an empty folder.
         model: a model's folder.
@@ -39,6 +40,7 @@ class Bench:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.device = with_index(self.device)
         if self.gpu is not None or not self.cuda:
             return
         try:

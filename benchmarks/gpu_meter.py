@@ -56,9 +56,10 @@ def _once(work: Callable[[], object], device: torch.device) -> float:
         return (time.perf_counter() - start) * 1e3
     before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize(device)
-    before.record()
+    stream = torch.cuda.current_stream(device)
+    before.record(stream)
     work()
-    after.record()
+    after.record(stream)
     torch.cuda.synchronize(device)
     return float(before.elapsed_time(after))
 

@@ -55,12 +55,14 @@ def settings(quick: bool) -> Iterator[Setting]:
 def flags(setting: Setting) -> Iterator[None]:
     """cuDNN's switches of ``setting``, and then as they were."""
     cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.allow_tf32
+    before = cudnn.benchmark, cudnn.allow_tf32, cudnn.deterministic
     cudnn.benchmark, cudnn.allow_tf32 = setting.search, setting.numbers == "tf32"
+    # As the engine has it; a search is for the quickest of all.
+    cudnn.deterministic = not setting.search
     try:
         yield
     finally:
-        cudnn.benchmark, cudnn.allow_tf32 = before
+        cudnn.benchmark, cudnn.allow_tf32, cudnn.deterministic = before
 
 
 def throughput(bench: Bench) -> Iterator[Row]:
@@ -89,8 +91,8 @@ def _one(network: UNet, windows: Tensor, setting: Setting, bench: Bench) -> Row:
     try:
         with memory(device, bench.gpu) as peak:
             times = measure(lambda: network(batch), device, repeats=3 if bench.quick else 6)
-    except torch.OutOfMemoryError as error:
-        return {"note": f"out of memory: {error}".splitlines()[0]}
+    except RuntimeError as error:  # out of memory, or a setting that cuDNN does not have
+        return {"note": f"{type(error).__name__}: {error}".splitlines()[0]}
     return {**asdict(times), **peak.row()}
 
 

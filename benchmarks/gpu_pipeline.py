@@ -17,6 +17,7 @@ from benchmarks.gpu_meter import memory, synchronize
 from inference.description import Decode
 from inference.engines import Precision
 from inference.engines.device_memory import memory_plan
+from inference.errors import DeviceError
 from inference.labels import NAMES
 from inference.segmenter import Segmentation, Segmenter
 from inference.volume import Volume
@@ -25,8 +26,9 @@ from inference.volume import Volume
 _WAYS: tuple[tuple[Decode, float | None], ...] = (
     ("nearest", None), ("linear", None), ("linear", 0.5),
 )  # fmt: skip
-# Voxels that may differ in :func:`limits`: other batches let cuDNN choose other algorithms.
-_DIFFER = 5e-3
+# Voxels that may differ in :func:`limits`: other batches let cuDNN choose other algorithms, and the
+# CPU may compute in bfloat16.
+_DIFFER, _DIFFER_ON_CPU = 5e-3, 5e-2
 # Device memory that torch is given in :func:`limits`, MB.
 _LIMITS_MB = (4000, 2000, 1000, 700, 400, 100, 5)
 
@@ -160,14 +162,20 @@ def _limited(
 ) -> Row:
     row: Row = {"what": f"{limit} MB for torch", "ok": False}
     try:
-        segmenter = load(bench)
+        segmenter, on_cpu = load(bench), False
+    except DeviceError:  # not even the model fits: what --device auto does then
+        segmenter, on_cpu = Segmenter.load(bench.model, "cpu"), True
+    try:
         with memory(device, bench.gpu) as peak:
             start = time.perf_counter()
             result = segmenter.segment(volume, step=0.5)
             row["seconds"] = time.perf_counter() - start
         differ = float((result.labels != wanted.labels).mean())
-        row |= {"differ": differ, "ok": differ < _DIFFER, "batch": segmenter.engine.batch}
-        row |= {"engine": segmenter.engine.name, "warnings": "; ".join(result.warnings)}
+        warnings = "; ".join(result.warnings)
+        on_cpu |= "going on with OpenVINO" in warnings or "going on with torch on CPU" in warnings
+        allowed = _DIFFER_ON_CPU if on_cpu else _DIFFER
+        row |= {"differ": differ, "ok": differ < allowed, "batch": segmenter.engine.batch}
+        row |= {"engine": segmenter.engine.name, "warnings": warnings}
         row |= peak.row()
     except Exception as error:
         row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]

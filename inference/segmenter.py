@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.description import DECODES, Decode, ModelDescription, verified_weights
-from inference.engines import Engine, HalfPrecisionError, Precision, choose_device, load_engine
+from inference.engines import (
+    Engine,
+    HalfPrecisionError,
+    Precision,
+    choose_device,
+    load_engine,
+    unusable_gpu,
+)
 from inference.errors import DeviceError, ModelError
 from inference.grid import Grid, Orientation, Shape
 from inference.labels import BACKGROUND
@@ -105,7 +112,8 @@ class Segmenter:
         folder = model_folder(Path(path), model)
         description = ModelDescription.load(folder)
         weights = verified_weights(folder, description)
-        chosen, note = choose_device(device), ""
+        chosen = choose_device(device)
+        note = unusable_gpu() if device == "auto" and not chosen.startswith("cuda") else ""
         try:
             engine = load_engine(description, weights, chosen, resampler, precision)
         except RuntimeError as error:

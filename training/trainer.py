@@ -279,7 +279,8 @@ class Trainer:
             raise checkpoint.CheckpointError(
                 self.out, "holds another network", "resume with the recipe it was trained with"
             ) from error
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the numbers so far needed none
+            self.scaler.load_state_dict(state["scaler"])
         if self.average is not None and state["average"] is not None:
             self.average.restore(state["average"])
         self.position = Position(**state["position"])

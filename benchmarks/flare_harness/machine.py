@@ -22,7 +22,8 @@ class Gpu:
         device: as in docker's ``--gpus``: ``device=N``, ``device=UUID``, or ``all`` (the first).
 
     Raises:
-        NoGpuError: no driver, no pynvml (nvidia-ml-py), or no such device.
+        NoGpuError: no driver, no pynvml (nvidia-ml-py), no such device, or one that does not tell
+            its memory.
     """
 
     def __init__(self, device: str = "device=0") -> None:
@@ -39,6 +40,7 @@ class Gpu:
             else:
                 self._handle = pynvml.nvmlDeviceGetHandleByUUID(wanted.encode())
             name = pynvml.nvmlDeviceGetName(self._handle)
+            pynvml.nvmlDeviceGetMemoryInfo(self._handle)  # a slice of a GPU may not say
         except pynvml.NVMLError as error:
             raise NoGpuError(f"{device}: {error}") from error
         self.name: str = name.decode() if isinstance(name, bytes) else name

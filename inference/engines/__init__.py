@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from inference.decode import Decoder
 from inference.description import Decode, Intensity, ModelDescription
-from inference.devices import HINT, is_device
+from inference.devices import HINT, is_device, with_index
 from inference.errors import DeviceError
 from inference.grid import Shape
 from inference.resample import Image
@@ -86,7 +86,7 @@ class Engine(Protocol):
 
 
 def choose_device(device: str) -> str:
-    """Turn ``auto`` into ``cuda``, ``openvino`` or ``cpu`` (torch), whichever is there, in order.
+    """Turn ``auto`` into ``cuda:0``, ``openvino`` or ``torch-cpu``, whichever is there, in order.
 
     Args:
         device: ``auto``, ``cpu`` (OpenVINO, else torch), ``torch-cpu``, ``cuda`` or ``cuda:N``.
@@ -98,12 +98,12 @@ def choose_device(device: str) -> str:
         raise DeviceError(f"--device {device}", "is unknown", HINT)
     if device.startswith("cuda") or (device == "auto" and _driver_present()):
         if _cuda_usable(device):
-            return "cuda" if device == "auto" else device
+            return with_index("cuda" if device == "auto" else device)
         if device != "auto":
             raise DeviceError(
                 f"--device {device}",
                 "no such CUDA device can be used here",
-                "use --device cpu, or give the container a GPU (--gpus)",
+                "use --device cpu, or give the container a GPU (--gpus) and a new enough driver",
             )
     if device != "torch-cpu" and importlib.util.find_spec("openvino"):
         return "openvino"
@@ -128,7 +128,7 @@ def load_engine(
     Args:
         description: the model.
         weights: contents of its safetensors file.
-        device: ``openvino``, ``torch-cpu``, ``cuda`` or ``cuda:N``.
+        device: ``openvino``, ``torch-cpu`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``, for the CUDA route.
         precision: ``auto`` (half precision or int8 where the device has it), ``int8`` or ``f32``.
 
@@ -153,6 +153,21 @@ def load_engine(
     from inference.engines.torch_engine import TorchEngine
 
     return TorchEngine(description, weights, device.removeprefix("torch-"), resampler, precision)
+
+
+def unusable_gpu() -> str:
+    """A word about a driver that is there, but no GPU that the CUDA build of torch can use; else
+    nothing. For when ``auto`` has chosen the CPU."""
+    if not _driver_present() or not importlib.util.find_spec("torch"):
+        return ""
+    import torch
+
+    if torch.version.cuda is None or torch.cuda.is_available():
+        return ""
+    return (
+        f"there is an NVIDIA driver, but no GPU that CUDA {torch.version.cuda} can use (a "
+        "container without --gpus, or too old a driver): going on with the CPU"
+    )
 
 
 def _driver_present() -> bool:

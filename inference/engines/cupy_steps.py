@@ -139,6 +139,9 @@ _C_TYPES = {
     torch.int16: "short", torch.float32: "float", torch.float16: "__half",
 }  # fmt: skip
 _BLOCK = (32, 8, 1)
+# Products and sums rounded one by one, as NumPy does: with both in one, a position that is a whole
+# number comes out a hair lower, and the slice before it, which is not there, would be read.
+OPTIONS = ("--std=c++17", "--fmad=false")
 
 
 def resample_image(
@@ -197,11 +200,11 @@ def _launch(kernel: Any, shape: Shape, arguments: tuple[Any, ...]) -> None:
 
     tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
     device = tensors[0].device
-    stream = torch.cuda.current_stream(device).cuda_stream
+    stream = cupy.cuda.Stream.from_external(torch.cuda.current_stream(device))
     columns, rows = -(-shape[2] // _BLOCK[0]), -(-shape[1] // _BLOCK[1])
     # A tensor is given as its address: the kernel is told its layout.
     values = [np.uint64(a.data_ptr()) if isinstance(a, torch.Tensor) else a for a in arguments]
-    with cupy.cuda.Device(device.index or 0), cupy.cuda.ExternalStream(stream):
+    with cupy.cuda.Device(device.index), stream:
         kernel((columns, rows, shape[0]), _BLOCK, tuple(values))
 
 
@@ -220,14 +223,14 @@ def decide_source(logit: torch.dtype) -> str:
 def _decide_kernel(logit: torch.dtype) -> Any:
     import cupy
 
-    return cupy.RawKernel(decide_source(logit), DECIDE, options=("--std=c++17", "--fmad=false"))
+    return cupy.RawKernel(decide_source(logit), DECIDE, options=OPTIONS)
 
 
 @cache
 def _kernel(voxel: torch.dtype, output: torch.dtype) -> Any:
     import cupy
 
-    return cupy.RawKernel(resample_source(voxel, output), RESAMPLE, options=("--std=c++17",))
+    return cupy.RawKernel(resample_source(voxel, output), RESAMPLE, options=OPTIONS)
 
 
 def _include(number: torch.dtype) -> str:

@@ -32,6 +32,19 @@ _MAX_BATCH = 2
 _MEMORY_SHARE = 0.5
 
 
+# What CUDA, cuDNN and cuBLAS say where memory is short. cuDNN 9 does not always name the cause: its
+# handle is "not initialized", or something "internal" fails, when the device is nearly full.
+_NO_MEMORY = (
+    "out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "unable to find an engine",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_INTERNAL_ERROR",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
+
+
 class TorchEngine:
     """See :class:`inference.engines.Engine`.
 
@@ -39,7 +52,7 @@ class TorchEngine:
 
     Args:
         description, weights: the model.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``cpu`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``.
         precision: ``f32``, or ``auto`` for float16 on CUDA.
     """
@@ -59,9 +72,11 @@ class TorchEngine:
         self._cuda = self.device.type == "cuda"
         self._resampler, self._precision = resampler, precision
         self._type = torch.float16 if self._cuda and precision == "auto" else torch.float32
-        # On CUDA, cuDNN's 3D convolutions in half precision want channels last; on the CPU too,
-        # oneDNN's kernels for them are quicker (docs/LOG.md).
-        self._format = torch.channels_last_3d
+        # On CUDA, cuDNN's 3D convolutions in half precision want channels last; on the CPU,
+        # oneDNN's kernels for them are quicker (docs/LOG.md). cuDNN's float32 is at home in the
+        # other layout.
+        strict = self._cuda and self._type == torch.float32
+        self._format = torch.contiguous_format if strict else torch.channels_last_3d
         self.enter()
         if self._cuda:
             # The same scan gives the same labels, whichever algorithm would be quicker by a hair.
@@ -93,9 +108,8 @@ class TorchEngine:
 
     @torch.no_grad()
     def forward(self, windows: list[Tensor]) -> list[Tensor]:
-        batch = torch.stack(windows)[:, None].to(self._type, memory_format=self._format)
         try:
-            logits = self._network_logits(batch)
+            logits = self._logits(windows)
         except RuntimeError as error:
             if len(windows) == 1 or not _out_of_memory(error):
                 raise
@@ -105,9 +119,12 @@ class TorchEngine:
                 raise HalfPrecisionError(f"{self.name}: the logits are not finite")
             return list(logits.unbind())
         # Outside the handler, whose traceback would keep the failed batch's maps alive.
-        del batch
         half = self.batch = len(windows) // 2
         return self.forward(windows[:half]) + self.forward(windows[half:])
+
+    def _logits(self, windows: list[Tensor]) -> Tensor:
+        batch = torch.stack(windows)[:, None].to(self._type, memory_format=self._format)
+        return self._network_logits(batch)
 
     def _network_logits(self, batch: Tensor) -> Tensor:
         return lean_forward(self._network, batch)
@@ -221,5 +238,4 @@ def _out_of_memory(error: Exception) -> bool:
     """Whether a device ran out of memory, in any of the words that CUDA and cuDNN have for it."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    words = ("out of memory", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _NO_MEMORY)

@@ -105,7 +105,7 @@ class FakeError(Exception):
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     """pynvml with one device of 1000 MB, of which 100 MB more are in use at every reading."""
-    readings = itertools.count(1)
+    readings = itertools.count()  # the first one only asks whether there are any
 
     def handle(index: int) -> int:
         if index != 1:

@@ -109,6 +109,7 @@ def test_without_nvml_there_is_a_note(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pynvml", None)
     bench = Bench("cuda", True, tmp_path, tmp_path)
     assert bench.gpu is None
+    assert bench.device == "cuda:0"
     assert "pynvml is not installed" in bench.notes[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.gpu_data import scan
 from inference import engines
 from inference.description import ModelDescription
 from inference.engines import choose_device, load_engine
@@ -68,17 +69,37 @@ def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engines, "_driver_present", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device("auto") == "cuda"
+    assert choose_device("auto") == choose_device("cuda") == "cuda:0"
     assert choose_device("cuda:1") == "cuda:1"
     assert choose_device("cpu") == "openvino"
     with pytest.raises(DeviceError, match="cuda:2"):
         choose_device("cuda:2")
 
 
-def test_a_driver_without_a_usable_device_falls_to_the_cpu(monkeypatch: pytest.MonkeyPatch):
+def test_torch_takes_the_chosen_device(monkeypatch: pytest.MonkeyPatch):
+    """torch.cuda's own checks of a device, which refuse ``cuda`` without a number."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    made_current: list[int] = []
+    monkeypatch.setattr(torch._C, "_cuda_setDevice", made_current.append, raising=False)
+    for name in ("cuda", "cuda:1"):
+        torch.cuda.set_device(torch.device(choose_device(name)))
+    assert made_current == [0, 1]
+
+
+def test_a_driver_without_a_usable_device_falls_to_the_cpu(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(engines, "_driver_present", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == "openvino"
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert engines.unusable_gpu() == ""  # a build of torch for the CPU
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    volume = scan((4, 12, 12), (20.0, 30.0, 30.0))
+    for device, said in (("auto", True), ("cpu", False)):
+        warnings = Segmenter.load(tiny_model, device).segment(volume).warnings
+        assert any("no GPU that CUDA 13.0 can use" in warning for warning in warnings) == said
 
 
 def test_cupy_needs_cuda_and_cupy(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):

@@ -33,7 +33,10 @@ pytestmark = [
 ]
 needs_cupy = pytest.mark.skipif(not has_cupy(), reason="CuPy is not installed")
 
-CUDA = torch.device("cuda")
+CUDA = torch.device("cuda", 0)
+# Voxels that may differ where the same numbers are added up in another order in half precision, and
+# where another device computes in another format. The model's weights are random: much is in doubt.
+ROUNDING, OTHER_DEVICE = 5e-3, 5e-2
 
 
 @pytest.fixture
@@ -105,13 +108,13 @@ def test_resamplers_give_the_same_labels(
     on_cuda: Segmenter, tiny_model: Path, volume: Volume
 ) -> None:
     by_cupy = Segmenter.load(tiny_model, "cuda", resampler="cupy").segment(volume)
-    assert disagreement(by_cupy.labels, on_cuda.segment(volume).labels) < 1e-3
+    assert disagreement(by_cupy.labels, on_cuda.segment(volume).labels) < ROUNDING
 
 
 def test_batches_do_not_matter(on_cuda: Segmenter, volume: Volume) -> None:
     usual = on_cuda.segment(volume)
     on_cuda.engine.batch = 3
-    assert disagreement(on_cuda.segment(volume).labels, usual.labels) < 1e-3
+    assert disagreement(on_cuda.segment(volume).labels, usual.labels) < ROUNDING
 
 
 def test_no_window_is_lost_when_a_batch_does_not_fit(on_cuda: Segmenter, volume: Volume) -> None:
@@ -129,7 +132,7 @@ def test_no_window_is_lost_when_a_batch_does_not_fit(on_cuda: Segmenter, volume:
     engine.batch = 8
     result = on_cuda.segment(volume)  # 16 windows in a layer: two batches of 8
     assert engine.batch <= 2
-    assert disagreement(result.labels, usual.labels) < 1e-3
+    assert disagreement(result.labels, usual.labels) < ROUNDING
 
 
 def test_scarce_memory_falls_back_and_says_so(
@@ -138,17 +141,21 @@ def test_scarce_memory_falls_back_and_says_so(
     leave(2)
     result = on_cuda.segment(volume)
     assert any("ran out of memory" in warning for warning in result.warnings)
-    assert disagreement(result.labels, on_cpu.segment(volume).labels) < 1e-2
+    assert disagreement(result.labels, on_cpu.segment(volume).labels) < OTHER_DEVICE
 
 
 def test_no_memory_for_the_model(
     tiny_model: Path, volume: Volume, leave: Callable[[float], None]
 ) -> None:
     leave(0)
-    assert Segmenter.load(tiny_model, "cuda").segment(volume).labels.shape == volume.grid.shape
+    with pytest.raises(DeviceError, match="does not take the model"):
+        Segmenter.load(tiny_model, "cuda")
+    result = Segmenter.load(tiny_model, "auto").segment(volume)
+    assert result.labels.shape == volume.grid.shape
+    assert any("the GPU does not take the model" in warning for warning in result.warnings)
 
 
 def test_device_that_is_not_there() -> None:
-    assert choose_device("auto") == "cuda"
+    assert choose_device("auto") == "cuda:0"
     with pytest.raises(DeviceError, match="no such CUDA device"):
         choose_device(f"cuda:{torch.cuda.device_count()}")

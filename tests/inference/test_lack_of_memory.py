@@ -250,6 +250,24 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
         assert segmenter.engine is engine
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 MiB.",
+        "CUDA error: out of memory",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_words_for_a_lack_of_memory(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, words: str):
+    engine = Segmenter.load(tiny_model, "torch-cpu", precision="f32").engine
+    pretend_cuda(engine, monkeypatch)
+    assert isinstance(engine.fallback(RuntimeError(words)), HostEngine)
+    assert engine.fallback(RuntimeError("an illegal memory access was encountered")) is None
+
+
 def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
     from inference import segmenter as module
 
@@ -262,7 +280,7 @@ def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: py
 
     monkeypatch.setattr(module, "load_engine", full)
     monkeypatch.setattr(
-        module, "choose_device", lambda device: "openvino" if device == "cpu" else "cuda"
+        module, "choose_device", lambda device: "openvino" if device == "cpu" else "cuda:0"
     )
     instead = Segmenter.load(tiny_model, "auto")
     assert isinstance(instead.engine, OpenVinoEngine)

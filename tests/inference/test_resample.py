@@ -57,13 +57,13 @@ def by_torch(image: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def by_kernel(tmp_path_factory: pytest.TempPathFactory) -> Resample:
-    """The kernel's arithmetic, compiled for the CPU by gcc."""
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
+    """The kernel's arithmetic by the type of its voxels, compiled for the CPU by gcc."""
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("no gcc to compile the kernel's source with")
     folder = tmp_path_factory.mktemp("kernel")
-    loop = """
+    loops = """
     void resample(const VOXEL* image, float* out, int nz, int ny, int nx, int mz, int my, int mx,
                   float low, float high, float mean, float scale)
     {
@@ -71,22 +71,37 @@ def by_kernel(tmp_path_factory: pytest.TempPathFactory) -> Resample:
             out[((long long)z * my + y) * mx + x] = abdobox_sample(
                 image, nz, ny, nx, mz, my, mx, z, y, x, low, high, mean, scale);
     }
+    void taps(int n_in, int n_out, int* lower, int* upper, float* fraction)
+    {
+        for (int i = 0; i < n_out; ++i)
+            abdobox_tap(i, n_in, n_out, lower + i, upper + i, fraction + i);
+    }
     """
-    (folder / "kernel.c").write_text(SAMPLE_SOURCE + loop)
+    (folder / "kernel.c").write_text(SAMPLE_SOURCE + loops)
     libraries = {}
     for dtype, voxel in {"int16": "short", "float32": "float"}.items():
         library = folder / f"{voxel}.so"
-        command = [compiler, "-O1", "-shared", "-fPIC", "-D__device__=", f"-DVOXEL={voxel}"]
-        subprocess.run([*command, folder / "kernel.c", "-o", library], check=True)
+        # As --fmad=false has it.
+        options = ["-O1", "-ffp-contract=off", "-shared", "-fPIC", "-D__device__="]
+        command = [compiler, *options, f"-DVOXEL={voxel}", folder / "kernel.c", "-o", library]
+        subprocess.run(command, check=True)
         libraries[dtype] = ctypes.CDLL(str(library))
+    return libraries
 
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return array.ctypes.data_as(ctypes.c_void_p)
+
+
+@pytest.fixture
+def by_kernel(kernels: dict[str, ctypes.CDLL]) -> Resample:
     def run(image: np.ndarray, shape: Shape) -> np.ndarray:
         image = np.ascontiguousarray(image)
         out = np.full(shape, np.nan, np.float32)
         values = (HU.lower, HU.upper, HU.mean, 1.0 / HU.std)
-        libraries[image.dtype.name].resample(
-            image.ctypes.data_as(ctypes.c_void_p),
-            out.ctypes.data_as(ctypes.c_void_p),
+        kernels[image.dtype.name].resample(
+            pointer(image),
+            pointer(out),
             *(ctypes.c_int(n) for n in (*image.shape, *shape)),
             *(ctypes.c_float(v) for v in values),
         )
@@ -147,6 +162,20 @@ def test_kernel_equals_scipy_on_any_sizes(by_kernel: Resample):
         np.testing.assert_allclose(by_kernel(image, after), reference(image, after), atol=TOLERANCE)
 
     check()
+
+
+def test_kernel_reads_the_slices_that_it_is_given(kernels: dict[str, ctypes.CDLL]):
+    """A part of the scan is brought to the device, from the lowest to the highest slice by NumPy's
+    account: the kernel must not come to another."""
+    # Positions that are whole numbers, but for their rounding.
+    lengths = [(342, 150), (285, 125), (399, 175), (684, 300), (195, 291), (12, 44), (36, 132)]
+    lengths += [(n, m) for n in range(1, 90, 4) for m in range(1, 90)]
+    for n_in, n_out in lengths:
+        lower, upper = np.empty(n_out, np.int32), np.empty(n_out, np.int32)
+        fraction = np.empty(n_out, np.float32)
+        kernels["int16"].taps(n_in, n_out, *map(pointer, (lower, upper, fraction)))
+        for ours, expected in zip((lower, upper, fraction), linear_taps(n_in, n_out), strict=True):
+            np.testing.assert_array_equal(ours, expected)
 
 
 def test_long_axes_lose_no_precision(resample: Resample):

@@ -56,6 +56,17 @@ def test_resumes_bit_for_bit(tmp_path):
     assert whole.position.step == resumed.position.step == 6
 
 
+def test_resumes_with_numbers_that_need_a_scaler(tmp_path):
+    """A run in bfloat16 that goes on on a card that has float16 only."""
+    run = trainer(tmp_path)
+    assert not run.train(Limits(steps=2))
+    resumed = trainer(tmp_path)
+    resumed.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    resumed.restore(checkpoint.load(tmp_path / "run" / checkpoint.LAST))
+    assert resumed.position.step == 2
+    assert resumed.scaler.is_enabled()
+
+
 def test_stops_after_the_minutes_with_a_checkpoint(tmp_path):
     run = trainer(tmp_path)
     assert not run.train(Limits(minutes=0))
