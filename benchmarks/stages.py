@@ -34,7 +34,7 @@ from benchmarks import environment, roofline
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, How, chosen
 from benchmarks.stages_table import markdown
-from inference.volume import write_atomically
+from inference.atomic import write_atomically
 
 WORK = ROOT / "build" / "stages"
 IN_CASE = ("waited", "organs", "organs network", "waiting", "resample", "body", "network",

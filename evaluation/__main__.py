@@ -12,8 +12,8 @@ from evaluation.cases import CaseResult, find_cases, read_annotated, score_cases
 from evaluation.reading import CaseError
 from evaluation.rules import MODES
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
+from inference.atomic import write_atomically
 from inference.errors import AbdoboxError, OutputError
-from inference.volume import write_atomically
 
 MOST_DEFAULT_JOBS = 8
 
@@ -91,10 +91,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def _check_output(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from examples.overlay import organ_volumes, overlay_png
 from examples.phantom import make_phantom
 from inference.cli import main as segment
+from inference.errors import AbdoboxError, OutputError
 from inference.labels import NAMES
 from inference.nifti import NiftiHeader
 from inference.volume import read_labels, read_volume, write_image
@@ -25,9 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.demo", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="where scan, labels and picture go")
     folder = parser.parse_args(arguments).folder
-    inputs, outputs = folder / "inputs", folder / "outputs"
-    for path in (inputs, outputs):
-        path.mkdir(parents=True, exist_ok=True)
+    try:
+        return demonstrate(folder)
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def demonstrate(folder: Path) -> int:
+    """Write scan, labels, report and picture below ``folder``; returns the exit code.
+
+    Raises:
+        AbdoboxError: they cannot be written.
+    """
+    inputs, outputs = _folders(folder)
     scan = inputs / "phantom_0000.nii.gz"
     phantom = make_phantom(SHAPE, SPACING, SEED)
     write_image(scan, phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
@@ -46,6 +58,19 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\nscan    {scan}\nlabels  {outputs / 'phantom.nii.gz'}\npicture {picture}\n"
           f"report  {report}")  # fmt: skip
     return 0
+
+
+def _folders(folder: Path) -> list[Path]:
+    """For scans and for labels. Raises OutputError."""
+    paths = [folder / "inputs", folder / "outputs"]
+    try:
+        for path in paths:
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            path, f"cannot be made ({error.strerror})", "name a folder in which you may write"
+        ) from error
+    return paths
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from inference.cli import main
+from inference.leaving import unheard
 
 
 def fill_streams() -> None:
@@ -26,12 +28,21 @@ def leave(status: int) -> None:
     """
     try:
         sys.stdout.flush()
+    except OSError as error:
+        status = unheard(error)
+    with suppress(OSError):  # there is nowhere left to say so
         sys.stderr.flush()
-    except OSError:  # nobody reads: Python knows what to say
-        sys.exit(status)
     os._exit(status)
+
+
+def status_of_main() -> int:
+    """What :func:`inference.cli.main` returns, or argparse leaves with."""
+    try:
+        return main()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
 
 
 if __name__ == "__main__":
     fill_streams()
-    leave(main())
+    leave(status_of_main())

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from inference.errors import OutputError
 
-_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial")
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.partial", re.DOTALL)
+# Of the file's name within that of its partial file: file systems take 255, and 18 come on top.
+_LONGEST_NAME_BYTES = 200
 # Where a file system knows no locks, an older partial file is taken for a killed run's.
 _LEFTOVER_S = 3600.0
 _live: set[Path] = set()
@@ -54,9 +56,12 @@ def _sync_folder(folder: Path) -> None:
 
 def _begin(path: Path) -> tuple[Path, int]:
     """A new partial file for ``path`` and its descriptor, which holds a lock while it is open."""
+    name = path.name
+    while len(os.fsencode(name)) > _LONGEST_NAME_BYTES:  # by whole characters
+        name = name[:-1]
     while True:
         # Neither process ids nor host names tell containers apart; random letters do.
-        partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}.partial")
+        partial = path.with_name(f".{name}.{os.urandom(4).hex()}.partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         _live.add(partial)
         with suppress(OSError):  # a file system without locks

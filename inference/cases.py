@@ -12,6 +12,8 @@ from inference.shard import WHOLE, Shard
 # As in inference.volume, which this module does not import: it would bring NumPy.
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 CHANNEL = "_0000"
+# How many files of a folder without scans are looked at for what else they are.
+_LOOKED_AT = 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def find_cases(
 
 def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], list[AbdoboxError]]:
     by_name: dict[str, list[Path]] = {}
-    for path in _listed(source):
+    listed = _listed(source)
+    for path in listed:
         name = case_name(path)
         # Unlike Path.is_dir, False for a link to where nobody may look: its reader says so.
         if name is not None and not os.path.isdir(path):  # noqa: PTH112
@@ -91,10 +94,28 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], li
         else:
             cases.append(case)
     if not by_name:
-        problems.append(
-            ScanError(source, "holds no scan", f"put {', '.join(SUFFIXES)} files there")
-        )
+        problems.append(_no_scan(source, listed))
     return cases, problems
+
+
+def _no_scan(folder: Path, listed: list[Path]) -> ScanError:
+    if any(_is_dicom(path) for path in listed[:_LOOKED_AT]):
+        cause = "holds no scan, but DICOM files, which are not read"
+        return ScanError(folder, cause, "convert each series to .nii.gz, e.g. with dcm2niix")
+    return ScanError(folder, "holds no scan", f"put {', '.join(SUFFIXES)} files there")
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether name or contents say so; a series' files often have no suffix."""
+    if not os.path.isfile(path):  # noqa: PTH113 (False too where it must not be looked at)
+        return False
+    if path.suffix.lower() == ".dcm":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _listed(folder: Path) -> list[Path]:

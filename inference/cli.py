@@ -10,7 +10,7 @@ from inference import __version__
 from inference.devices import HINT, is_device
 from inference.errors import ModelError
 from inference.labels import NAMES
-from inference.leaving import Terminated, leaving_on_signals
+from inference.leaving import Terminated, leaving_on_signals, unheard
 from inference.models import WEIGHTS, model_folder
 from inference.progress import Progress
 from inference.shard import Shard, parse_shard
@@ -26,14 +26,14 @@ def parser() -> argparse.ArgumentParser:
         "-i",
         "--input",
         metavar="INPUT",
-        type=Path,
+        type=_path,
         help="a scan (.nii.gz, .nii, .nrrd, .mha) or a folder of scans",
     )
     p.add_argument(
         "-o",
         "--output",
         metavar="OUTPUT",
-        type=Path,
+        type=_path,
         help="folder for the labels; for one scan also a name ending in .nii.gz",
     )
     p.add_argument(
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--report",
         metavar="FILE.json",
-        type=Path,
+        type=_report,
         help="write versions, stage times, memory and failures",
     )
     p.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -103,14 +103,36 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0: all done. 1: some case failed, or the report could not be written. 128 + n: ended by
-        signal n. Wrong arguments leave with 2, by argparse.
+        0: all done. 1: some case failed, or the report could not be written. 120: standard output
+        could not be written. 128 + n: ended by signal n. Wrong arguments leave with 2, by argparse.
     """
     p = parser()
     args = p.parse_args(argv)
     if args.list_labels:
+        return _list_labels()
+    _check(p, args)
+    try:
+        with leaving_on_signals() as at_once:
+            # Only now the heavy imports: --help and wrong arguments answer at once.
+            from inference.run import Run
+
+            run = Run(args, Progress(args.quiet))
+            at_once.append(run.at_once)
+            return run()
+    except Terminated as leaving:
+        return leaving.status
+
+
+def _list_labels() -> int:
+    try:
         print("\n".join(f"{value}\t{name}" for value, name in NAMES.items()))
-        return 0
+    except OSError as error:
+        return unheard(error)
+    return 0
+
+
+def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Leave with 2 where arguments do not go together, or with what is there."""
     if args.input is None or args.output is None:
         p.error("-i INPUT and -o OUTPUT are needed")
     if not os.path.exists(args.input):  # noqa: PTH110 (False too where it must not be looked at)
@@ -126,21 +148,37 @@ def main(argv: list[str] | None = None) -> int:
             p.error(f"--{error}")
     if args.shard and not args.input.is_dir():
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
-    try:
-        with leaving_on_signals() as at_once:
-            # Only now the heavy imports: --help and wrong arguments answer at once.
-            from inference.run import Run
-
-            run = Run(args, Progress(args.quiet))
-            at_once.append(run.at_once)
-            return run()
-    except Terminated as leaving:
-        return leaving.status
+    if args.report is not None and not _can_hold_report(args.report.parent, args.output):
+        p.error(f"--report {args.report}: its folder is not there, or may not be written to")
 
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two paths lead to one place."""
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _can_hold_report(folder: Path, output: Path) -> bool:
+    """Whether it can be written to, or is the labels' folder, which the run makes."""
+    if os.path.isdir(folder):  # noqa: PTH112
+        return os.access(folder, os.W_OK | os.X_OK)
+    return _same(folder, output.parent if output.name.endswith(".nii.gz") else output)
+
+
+def _path(text: str) -> Path:
+    # Path("") is the current folder, and a script's unset variable is not meant so.
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty; give one")
+    return Path(text)
+
+
+def _report(text: str) -> Path:
+    """The report's place. It replaces what is there, which must be no scan, labels or device."""
+    path = Path(text)
+    if path.suffix != ".json":
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a report: end it in .json")
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise argparse.ArgumentTypeError(f"{text!r} is there already, and is no file")
+    return path
 
 
 def _device(text: str) -> str:

@@ -45,11 +45,12 @@ def check_contents(voxels_ZYX: Image) -> list[str]:
         voxels_ZYX: HU in canonical order.
 
     Raises:
-        HeaderError: NaN, infinity, or one value everywhere.
+        HeaderError: NaN, infinity (or what float32 takes for it), or one value everywhere.
     """
     lowest, highest = float(voxels_ZYX.min()), float(voxels_ZYX.max())
     if not (math.isfinite(lowest) and math.isfinite(highest)):
-        raise HeaderError("holds NaN or infinite voxels", "replace them by air (-1024 HU)")
+        cause = "holds NaN or infinite voxels, or values beyond float32"
+        raise HeaderError(cause, "replace them by air (-1024 HU)")
     if lowest == highest:
         raise HeaderError(f"holds nothing but the value {lowest:g}", "give a scan")
     found = (

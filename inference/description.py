@@ -22,6 +22,12 @@ from inference.ranges import Ranges, read_ranges
 FORMAT = 1
 Decode = Literal["nearest", "linear"]
 DECODES: tuple[str, ...] = get_args(Decode)
+# What a network may be meant for; beyond that an image takes all memory, or float32 overflows.
+_MOST_HU = 1e6
+_LEAST_STD_HU = 1e-3
+_LEAST_SPACING_MM, _MOST_SPACING_MM = 0.1, 100.0
+_MOST_PATCH_AXIS = 1024
+_MOST_PATCH_VOXELS = 2**25
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,12 @@ class Intensity:
 
     def __post_init__(self) -> None:
         values = (self.lower, self.upper, self.mean, self.std)
-        if not all(math.isfinite(v) for v in values) or self.std <= 0 or self.lower >= self.upper:
-            raise ValueError("intensity needs finite numbers, lower < upper and std > 0")
+        sound = all(abs(v) <= _MOST_HU for v in values) and self.std >= _LEAST_STD_HU
+        if not sound or self.lower >= self.upper:
+            raise ValueError(
+                f"intensity needs numbers up to {_MOST_HU:g} HU, lower < upper and "
+                f"std >= {_LEAST_STD_HU:g}"
+            )
 
     def normalised(self, hounsfield: float) -> float:
         """The network's input value for a value in HU."""
@@ -64,7 +74,8 @@ class Crop:
     agreement: float = 0.0
 
     def __post_init__(self) -> None:
-        if Path(self.model).name != self.model or not 0 <= self.margin_mm < math.inf:
+        named = Path(self.model).name == self.model and self.model not in ("", "..")
+        if not named or not 0 <= self.margin_mm < math.inf:
             raise ValueError("crop needs a folder's name and a margin of at least 0 mm")
         if not 0 <= self.agreement < 1:
             raise ValueError("crop needs an agreement in [0, 1)")
@@ -108,8 +119,16 @@ class ModelDescription:
         divisor = self.architecture.divisor
         if any(n < 1 or n % d for n, d in zip(self.patch, divisor, strict=True)):
             raise ValueError(f"patch {self.patch} is not divisible by the strides {divisor}")
-        if not all(math.isfinite(s) and s > 0 for s in self.spacing):
-            raise ValueError(f"spacing {self.spacing} must be positive")
+        if max(self.patch) > _MOST_PATCH_AXIS or math.prod(self.patch) > _MOST_PATCH_VOXELS:
+            raise ValueError(
+                f"patch {self.patch} is too large (limits: {_MOST_PATCH_AXIS} per axis, "
+                f"{_MOST_PATCH_VOXELS} voxels)"
+            )
+        if not all(_LEAST_SPACING_MM <= s <= _MOST_SPACING_MM for s in self.spacing):
+            raise ValueError(
+                f"spacing {self.spacing} must lie in {_LEAST_SPACING_MM:g} to "
+                f"{_MOST_SPACING_MM:g} mm"
+            )
         if self.decode not in DECODES:
             raise ValueError(f"decode must be one of {', '.join(DECODES)}")
         if self.step is not None and not 0 < self.step <= 1:

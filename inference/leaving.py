@@ -1,12 +1,16 @@
-"""SIGTERM and Ctrl-C: leave within five seconds, whatever is being computed, nothing half done."""
+"""SIGTERM and Ctrl-C: leave within five seconds, whatever is being computed, nothing half done.
+
+And with which status, where nobody hears what is printed.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -14,6 +18,8 @@ from typing import NoReturn
 GRACE_S = 3.5
 _LAST_S = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Python's own, for a standard output that it cannot flush at its end.
+_UNHEARD = 120
 
 
 class Terminated(BaseException):
@@ -22,6 +28,20 @@ class Terminated(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.status = 128 + number
+
+
+def unheard(error: OSError) -> int:
+    """The exit status where standard output takes nothing more; says why on standard error.
+
+    Unless it is a pipe whose reader has left (``| head``): that one knows.
+    """
+    if not isinstance(error, BrokenPipeError):
+        with suppress(OSError):
+            sys.stderr.write(
+                f"error: standard output: cannot be written ({error.strerror}); "
+                "check where it leads\n"
+            )
+    return _UNHEARD
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from inference.errors import ModelError
@@ -12,8 +13,12 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 def model_folder(path: Path, model: str | None = None) -> Path:
     """The folder of one model: ``path`` itself, or one below it. Raises ModelError."""
     if model is not None:
-        named = Path(model) if Path(model).name != model else path / model
-        if not (named / "model.json").is_file():
+        bare = model.rstrip(os.sep)
+        places = [path / bare] if Path(bare).name == bare else [Path(model)]
+        if bare != model:  # a path, as a shell completes one; else a name, given like one
+            places.insert(0, Path(model))
+        named = next((place for place in places if (place / "model.json").is_file()), None)
+        if named is None:
             known = sorted(p.parent.name for p in path.glob("*/model.json"))
             raise ModelError(
                 f"model {model}",
@@ -27,3 +32,21 @@ def model_folder(path: Path, model: str | None = None) -> Path:
         return path / (path / "default").read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ModelError(path, "holds no model", "name a model's folder") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(path / "default", "is no text", "write a model's name into it") from error
+
+
+def finder_folder(folder: Path, finder: str) -> Path:
+    """Where the model lies that finds the organs for the one in ``folder``. Raises ModelError."""
+    beside = folder.parent / finder
+    if os.path.realpath(beside) == os.path.realpath(folder):
+        raise ModelError(
+            folder / "model.json",
+            "names itself as the model that finds the organs first",
+            "restore the model folder",
+        )
+    if not (beside / "model.json").exists():
+        raise ModelError(
+            beside, f"is not there, and {folder.name} finds the organs with it", "copy both"
+        )
+    return beside

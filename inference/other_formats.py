@@ -36,18 +36,25 @@ def stored_other(path: Path, admit: Admit = check_memory) -> tuple[npt.NDArray[A
     """Voxels (z, y, x) as stored, and their grid.
 
     Raises:
-        HeaderError: SimpleITK cannot read it, or it is not one 3D volume of grey values.
+        HeaderError: its name is of no such format, SimpleITK cannot read it, or it is not one 3D
+            volume of grey values.
         EOFError, isal_zlib.error: its compressed voxels are cut or corrupt.
         OSError: it is missing or may not be read.
     """
+    name = READERS.get(path.suffix.lower())
+    if name is None:
+        formats = ", ".join((".nii.gz", ".nii", *READERS))
+        raise HeaderError(
+            f"is no scan: its name ends in none of {formats}", "convert it to .nii.gz"
+        )
     import SimpleITK as sitk
 
     check_data_files(path)
-    if READERS[path.suffix.lower()] == "MetaImageIO":
+    if name == "MetaImageIO":
         check_metaimage(path)
     try:
         reader = sitk.ImageFileReader()
-        reader.SetImageIO(READERS[path.suffix.lower()])
+        reader.SetImageIO(name)
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         size = reader.GetSize()
@@ -57,7 +64,7 @@ def stored_other(path: Path, admit: Admit = check_memory) -> tuple[npt.NDArray[A
         voxel_bytes = sitk.Image(1, 1, reader.GetPixelIDValue()).GetSizeOfPixelComponent()
         voxels = size[0] * size[1] * size[2]
         admit(voxels * (2 * voxel_bytes + 1))  # SimpleITK's copy, ours, and the labels
-        if READERS[path.suffix.lower()] == "NrrdImageIO":
+        if name == "NrrdImageIO":
             check_nrrd(path, voxels * voxel_bytes)
         image = reader.Execute()
     except RuntimeError as error:

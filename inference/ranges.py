@@ -5,7 +5,6 @@ A pure value of ``model.json``, measured on scans by ``python -m training calibr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,8 @@ from inference.architecture import Architecture
 # Name of a map (``encoder.S.I``, ``decoder.S.I``, ``up.S``) -> for each channel, the value that
 # hardly anything exceeds; of ``up``, which has both signs, the magnitude.
 Ranges = Mapping[str, tuple[float, ...]]
+# Far beyond any network's, and well within what float32 holds of it, of its square and its inverse.
+_LOWEST, _HIGHEST = 1e-6, 1e6
 
 
 def map_channels(net: Architecture) -> dict[str, int]:
@@ -31,17 +32,19 @@ def map_channels(net: Architecture) -> dict[str, int]:
     return maps
 
 
-def read_ranges(entry: dict[str, Any], net: Architecture) -> Ranges:
+def read_ranges(entry: Any, net: Architecture) -> Ranges:
     """The ranges from ``model.json``; none where it has no such entry.
 
     Raises:
-        ValueError, TypeError: they are not those of the architecture, or not positive numbers.
+        ValueError, TypeError: they are not those of the architecture, or not plausible numbers.
     """
+    if not isinstance(entry, dict):
+        raise ValueError("the ranges are no table of feature maps")
     ranges = {name: tuple(float(v) for v in values) for name, values in entry.items()}
     if not ranges:
         return ranges
     if {name: len(values) for name, values in ranges.items()} != map_channels(net):
         raise ValueError("the ranges are not those of the architecture's feature maps")
-    if not all(0 < v < math.inf for values in ranges.values() for v in values):
-        raise ValueError("the ranges must be positive")
+    if not all(_LOWEST <= v <= _HIGHEST for values in ranges.values() for v in values):
+        raise ValueError(f"the ranges must lie in {_LOWEST:g} to {_HIGHEST:g}")
     return ranges

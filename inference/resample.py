@@ -141,14 +141,6 @@ def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.
     return out
 
 
-def resample_labels(labels_ZYX: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
-    """Labels brought to another grid by nearest neighbour (``nearest-exact``)."""
-    z, y, x = (nearest_taps(n, m) for n, m in zip(labels_ZYX.shape, shape, strict=True))
-    out = np.empty(shape, np.uint8)
-    gather_labels(labels_ZYX, z, y, x, out)
-    return out
-
-
 def gather_labels(
     labels_ZYX: npt.NDArray[np.uint8],
     z: npt.NDArray[np.int64],

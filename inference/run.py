@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from inference.atomic import discard_live
@@ -102,6 +103,8 @@ class Run:
         """Whether there is a report, if one was asked for."""
         if self._args.report is None:
             return True
+        with suppress(OSError):  # writing says why; the labels' folder, where none were made
+            self._args.report.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._report.write(self._args.report, self._batch.segmenter)
         except AbdoboxError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,14 +17,13 @@ from inference.engines import (
     Engine,
     HalfPrecisionError,
     Precision,
-    choose_device,
-    load_engine,
-    unusable_gpu,
+    Resampler,
+    ready_engine,
 )
-from inference.errors import DeviceError, ModelError
+from inference.errors import DeviceError
 from inference.grid import Grid, Orientation, Shape
 from inference.labels import BACKGROUND
-from inference.models import WEIGHTS, model_folder
+from inference.models import WEIGHTS, finder_folder, model_folder
 from inference.nifti import NiftiHeader
 from inference.organs import agreement, organ_box
 from inference.passage import Clock, Passage
@@ -91,7 +90,7 @@ class Segmenter:
         device: str = "auto",
         *,
         model: str | None = None,
-        resampler: str = "torch",
+        resampler: Resampler = "torch",
         precision: Precision = "auto",
     ) -> Segmenter:
         """Load a model.
@@ -106,32 +105,21 @@ class Segmenter:
                 on the CPU, else int8); ``int8`` is for the CPU; ``f32`` takes neither.
 
         Raises:
-            ModelError: no such model, or its files are damaged.
+            ModelError: no such model, or its files or those of the model that finds the organs for
+                it are damaged.
             DeviceError: the device cannot be used here.
         """
         folder = model_folder(Path(path), model)
         description = ModelDescription.load(folder)
         weights = verified_weights(folder, description)
-        chosen = choose_device(device)
-        note = unusable_gpu() if device == "auto" and not chosen.startswith("cuda") else ""
-        try:
-            engine = load_engine(description, weights, chosen, resampler, precision)
-        except RuntimeError as error:
-            # torch's word for a device without memory for the model, or without a sound driver.
-            cause = str(error).splitlines()[0]
-            if device != "auto" or not chosen.startswith("cuda"):
-                raise DeviceError(f"device {device}", f"does not take the model ({cause})",
-                                  "free its memory, or use --device cpu") from error  # fmt: skip
-            engine = load_engine(description, weights, choose_device("cpu"), precision=precision)
-            note = f"the GPU does not take the model ({cause}): going on with {engine.name}"
-        finder = None
-        if crop := description.crop:
-            beside = folder.parent / crop.model
-            if not (beside / "model.json").exists():
-                raise ModelError(
-                    beside, f"is not there, and {folder.name} finds the organs with it", "copy both"
-                )
-            finder = cls.load(beside, device, precision=precision)
+        engine, note = ready_engine(description, weights, device, resampler, precision)
+        if description.crop is None:
+            return cls(folder, description, engine, note)
+        beside = finder_folder(folder, description.crop.model)
+        # It looks at the whole scan, whatever model.json says of a crop of its own.
+        finding = replace(ModelDescription.load(beside), crop=None)
+        weights = verified_weights(beside, finding)
+        finder = cls(beside, finding, *ready_engine(finding, weights, device, precision=precision))
         return cls(folder, description, engine, note, finder)
 
     def prepare(self, step: float | None = None) -> None:
@@ -161,6 +149,7 @@ class Segmenter:
 
         Raises:
             ScanError: the scan cannot be read or is no CT volume.
+            TypeError: ``image`` is nothing of that kind.
             ValueError: decode or step are out of range.
             DeviceError: not even the CPU has the memory.
         """
@@ -173,7 +162,8 @@ class Segmenter:
         with clock("read"):
             volume = _volume(image)
         finder = self._finder if crop is not None else None
-        said = (self._note, finder._note if finder is not None else "")
+        # Both may have the same to say about their device.
+        said = {self._note: None, finder._note if finder is not None else "": None}
         notes: list[str] = [*volume.warnings, *filter(None, said)]
         orientation = Orientation.of(volume.grid.direction)
         image_ZYX, grid = volume.canonical()
@@ -275,4 +265,9 @@ def _volume(image: Volume | Path | str | Any) -> Volume:
         return image
     if isinstance(image, Path | str):
         return read_volume(Path(image))
+    if not hasattr(image, "GetNumberOfComponentsPerPixel"):
+        raise TypeError(
+            "a scan is a file's path, a Volume (Volume.of_array(voxels, grid)) or a SimpleITK "
+            f"image, not {type(image).__name__}"
+        )
     return of_simpleitk(image)

@@ -15,7 +15,7 @@ from isal import isal_zlib
 
 from inference.atomic import write_atomically
 from inference.contents import check_contents, hounsfield
-from inference.errors import ScanError
+from inference.errors import OutputError, ScanError
 from inference.grid import Grid, Orientation
 from inference.limits import HeaderError, check_grid, unlikely_extent
 from inference.memory import Admit, check_memory
@@ -78,8 +78,8 @@ def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
             HeaderError where there are not so many.
 
     Raises:
-        ScanError: unreadable, truncated, corrupt, not one 3D volume, or with contents that are no
-            CT (NaN, constant).
+        ScanError: a name of no format that is read, unreadable, truncated, corrupt, not one 3D
+            volume, or with contents that are no CT (NaN, constant).
     """
     with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
@@ -129,13 +129,15 @@ def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -
     """Write uint8 labels or int16 HU as .nii.gz: beside its place, then renamed. Never half a file.
 
     Args:
-        path: ends in .nii.gz.
+        path: ends in .nii.gz, since nothing else is written.
         voxels_ZYX: uint8 or int16, in the scan's own axis order.
         header: the scan's; its geometry is copied bit for bit.
 
     Raises:
-        OutputError: the folder is missing, read-only or full.
+        OutputError: another name; the folder is missing, read-only or full.
     """
+    if not path.name.lower().endswith(".nii.gz"):
+        raise OutputError(path, "is no name for labels", "end it in .nii.gz")
     compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
     voxels = memoryview(np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8))
     data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype))]

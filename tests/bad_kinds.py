@@ -1,4 +1,4 @@
-"""Bad scans of every kind (DESIGN section 8), each with words that its message must have."""
+"""Bad scans of every kind, each with words that its message must have."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ BAD: dict[str, Bad] = {
     "infinite voxel": Bad(nifti(voxels=with_voxel(-math.inf)), "infinite"),
     "constant": Bad(nifti(voxels=np.full_like(SCAN, -1024)), "nothing but the value -1024"),
     "constant after scaling": Bad(nifti(scl_slope=1e-30, scl_inter=40), "nothing but the value 40"),
-    "float64 beyond float32": Bad(nifti(voxels=with_voxel(0).astype(float) * 1e300), "infinite"),
+    "float64 beyond float32": Bad(
+        nifti(voxels=with_voxel(0).astype(float) * 1e300), "beyond float32"
+    ),
     # Other formats
     "nrrd cut": Bad(cut(simpleitk(".nrrd"), 0.6), "SimpleITK"),
     "compressed nrrd cut": Bad(cut(simpleitk(".nrrd", compress=True), 0.6), "truncated"),

@@ -17,17 +17,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from inference.atomic import write_atomically
+from inference.body import BODY_HU, body_mask
 from inference.description import ModelDescription, verified_weights
 from inference.engines.openvino_engine import OpenVinoEngine
-from inference.errors import AbdoboxError
+from inference.errors import AbdoboxError, ModelError
 from inference.grid import Shape
 from inference.models import WEIGHTS, model_folder
-from inference.ranges import Ranges, map_channels
+from inference.ranges import Ranges, map_channels, read_ranges
 from inference.segmenter import Segmenter
-from inference.volume import Volume, write_atomically
+from inference.volume import Volume, read_volume
+from training.case import DatasetError
 from training.export import model_json
-from training.preprocess import read_cases
-from training.store import StoreError
+from training.folders import check_writable
+from training.table import read_cases
 
 # Share of a channel's values that its range holds in every window: without the last few, the
 # others are rounded more finely.
@@ -75,7 +78,7 @@ def calibrate(folder: Path, scans: Iterable[Path | Volume]) -> Ranges:
     """The ranges of a model's maps over some scans, placed in windows as the model places them.
 
     Raises:
-        AbdoboxError: the model or a scan cannot be read.
+        AbdoboxError: the model or a scan cannot be read, or a map has no ranges on them.
     """
     segmenter = Segmenter.load(folder, "cpu", precision="f32")
     weights = verified_weights(folder, segmenter.description)
@@ -84,11 +87,27 @@ def calibrate(folder: Path, scans: Iterable[Path | Volume]) -> Ranges:
     for number, scan in enumerate(scans, 1):
         segmenter.segment(scan)
         print(f"scan {number} measured", file=sys.stderr)
-    return ranges_of(engine.highs)
+    try:
+        return read_ranges(ranges_of(engine.highs), segmenter.description.architecture)
+    except ValueError as error:  # what would be written could not be read again
+        raise ModelError(folder, f"has no use for int8: {error}", "leave it as it is") from error
 
 
 def ranges_of(highs: Mapping[str, npt.NDArray[np.float64]]) -> Ranges:
-    """Ranges that hold these values, rounded up in the last digit that is kept."""
+    """Ranges that hold these values, rounded up in the last digit that is kept.
+
+    Raises:
+        ModelError: a map holds no numbers, or so little that there is nothing to measure it by.
+    """
+    for name, high in highs.items():
+        if not np.isfinite(high).all():
+            raise ModelError(f"map {name}", "holds NaN or infinity", "train the model anew")
+        if not np.median(high) > 0:
+            raise ModelError(
+                f"map {name}",
+                "is 0 in half of its channels or more",
+                "calibrate on other scans, or train the model anew",
+            )
 
     def rounded(value: float) -> float:
         unit = 10.0 ** (math.floor(math.log10(value)) + 1 - _DIGITS)
@@ -100,17 +119,49 @@ def ranges_of(highs: Mapping[str, npt.NDArray[np.float64]]) -> Ranges:
     }
 
 
+def training_scans(data: Path) -> list[Path]:
+    """The training scans of a folder written by ``fuse``; those without a patient are left out.
+
+    All are read here once, so that one of them that cannot be read is known before the network
+    has computed on the others for an hour.
+
+    Raises:
+        AbdoboxError: the table makes no sense, a scan cannot be read, or none is left.
+    """
+    rows = read_cases(data, ("name", "split", "image"))
+    scans = [Path(row["image"]) for row in rows if row["split"] == "train"]
+    if missing := [scan for scan in scans if not scan.is_file()]:
+        raise DatasetError(
+            missing[0],
+            f"is not there ({len(missing)} of {len(scans)} training scans are missing)",
+            "bring them back, or run python -m training fuse again",
+        )
+    seen = [scan for scan in scans if _shows_a_body(scan)]
+    if not seen:
+        cause = "has no training scans" + (" that show a patient" if scans else "")
+        raise DatasetError(data, cause, "name another folder")
+    return seen
+
+
+def _shows_a_body(scan: Path) -> bool:
+    """Whether there is a patient in a scan; says so where there is none. Raises ScanError."""
+    image_ZYX, grid = read_volume(scan).canonical()
+    # All is taken for body where none was found, and where there is nothing else.
+    found = not body_mask(image_ZYX, BODY_HU, grid.spacing).all()
+    if found or np.median(image_ZYX) > BODY_HU:
+        return True
+    print(f"left out {scan}: nothing of a patient is found in it", file=sys.stderr)
+    return False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
         folder = model_folder(WEIGHTS, arguments.model)
         description = ModelDescription.load(folder)
-        scans = [
-            Path(row["image"]) for row in read_cases(arguments.data) if row["split"] == "train"
-        ]
-        if not scans:
-            raise StoreError(arguments.data, "has no training scans", "name another folder")
+        check_writable(folder)
+        scans = training_scans(arguments.data)
         ranges = calibrate(folder, scans)
         text = model_json(replace(description, ranges=ranges))
         write_atomically(folder / "model.json", text.encode())

@@ -13,6 +13,8 @@ from inference.errors import AbdoboxError
 FORMAT = 1
 LAST = "last.pt"
 BEST = "best.pt"
+# The remedy of commands that take a run's folder.
+NAME_RUN = "name the folder of a training (--run), and a --checkpoint in it"
 
 
 class CheckpointError(AbdoboxError):
@@ -29,8 +31,17 @@ def save(path: Path, state: dict[str, Any]) -> None:
     os.replace(beside, path)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(
+    path: Path,
+    device: torch.device | str = "cpu",
+    remedy: str = "name a checkpoint that train has written",
+) -> dict[str, Any]:
     """Read a checkpoint; only tensors and plain values are unpickled.
+
+    Args:
+        path: of the file.
+        device: for its tensors.
+        remedy: what to do where there is no such file.
 
     Raises:
         CheckpointError: the file is missing, damaged or of another format.
@@ -38,7 +49,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(path, "there is no such file", "train without --resume") from error
+        raise CheckpointError(path, "there is no such file", remedy) from error
     except Exception as error:
         raise CheckpointError(
             path, f"cannot be read ({type(error).__name__})", "go on from another checkpoint"

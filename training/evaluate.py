@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,34 +23,55 @@ from evaluation.cases import CaseResult
 from evaluation.rules import MODES
 from evaluation.scoring import evaluate_case
 from evaluation.table import cases_csv, summarise, summary_markdown
-from inference.description import DECODES, ModelDescription
+from inference.atomic import write_atomically
+from inference.description import DECODES, Decode, ModelDescription
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.labels import NAMES
 from inference.segmenter import Segmenter
-from inference.volume import read_labels, write_atomically
+from inference.volume import read_labels
 from training import checkpoint
 from training.cascade import CascadePredictor
-from training.export import add_threshold, export, exported
+from training.export import export, exported
+from training.options import add_threshold
 from training.recipe import Recipe, from_dict
-from training.store import Store, StoredCase
+from training.store import Store, StoredCase, StoreError
 
 Labels = npt.NDArray[np.uint8]
+
+
+class Predictor(NamedTuple):
+    """A model that is ready to be scored.
+
+    Attributes:
+        labels: of a stored case's original scan, in its own axis order.
+        decode: the decoding used.
+        engine: name of what computes, which says the precision.
+    """
+
+    labels: Callable[[StoredCase], Labels]
+    decode: Decode
+    engine: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        state = checkpoint.load(arguments.run / arguments.checkpoint)
-        store = Store(arguments.data, state.get("held_out", []))
-        predict, decode = predictor(arguments, from_dict(state["recipe"]))
-        results = [
-            score(case, predict(case), arguments.mode) for case in store.split(arguments.split)
-        ]
+        path = arguments.run / arguments.checkpoint
+        state = checkpoint.load(path, remedy=checkpoint.NAME_RUN)
+        cases = Store(arguments.data, state.get("held_out", [])).split(arguments.split)
+        if not cases:
+            raise StoreError(
+                arguments.data,
+                f"has no {arguments.split} cases",
+                "name another --split, or hold patients out of the training (train --hold-out)",
+            )
+        predict = predictor(arguments, from_dict(state["recipe"]))
+        results = [score(case, predict.labels(case), arguments.mode) for case in cases]
         folder = model_folder(arguments)
-        description = dataclasses.replace(ModelDescription.load(folder), decode=decode)
-        write_metrics(arguments.run, description, arguments.mode, results)
+        description = dataclasses.replace(ModelDescription.load(folder), decode=predict.decode)
+        write_metrics(arguments.run, description, predict.engine, arguments.mode, results)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
@@ -59,10 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def predictor(
-    arguments: argparse.Namespace, recipe: Recipe
-) -> tuple[Callable[[StoredCase], Labels], str]:
-    """What labels a stored case's original scan, in its own axis order; and the decoding used."""
+def predictor(arguments: argparse.Namespace, recipe: Recipe) -> Predictor:
+    """What labels the cases: the run, exported, or the model that was named.
+
+    Raises:
+        AbdoboxError: it cannot be exported, or not be loaded.
+    """
     decode = arguments.decode or recipe.decode
     folder = model_folder(arguments)
     if arguments.model is None:
@@ -76,9 +99,14 @@ def predictor(
         )
     if recipe.network.previous:
         store = Store(arguments.data)
-        return CascadePredictor(folder, store, arguments.device, decode), decode
+        cascade = CascadePredictor(folder, store, arguments.device, decode)
+        return Predictor(cascade, decode, cascade.engine.name)
     segmenter = Segmenter.load(folder, arguments.device)
-    return lambda case: segmenter.segment(Path(case.image), decode=decode).labels, decode
+
+    def labels(case: StoredCase) -> Labels:
+        return segmenter.segment(Path(case.image), decode=decode).labels
+
+    return Predictor(labels, decode, segmenter.engine.name)
 
 
 def model_folder(arguments: argparse.Namespace) -> Path:
@@ -106,13 +134,29 @@ def score(case: StoredCase, predicted: Labels, mode: str) -> CaseResult:
 
 
 def write_metrics(
-    run: Path, description: ModelDescription, mode: str, results: Sequence[CaseResult]
+    run: Path,
+    description: ModelDescription,
+    engine: str,
+    mode: str,
+    results: Sequence[CaseResult],
 ) -> None:
-    """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in the run's folder."""
+    """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in the run's folder.
+
+    Args:
+        run: its folder.
+        description: of the model that was scored.
+        engine: name of what computed; the same model scores otherwise in another precision.
+        mode: of the scoring.
+        results: of each case.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
     rows = summarise(results, MODES[mode].decimals)
     document: dict[str, Any] = {
         "against": "the labels of the data set, pseudo-labels where no person drew any",
         "model": exported(description),
+        "engine": engine,
         "step": description.card["training"]["steps"],
         "mode": mode,
         "mean": {

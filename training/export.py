@@ -19,11 +19,14 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors
 
+from inference.atomic import write_atomically
 from inference.description import Crop, Intensity, ModelDescription
-from inference.errors import AbdoboxError
+from inference.errors import AbdoboxError, OutputError
 from inference.labels import TUMOR
-from inference.volume import write_atomically
+from inference.models import WEIGHTS
 from training import checkpoint
+from training.folders import make_folder
+from training.options import add_threshold, share
 from training.recipe import Recipe, from_dict
 from training.store import Store
 from training.weights import inference_weights
@@ -39,14 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    folder = arguments.out / arguments.name
     try:
-        crop = None
-        if arguments.crop:
-            crop = Crop(arguments.crop, arguments.margin, arguments.agreement)
+        crop = _crop(arguments, folder)
     except ValueError as error:
         parser.error(str(error))
     try:
-        folder = arguments.out / arguments.name
+        if not arguments.replace and (folder / "model.json").exists():
+            raise OutputError(
+                folder, "holds a model already", "take another --name, or add --replace"
+            )
         description = export(
             arguments.run,
             folder,
@@ -105,7 +110,7 @@ def export(
             that this model is validated on.
         OutputError: the model cannot be written.
     """
-    state = checkpoint.load(run / which)
+    state = checkpoint.load(run / which, remedy=checkpoint.NAME_RUN)
     if not averaged:
         state["average"] = None
     recipe = from_dict(state["recipe"])
@@ -134,7 +139,7 @@ def export(
     if crop is not None:
         _check_finder(folder.parent / crop.model / "model.json", description.card)
     description.card.update(_metrics(run, description))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # The weights come first: a model.json always finds the weights whose hash it names, or an
     # error that says so.
     write_atomically(folder / "model.safetensors", data)
@@ -147,6 +152,16 @@ def model_json(description: ModelDescription) -> str:
     text = json.dumps(description.to_json(), indent=1)
     numbers = re.compile(r"\[\s+(-?[\d.][^\[\]{}\"]*?)\s+\]")
     return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+
+def _crop(arguments: argparse.Namespace, folder: Path) -> Crop | None:
+    """What the options say of cropping the model in ``folder``. Raises ValueError."""
+    if not arguments.crop:
+        return None
+    crop = Crop(arguments.crop, arguments.margin, arguments.agreement)
+    if (folder.parent / crop.model).resolve() == folder.resolve():
+        raise ValueError(f"--crop {crop.model} is this model itself: name another one")
+    return crop
 
 
 def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) -> dict[str, Any]:
@@ -210,8 +225,9 @@ def _metrics(run: Path, description: ModelDescription) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training export", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training")
-    parser.add_argument("--out", type=Path, default=Path("weights"), help="folder of models")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of models")
     parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("--replace", action="store_true", help="a model that is there already")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
     parser.add_argument("--data", type=Path, help="store, to list the cases in the model's card")
@@ -228,7 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--islands",
-        type=float,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="leave out pieces of an organ that are smaller than this share of its largest one",
@@ -236,21 +252,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--last-weights", action="store_true", help="not their moving average")
     add_threshold(parser)
     return parser
-
-
-def _probability(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError("must lie between 0 and 1")
-    return value
-
-
-def add_threshold(parser: argparse.ArgumentParser) -> None:
-    """The option ``--tumor-threshold``."""
-    parser.add_argument(
-        "--tumor-threshold",
-        type=_probability,
-        default=0.5,
-        metavar="P",
-        help="probability, between 0 and 1, from which a voxel is tumour",
-    )

@@ -9,7 +9,6 @@ not grow with the data.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,10 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.atomic import write_atomically
 from inference.description import Intensity
 from inference.errors import AbdoboxError
 from inference.grid import Shape, Triple
 from inference.volume import read_labels, read_volume
+from training.case import DatasetError
+from training.folders import make_folder
+from training.options import count
+from training.table import read_cases
 
 LOWEST_HU = -1024
 HIGHEST_HU = 4095
@@ -56,30 +60,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     """``python -m training fingerprint``. Returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        with (arguments.data / "cases.csv").open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["split"] == "train"]
-    except OSError as error:
-        print(f"{error}; run python -m training fuse first", file=sys.stderr)
-        return 2
-    files = [
-        (row["name"], Path(row["image"]), Path(row["label"]))
-        for row in rows
-        if not any(fnmatch(row["name"], pattern) for pattern in arguments.exclude)
-    ]
+        rows = read_cases(arguments.data, ("name", "split", "image", "label"))
+        make_folder(arguments.out.parent)
+        files = [
+            (row["name"], Path(row["image"]), Path(row["label"]))
+            for row in rows
+            if row["split"] == "train"
+            and not any(fnmatch(row["name"], pattern) for pattern in arguments.exclude)
+        ]
+        fingerprints = fingerprint_all(files, arguments.workers)
+        if not fingerprints:
+            raise DatasetError(arguments.data, "no case has foreground", "check --exclude")
+        plan = summarise(fingerprints) | {"excluded": arguments.exclude}
+        write_atomically(arguments.out, (json.dumps(plan, indent=1) + "\n").encode())
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def fingerprint_all(files: Iterable[tuple[str, Path, Path]], workers: int) -> list[CaseFingerprint]:
+    """Of the cases (name, image, label) that can be read and have foreground."""
     fingerprints: list[CaseFingerprint] = []
-    with ProcessPoolExecutor(arguments.workers) as pool:
+    with ProcessPoolExecutor(workers) as pool:
         for result in pool.map(_fingerprint_or_reason, files):
             if isinstance(result, str):
                 print(f"left out {result}", file=sys.stderr)
             elif result.histogram.any():
                 fingerprints.append(result)
-    if not fingerprints:
-        print(f"{arguments.data}: no case has foreground; check --exclude", file=sys.stderr)
-        return 1
-    plan = summarise(fingerprints) | {"excluded": arguments.exclude}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return fingerprints
 
 
 def fingerprint_case(name: str, image: Path, label: Path) -> CaseFingerprint:
@@ -152,5 +161,5 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATTERN",
         help="names to leave out, such as scans whose HU are clipped: 'msd_*'",
     )
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=count, default=2)
     return parser

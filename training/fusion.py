@@ -19,19 +19,29 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inference.errors import AbdoboxError
+from inference.errors import AbdoboxError, one_line
 from inference.labels import TUMOR
 from inference.volume import read_volume, write_labels
 from training.agreement import GROUND_TRUTH, Choice, Judgement, Settings, judge, read_flare_labels
-from training.case import DRAWN, SUFFIX, Case, format_classes, write_annotated_table
+from training.case import (
+    DRAWN,
+    SUFFIX,
+    Case,
+    DatasetError,
+    format_classes,
+    write_annotated_table,
+)
+from training.folders import make_folder
 from training.fusion_report import write_report
 from training.index import build_index
+from training.options import count
 from training.overrides import NO_OVERRIDES, Overrides, read_overrides
 from training.plausibility import clean
+from training.table import CASE_COLUMNS
 
 LIVER, CAVA = 1, 6
 
-COLUMNS = ("name", "patient", "split", "image", "label", "annotated", "agreement")
+COLUMNS = (*CASE_COLUMNS, "agreement")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,9 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         overrides = read_overrides(arguments.overrides) if arguments.overrides else NO_OVERRIDES
         index = build_index(arguments.data)
+        check_teachers(index.cases, settings.teachers)
+        make_folder(arguments.out / "labels")
     except (AbdoboxError, OSError) as error:
         print(error, file=sys.stderr)
-        return 2
+        return 1
     cases = overrides.apply_split(index.cases)
     judgements, rejected = judge_all(cases, settings, overrides, arguments.workers)
     chosen = (
@@ -53,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if settings.per_class
         else select(judgements, settings.threshold, arguments.partial, arguments.unlabelled)
     )
-    (arguments.out / "labels").mkdir(parents=True, exist_ok=True)
     write_annotated_table(arguments.out / "annotated_classes.csv", cases)
     written, unreadable = write_merged(chosen, arguments.out / "labels", settings.per_class)
     write_cases(arguments.out / "cases.csv", written, arguments.out / "labels")
@@ -63,6 +74,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"left out {name}: {reason}", file=sys.stderr)
     print(f"{len(written)} of {len(cases)} cases fused into {arguments.out}", file=sys.stderr)
     return 0 if written else 1
+
+
+def check_teachers(cases: Sequence[Case], teachers: Iterable[str]) -> None:
+    """Whether some case has each of the teachers' label sets; without cases nobody can tell.
+
+    Raises:
+        DatasetError: none has.
+    """
+    sources = {source for case in cases for source in case.labels} - {*DRAWN}
+    unknown = [teacher for teacher in teachers if teacher not in sources]
+    if cases and unknown:
+        known = f"take some of {', '.join(sorted(sources))}" if sources else "add pseudo-labels"
+        raise DatasetError(f"--teachers {' '.join(unknown)}", "no case has such labels", known)
 
 
 def judge_all(
@@ -182,7 +206,9 @@ def _judge_or_reason(case: Case, settings: Settings, overrides: Overrides) -> Ju
     try:
         return judge(case, settings, overrides)
     except AbdoboxError as error:
-        return str(error)
+        # Whoever prints the reason names the case.
+        own = error.subject == case.name
+        return one_line(f"{error.cause}; {error.remedy}") if own else str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -219,5 +245,5 @@ def _parser() -> argparse.ArgumentParser:
         help="unlabelled cases to take (paper mode)",
     )
     parser.add_argument("--overrides", type=Path, metavar="CSV", help="decisions made by eye")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=count, default=2)
     return parser

@@ -7,7 +7,6 @@ Decisions: ``drop`` (unannotated), ``absent`` (annotated, and the patient has no
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,9 @@ from pathlib import Path
 from inference.labels import NAMES
 from training.case import Case, DatasetError
 from training.index import keep_patients_together
+from training.table import read_table
 
+COLUMNS = ("name", "class", "decision", "source", "reason")
 PER_CLASS = ("drop", "absent", "trust")
 
 
@@ -54,21 +55,20 @@ NO_OVERRIDES = Overrides({}, frozenset())
 
 
 def read_overrides(path: Path) -> Overrides:
-    """Read the CSV. Raises DatasetError naming the row that makes no sense."""
+    """Read the CSV. Raises DatasetError, naming the row where one makes no sense."""
     organs: dict[tuple[str, int], Override] = {}
     validation: set[str] = set()
-    with path.open(newline="", encoding="utf-8") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=2):
-            decision, value = row["decision"], row["class"]
-            if decision == "validation" and not value:
-                validation.add(row["name"])
-            elif decision in PER_CLASS and value.isdigit() and int(value) in NAMES:
-                entry = Override(decision, row["source"], row["reason"])
-                organs[row["name"], int(value)] = entry
-            else:
-                raise DatasetError(
-                    f"{path}, line {number}",
-                    f"decision {decision!r} for class {value!r}",
-                    f"use {', '.join(PER_CLASS)} with a class, or validation without one",
-                )
+    for number, row in enumerate(read_table(path, COLUMNS, "name a table of decisions"), start=2):
+        decision, value = row["decision"], row["class"]
+        if decision == "validation" and not value:
+            validation.add(row["name"])
+        elif decision in PER_CLASS and value.isdigit() and int(value) in NAMES:
+            entry = Override(decision, row["source"], row["reason"])
+            organs[row["name"], int(value)] = entry
+        else:
+            raise DatasetError(
+                f"{path}, line {number}",
+                f"decision {decision!r} for class {value!r}",
+                f"use {', '.join(PER_CLASS)} with a class, or validation without one",
+            )
     return Overrides(organs, frozenset(validation))

@@ -34,6 +34,8 @@ from isal import igzip
 
 from inference.errors import AbdoboxError
 from training import checkpoint, parts
+from training.folders import make_folder
+from training.options import length, minutes
 from training.recipe import FOLDER, load_recipe
 from training.store import Store
 
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise parts.PartsError(
                     arguments.run, "holds a training already", "name another folder"
                 )
-            arguments.run.mkdir(parents=True, exist_ok=True)
+            make_folder(arguments.run)
             restore(arguments.kept, arguments.run)
             return 0
         if arguments.action == "make":
@@ -106,8 +108,8 @@ def train(arguments: argparse.Namespace) -> int:
     work = arguments.work / _digest((arguments.package / f"{NAME}.json").read_bytes())
     run = work / f"run_{_digest(str(out.resolve()).encode())}"
     data = unpack(arguments.package, work)
-    out.mkdir(parents=True, exist_ok=True)
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    make_folder(run)
     if parts.exists(out, checkpoint.LAST) and _step_kept(out, run) > _step(run / checkpoint.LAST):
         restore(out, run)
     process = subprocess.Popen(_command(arguments, data, run))  # noqa: S603
@@ -267,8 +269,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--work", type=Path, default=Path("build/package"), help="folder for unpacked data"
     )
-    run.add_argument("--max-minutes", type=float, default=math.inf, metavar="M")
-    run.add_argument("--schedule-minutes", type=float, metavar="M")
+    run.add_argument("--max-minutes", type=minutes, default=math.inf, metavar="M")
+    run.add_argument("--schedule-minutes", type=length, metavar="M")
     run.add_argument("--hold-out", nargs="+", metavar="PATIENT", help="as for train")
     run.add_argument("--device", default="auto", help="auto, cpu or cuda[:N]")
     whole = actions.add_parser("join", help="a run's folder from what train has kept")

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from inference.atomic import write_atomically
 from inference.errors import AbdoboxError
+from training.folders import make_folder
 
 MIB = 1 << 20
 
@@ -34,7 +35,7 @@ class PartsWriter(io.RawIOBase):
     """
 
     def __init__(self, folder: Path, name: str, size: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._folder, self._name, self._size = folder, name, size
         self._stamp = os.urandom(3).hex()
         self._parts: list[dict[str, str | int]] = []

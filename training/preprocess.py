@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -20,8 +19,11 @@ from inference.resample import resample_image
 from inference.volume import read_labels, read_volume
 from training.case import DRAWN
 from training.coding import code_labels, only, resample_coded
+from training.folders import make_folder
+from training.options import count
 from training.recipe import Recipe, load_recipe
 from training.store import StoredCase, StoreError, write_case, write_index
+from training.table import read_cases, read_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = load_recipe(arguments.recipe)
         intensity = read_intensity(arguments.fingerprint)
         rows = read_cases(arguments.data)
-        arguments.out.mkdir(parents=True, exist_ok=True)
+        mark_unlabelled(rows, arguments.data)
+        make_folder(arguments.out)
         preprocess_all(rows, recipe, intensity, arguments.out, arguments.workers)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
@@ -87,29 +90,21 @@ def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, o
     write_case(out, case, image, coded_ZYX if native else resample_coded(coded_ZYX, shape))
 
 
-def read_cases(folder: Path) -> list[dict[str, str]]:
-    """Rows of ``cases.csv`` (written by ``fuse``), with a column ``unlabelled`` added.
+def mark_unlabelled(rows: Sequence[dict[str, str]], folder: Path) -> None:
+    """Add a column ``unlabelled`` to the cases of a folder, where it says who drew the labels.
 
-    A case is unlabelled if ``annotated_classes.csv`` beside it names no label set drawn by people.
+    A case is unlabelled if ``annotated_classes.csv`` names no label set drawn by people.
 
     Raises:
-        StoreError: there is no such table.
+        DatasetError: that table makes no sense.
     """
-    path = folder / "cases.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        raise StoreError(path, "cannot be read", "run python -m training fuse first") from error
-    sources = folder / "annotated_classes.csv"
-    if sources.is_file():
-        with sources.open(newline="", encoding="utf-8") as stream:
-            drawn = {
-                r["name"] for r in csv.DictReader(stream) if r["source"] in DRAWN and r["classes"]
-            }
-        for row in rows:
-            row["unlabelled"] = str(int(row["name"] not in drawn))
-    return rows
+    path = folder / "annotated_classes.csv"
+    if not path.is_file():
+        return
+    sources = read_table(path, ("name", "source", "classes"), "run python -m training fuse again")
+    drawn = {row["name"] for row in sources if row["source"] in DRAWN and row["classes"]}
+    for row in rows:
+        row["unlabelled"] = str(int(row["name"] not in drawn))
 
 
 def read_intensity(path: Path) -> Intensity:
@@ -133,5 +128,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder with cases.csv")
     parser.add_argument("--fingerprint", type=Path, required=True, metavar="JSON")
     parser.add_argument("--out", type=Path, required=True, help="folder for the store")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=count, default=2)
     return parser

@@ -11,6 +11,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from inference.devices import HINT, is_device
+from inference.errors import DeviceError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -27,15 +30,17 @@ class Processes:
 
     @classmethod
     def join(cls, device: str = "auto") -> Processes:
-        """Join the group that torchrun announces in the environment, if it does."""
+        """Join the group that torchrun announces in the environment, if it does.
+
+        Args:
+            device: ``auto``, ``cpu``, ``cuda`` (each process its own) or ``cuda:N``.
+
+        Raises:
+            DeviceError: an unknown name, or a device that is not there.
+        """
         rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
-        if not cuda:
-            place = torch.device("cpu")
-        elif ":" in device:
-            place = torch.device(device)
-        else:
-            place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        place = _place(device)
+        cuda = place.type == "cuda"
         if cuda:
             torch.cuda.set_device(place)
         if world > 1:
@@ -73,3 +78,21 @@ class Processes:
         if isinstance(network, DistributedDataParallel) and not last:
             return network.no_sync()
         return contextlib.nullcontext()
+
+
+def _place(device: str) -> torch.device:
+    """The device of this process. Raises DeviceError."""
+    if not is_device(device):
+        raise DeviceError(f"--device {device}", "is unknown", HINT)
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not device.startswith("cuda") and (device != "auto" or not there):
+        return torch.device("cpu")
+    _, _, number = device.partition(":")
+    index = int(number or os.environ.get("LOCAL_RANK", "0"))
+    if index >= there:
+        raise DeviceError(
+            f"--device {device}",
+            f"takes CUDA device {index}, and torch finds {there} here",
+            "use --device cpu, or one process per GPU",
+        )
+    return torch.device("cuda", index)

@@ -15,9 +15,11 @@ from typing import IO
 
 from inference.errors import AbdoboxError
 from training import checkpoint
+from training.folders import make_folder
 from training.limits import Limits
+from training.options import length, minutes
 from training.processes import Processes
-from training.recipe import load_recipe
+from training.recipe import Recipe, load_recipe
 from training.report import Emissions, write_report
 from training.store import Store
 from training.synthesis.anatomy import Anatomy
@@ -31,32 +33,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.label_maps and not arguments.structures:
         parser.error("--label-maps needs --structures")
-    processes = Processes.join(arguments.device)
     try:
-        recipe = load_recipe(arguments.recipe)
-        store = Store(arguments.data, arguments.hold_out)
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        lock = claim(arguments.out) if processes.rank == 0 else None
+        processes = Processes.join(arguments.device)
+        try:
+            complete, step = _train(arguments, processes)
+        finally:
+            processes.leave()
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    state = "complete" if complete else "stopped; go on with --resume"
+    print(f"training {state} at step {step}", file=sys.stderr)
+    return 0
+
+
+def _train(arguments: argparse.Namespace, processes: Processes) -> tuple[bool, int]:
+    """Train as the options say. Returns whether the training is complete, and its last step."""
+    recipe = load_recipe(arguments.recipe)
+    store = Store(arguments.data, arguments.hold_out)
+    make_folder(arguments.out)
+    with claim(arguments.out) if processes.rank == 0 else nullcontext():
         if not arguments.resume and (arguments.out / checkpoint.LAST).exists():
             raise checkpoint.CheckpointError(
                 arguments.out, "holds a training already", "add --resume or take another folder"
             )
-        anatomies: list[Anatomy] = []
-        if arguments.label_maps:
-            anatomies = load_anatomies(
-                arguments.label_maps,
-                arguments.structures,
-                arguments.anatomies or arguments.out / "anatomies",
-            )
-        further = {
-            "schedule_minutes": arguments.schedule_minutes,
-            "label_maps": [path.name for path in arguments.label_maps],
-        }
-        trainer = Trainer(recipe, store, arguments.out, processes, anatomies, further)
-        if arguments.start_from and not arguments.resume:
-            trainer.start_from(arguments.start_from)
-        if arguments.resume:
-            trainer.restore(checkpoint.load(arguments.out / checkpoint.LAST, processes.device))
+        trainer = _trainer(arguments, recipe, store, processes)
         if processes.rank == 0:
             text = json.dumps(recipe.to_dict(), indent=1)
             (arguments.out / "recipe.json").write_text(text, encoding="utf-8")
@@ -71,16 +72,31 @@ def main(argv: Sequence[str] | None = None) -> int:
                 step = trainer.position.step
                 trainer.journal.write("emissions", step, kilograms=emissions.kilograms)
             write_report(arguments.out, recipe)
-    except AbdoboxError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        processes.leave()
-    if lock is not None:
-        lock.close()
-    state = "complete" if complete else "stopped; go on with --resume"
-    print(f"training {state} at step {trainer.position.step}", file=sys.stderr)
-    return 0
+    return complete, trainer.position.step
+
+
+def _trainer(
+    arguments: argparse.Namespace, recipe: Recipe, store: Store, processes: Processes
+) -> Trainer:
+    """With its first weights, or as far as an earlier sitting has brought it."""
+    anatomies: list[Anatomy] = []
+    if arguments.label_maps:
+        anatomies = load_anatomies(
+            arguments.label_maps,
+            arguments.structures,
+            arguments.anatomies or arguments.out / "anatomies",
+        )
+    further = {
+        "schedule_minutes": arguments.schedule_minutes,
+        "label_maps": [path.name for path in arguments.label_maps],
+    }
+    trainer = Trainer(recipe, store, arguments.out, processes, anatomies, further)
+    if arguments.resume:
+        last = arguments.out / checkpoint.LAST
+        trainer.restore(checkpoint.load(last, processes.device, "train without --resume"))
+    elif arguments.start_from:
+        trainer.start_from(arguments.start_from)
+    return trainer
 
 
 def claim(folder: Path) -> IO[str]:
@@ -121,14 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-minutes",
-        type=float,
+        type=minutes,
         default=math.inf,
         metavar="M",
         help="stop cleanly after so long, with a checkpoint",
     )
     parser.add_argument(
         "--schedule-minutes",
-        type=float,
+        type=length,
         metavar="M",
         help="let the learning rate follow the time trained out of so long",
     )

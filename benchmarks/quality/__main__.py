@@ -24,10 +24,12 @@ from benchmarks.quality.synthetic import synthetic_scans
 from benchmarks.quality.tables import as_json, table, write
 from benchmarks.quality.tumor import tumor_results, tumor_table
 from inference.description import DECODES
-from inference.errors import AbdoboxError, DeviceError
+from inference.engines import Precision
+from inference.errors import AbdoboxError, DeviceError, ModelError
 from inference.labels import NAMES, TUMOR
 from inference.models import WEIGHTS
 from inference.segmenter import Segmenter
+from training.folders import make_folder
 
 Rows = dict[str, list[Scores]]
 STEPS: dict[str, float | None] = {
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
     options = _parser().parse_args(argv)
     try:
+        make_folder(options.out.parent)
         text, results = COMMANDS[options.command](options)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
@@ -92,17 +95,12 @@ def _settings(options: argparse.Namespace) -> tuple[str, Any]:
 def _precisions(options: argparse.Namespace) -> tuple[str, Any]:
     """Each precision, against the labels and against float32 in the same windows."""
     cases, data = options.cases, options.data
+    segmenters = _precise_segmenters(options)
     scans = list(named_scans(data, cases) if cases else validation_scans(data))
     rows: Rows = {}
     alike: Rows = {}
     references: dict[str, list[Scan]] = {}
-    for precision in ("f32", "auto", "int8"):
-        try:
-            segmenter = Segmenter.load(
-                WEIGHTS, options.device, model=options.model, precision=precision
-            )
-        except DeviceError:  # a GPU has no int8 here
-            continue
+    for segmenter in segmenters:
         description = segmenter.description
         reference = replace(description, step=0.5, crop=None)
         for windows, variant in (("default", description), ("step 0.5", reference)):
@@ -118,6 +116,21 @@ def _precisions(options: argparse.Namespace) -> tuple[str, Any]:
                 references[windows] = _as_references(scans, predicted)
     text = f"{_both(rows)}\nAgreement with float32 in the same windows, DSC, %\n\n{table(alike)}"
     return text, {"labels": _rows_json(rows), "float32": _rows_json(alike)}
+
+
+def _precise_segmenters(options: argparse.Namespace) -> list[Segmenter]:
+    """One for float32 and for each other precision that device and model have.
+
+    Raises:
+        AbdoboxError: there is no such model or device.
+    """
+    segmenters = [_segmenter(options, "f32")]
+    for precision in ("auto", "int8"):
+        try:
+            segmenters.append(_segmenter(options, precision))
+        except (DeviceError, ModelError) as error:  # a GPU has no int8 here, some models no ranges
+            print(f"left out {precision}: {error.subject} {error.cause}", file=sys.stderr)
+    return segmenters
 
 
 def _as_references(scans: Sequence[Scan], predicted: Sequence[Labels]) -> list[Scan]:
@@ -197,8 +210,8 @@ def _rows_json(rows: Rows) -> dict[str, Any]:
     return {name: [as_json(scores) for scores in many] for name, many in rows.items()}
 
 
-def _segmenter(options: argparse.Namespace) -> Segmenter:
-    return Segmenter.load(WEIGHTS, options.device, model=options.model)
+def _segmenter(options: argparse.Namespace, precision: Precision = "auto") -> Segmenter:
+    return Segmenter.load(WEIGHTS, options.device, model=options.model, precision=precision)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,11 @@ from inference.labels import BACKGROUND, TUMOR
 from inference.segmenter import Segmenter
 from inference.volume import Volume, read_labels, read_volume
 from training.case import parse_classes
+from training.table import read_cases
 
 Labels = npt.NDArray[np.uint8]
 Scores = Mapping[int, Score]
+COLUMNS = ("name", "split", "image", "label", "annotated")
 
 
 class QualityError(AbdoboxError):
@@ -58,9 +59,19 @@ class Scan:
 
 
 def validation_scans(data: Path, split: str = "validation") -> Iterator[Scan]:
-    """The scans of a split of a folder written by ``python -m training fuse``."""
-    with (data / "cases.csv").open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
+    """The scans of a split of a folder written by ``python -m training fuse``.
+
+    Raises:
+        AbdoboxError: it has no table of cases, or none of the split, or a scan cannot be read.
+    """
+    rows = [row for row in read_cases(data, COLUMNS) if row["split"] == split]
+    if not rows:
+        raise QualityError(
+            data,
+            f"has no {split} cases",
+            "hold some out (fuse --overrides), or name scans with --cases, --group or --split, "
+            "which some commands have",
+        )
     for row in rows:
         yield read_scan(
             row["name"], Path(row["image"]), Path(row["label"]), parse_classes(row["annotated"])
@@ -71,10 +82,10 @@ def named_scans(data: Path, names: Sequence[str]) -> Iterator[Scan]:
     """These scans of such a folder, whatever their split.
 
     Raises:
-        QualityError: it has no scan of one of the names.
+        AbdoboxError: it has no table of cases, or no scan of one of the names, or one cannot be
+            read.
     """
-    with (data / "cases.csv").open(newline="", encoding="utf-8") as stream:
-        rows = {row["name"]: row for row in csv.DictReader(stream)}
+    rows = {row["name"]: row for row in read_cases(data, COLUMNS)}
     for name in names:
         if name not in rows:
             raise QualityError(data, f"has no case {name}", f"take some of {', '.join(rows)}")
@@ -91,8 +102,7 @@ def labelled(data: Path, scans: Sequence[Scan], folders: Sequence[Path]) -> list
     Raises:
         OSError: a scan has no label map ``NAME.nii.gz`` in any of the folders.
     """
-    with (data / "cases.csv").open(newline="", encoding="utf-8") as stream:
-        images = {row["name"]: Path(row["image"]) for row in csv.DictReader(stream)}
+    images = {row["name"]: Path(row["image"]) for row in read_cases(data, COLUMNS)}
     others = []
     for scan in scans:
         paths = [folder / f"{scan.name}.nii.gz" for folder in folders]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from inference.resample import Image
 from inference.windows import Box, Room
 
 Precision = Literal["auto", "int8", "f32"]
+Resampler = Literal["torch", "cupy"]
 Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
 
 
@@ -120,7 +121,7 @@ def load_engine(
     description: ModelDescription,
     weights: bytes,
     device: str,
-    resampler: str = "torch",
+    resampler: Resampler = "torch",
     precision: Precision = "auto",
 ) -> Engine:
     """Build the network of ``description`` on the device that :func:`choose_device` named.
@@ -133,10 +134,19 @@ def load_engine(
         precision: ``auto`` (half precision or int8 where the device has it), ``int8`` or ``f32``.
 
     Raises:
-        DeviceError: the resampler or the precision do not fit the device, or CuPy is not installed.
+        DeviceError: the resampler or the precision are unknown or do not fit the device, or CuPy is
+            not installed.
     """
+    for option, value, known in (
+        ("resampler", resampler, Resampler),
+        ("precision", precision, Precision),
+    ):
+        if value not in get_args(known):
+            raise DeviceError(
+                f"--{option} {value}", "is unknown", f"use one of {', '.join(get_args(known))}"
+            )
     if precision == "int8" and device != "openvino":
-        raise DeviceError("--precision int8", f"is not for {device}", "add --device cpu")
+        raise DeviceError("--precision int8", f"is not for {device}", "use --device cpu")
     if resampler == "cupy":
         if not device.startswith("cuda"):
             raise DeviceError("--resampler cupy", "works on a CUDA device only", "leave it out")
@@ -153,6 +163,40 @@ def load_engine(
     from inference.engines.torch_engine import TorchEngine
 
     return TorchEngine(description, weights, device.removeprefix("torch-"), resampler, precision)
+
+
+def ready_engine(
+    description: ModelDescription,
+    weights: bytes,
+    device: str,
+    resampler: Resampler = "torch",
+    precision: Precision = "auto",
+) -> tuple[Engine, str]:
+    """An engine on the device that was asked for, or with ``auto`` on one that takes the model.
+
+    Args:
+        device: as for :func:`choose_device`; the others as for :func:`load_engine`.
+
+    Returns:
+        The engine, and what is to be said about the choice, if anything.
+
+    Raises:
+        DeviceError: as from these two, or the device does not take the model.
+    """
+    chosen = choose_device(device)
+    note = unusable_gpu() if device == "auto" and not chosen.startswith("cuda") else ""
+    try:
+        return load_engine(description, weights, chosen, resampler, precision), note
+    except RecursionError:  # a RuntimeError too, but no word about a device
+        raise
+    except RuntimeError as error:
+        # torch's word for a device without memory for the model, or without a sound driver.
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
+        if device != "auto" or not chosen.startswith("cuda"):
+            raise DeviceError(f"device {device}", f"does not take the model ({cause})",
+                              "free its memory, or use --device cpu") from error  # fmt: skip
+        engine = load_engine(description, weights, choose_device("cpu"), precision=precision)
+        return engine, f"the GPU does not take the model ({cause}): going on with {engine.name}"
 
 
 def unusable_gpu() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -53,8 +51,6 @@ class OpenVinoEngine(NumpyArrays):
         self._core.set_property(
             "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         )
-        if cache := cache_folder():
-            self._core.set_property({"CACHE_DIR": str(cache)})
         self._window: Shape | None = None
         self._request: Any = None
         self.name = f"OpenVINO on CPU, {self._kind}"
@@ -126,16 +122,3 @@ def _kind(description: ModelDescription, precision: Precision, bfloat16: bool) -
     if bfloat16:
         return "bf16"
     return "int8" if description.ranges and multiplies_bytes() else "f32"
-
-
-def cache_folder() -> Path | None:
-    """Where compiled models are kept: $ABDOBOX_CACHE, if it is set and can be read.
-
-    A folder that cannot be written to serves what is in it. What lies there is compiled code and is
-    run unchecked: keep it to yourself.
-    """
-    folder = os.environ.get("ABDOBOX_CACHE")
-    if not folder:
-        return None
-    path = Path(folder)
-    return path if path.is_dir() and os.access(path, os.R_OK) else None

@@ -122,3 +122,41 @@ def test_groups_and_tumors_of_named_scans(
     assert f"| a | {ml:.1f} | {ml:.1f} | 1.00 |" in text and "| b | 0.0 | unknown | - |" in text
     assert command_line.main(["tumor", *common, str(out), "--cases", "c"]) == 1
     assert "has no case c" in capsys.readouterr().err
+
+
+def test_what_there_is_to_compute_is_known_before_anything_is(
+    tmp_path: Path,
+    tiny_model: Path,
+    phantom: Phantom,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A model without ranges, and a data set of which nothing is held out."""
+    (tmp_path / "cases.csv").write_text(
+        "name,split,image,label,annotated\n"
+        f"a,train,{tmp_path}/i.nii.gz,{tmp_path}/a.nii.gz,1 2 3 14\n"
+    )
+    header = NiftiHeader.of_grid(phantom.grid)
+    write_image(tmp_path / "i.nii.gz", phantom.image_ZYX, header)
+    write_labels(tmp_path / "a.nii.gz", phantom.labels_ZYX, header)
+    monkeypatch.setattr(command_line, "segment", lambda *_: phantom.labels_ZYX)
+    common = [
+        "--data",
+        str(tmp_path),
+        "--model",
+        str(tiny_model),
+        "--out",
+        str(tmp_path / "o.json"),
+    ]
+    for command in ("precisions", "robustness", "tumor"):
+        assert command_line.main([command, *common, "--device", "cpu"]) == 1
+        assert "has no validation cases; hold some out" in capsys.readouterr().err
+    assert command_line.main(["precisions", *common, "--device", "cpu", "--cases", "a"]) == 0
+    text = capsys.readouterr()
+    assert "left out int8: model random has no ranges" in text.err
+    assert "| OpenVINO on CPU, f32, default | 100.0 |" in text.out
+    assert command_line.main(["precisions", *common, "--device", "gpu", "--cases", "a"]) == 1
+    assert "gpu" in capsys.readouterr().err
+    (tmp_path / "cases.csv").unlink()
+    assert command_line.main(["tumor", *common, "--device", "cpu"]) == 1
+    assert "cases.csv: cannot be read" in capsys.readouterr().err

@@ -173,9 +173,14 @@ def test_wrong_arguments(folders: Folders, capsys: pytest.CaptureFixture[str]) -
     folders.write(folders.pred / "a.nii", _labels())
     assert folders.run() == 2
     assert len(capsys.readouterr().err.splitlines()) == 5
-    for wrong in (["--mode", "flare22"], ["--jobs", "0"], ["--jobs", "many"]):
+    for wrong, words in {
+        ("--mode", "flare22"): "invalid choice",
+        ("--jobs", "0"): "argument --jobs: '0' is no whole number above 0\n",
+        ("--jobs", "many"): "argument --jobs: 'many' is no whole number above 0\n",
+    }.items():
         with pytest.raises(SystemExit, match="2"):
             folders.run(*wrong)
+        assert words in capsys.readouterr().err
 
 
 def test_a_table_that_cannot_be_written(

@@ -43,6 +43,26 @@ def test_a_failed_step_leaves_the_old_file_and_nothing_else(
     assert target.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("stem", ["腹" * 78, "x" * 240, "\udcff" * 240, "k\nk"])
+def test_every_name_that_the_file_system_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str
+):
+    """The partial file's name is no longer, and is known for a leftover."""
+    target = tmp_path / f"{stem}.nii.gz"
+    target.write_bytes(b"old")
+    write_atomically(target, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert target.read_bytes() == b"new"
+    monkeypatch.setattr(os, "replace", no_space)
+    monkeypatch.setattr(Path, "unlink", no_space)  # as if the process were killed
+    with pytest.raises(OutputError):
+        write_atomically(target, b"newer")
+    monkeypatch.undo()
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_an_interruption_leaves_no_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -107,10 +107,18 @@ def set_free(system: Path, gigabytes: int) -> None:
 
 
 def test_scans_share_the_memory_that_there_is(system: Path):
-    memory = SharedMemory()
-    with memory.place() as first, memory.place() as second:
-        first(6 * GB)
-        second(6 * GB)  # 16 GB hold both, and a network
+    shared, both = SharedMemory(), threading.Event()
+
+    def place_two() -> None:
+        with shared.place() as first, shared.place() as second:
+            first(6 * GB)
+            second(6 * GB)  # 16 GB hold both, and a network
+            both.set()
+
+    thread = threading.Thread(target=place_two, daemon=True)  # for ever, if it waits
+    thread.start()
+    thread.join(10)
+    assert both.is_set()
 
 
 def test_a_scan_waits_until_the_others_leave_it_room(system: Path):

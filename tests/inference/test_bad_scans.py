@@ -1,4 +1,4 @@
-"""Bad input (DESIGN section 8): one line that names the file, the cause and the remedy."""
+"""Bad input: one line that names the file, the cause and the remedy."""
 
 from __future__ import annotations
 

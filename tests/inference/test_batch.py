@@ -13,7 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from examples.phantom import Phantom, make_phantom
-from inference import __version__
+from inference import __version__, report
+from inference.atomic import write_atomically
 from inference.cli import main
 from inference.description import ModelDescription
 from inference.resample import Image
@@ -268,20 +269,20 @@ def test_report(run: Run, scans: Path, tmp_path: Path, tiny_model: Path):
     (tmp_path / "out" / "c.nii.gz").touch()
     path = tmp_path / "report.json"
     assert run(scans, tmp_path / "out", "--skip-existing", "--report", str(path)) == 1
-    report = json.loads(path.read_text())
+    document = json.loads(path.read_text())
     description = ModelDescription.load(tiny_model)
-    assert report["abdobox"] == __version__
-    assert report["model"] == {
+    assert document["abdobox"] == __version__
+    assert document["model"] == {
         "name": "random",
         "version": "0",
         "sha256": description.sha256,
     }
-    assert report["engine"].startswith("OpenVINO on CPU")
-    assert {"numpy", "openvino", "safetensors"} <= report["packages"].keys()
-    assert report["peak_ram_bytes"] > 50e6
-    assert report["peak_device_bytes"] is None
-    assert (report["done"], report["failed"], report["skipped"]) == (2, 3, 1)
-    cases = {case["name"]: case for case in report["cases"]}
+    assert document["engine"].startswith("OpenVINO on CPU")
+    assert {"numpy", "openvino", "safetensors"} <= document["packages"].keys()
+    assert document["peak_ram_bytes"] > 50e6
+    assert document["peak_device_bytes"] is None
+    assert (document["done"], document["failed"], document["skipped"]) == (2, 3, 1)
+    cases = {case["name"]: case for case in document["cases"]}
     assert {name: case["state"] for name, case in cases.items() if len(name) <= 2} == {
         "a": "done",
         "aa": "failed",
@@ -297,15 +298,43 @@ def test_report(run: Run, scans: Path, tmp_path: Path, tiny_model: Path):
     assert all(seconds >= 0 for seconds in a["seconds"].values())
     assert a["error"] is None
     assert str(scans / "aa.nii.gz") in cases["aa"]["error"]
-    assert report["seconds"] > 0
+    assert document["seconds"] > 0
 
 
 def test_a_report_that_cannot_be_written_is_told(
-    run: Run, scans: Path, tmp_path: Path, clean: dict, capfd: pytest.CaptureFixture[str]
+    run: Run,
+    scans: Path,
+    tmp_path: Path,
+    clean: dict,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ):
-    assert run(scans, tmp_path / "out", "--report", str(tmp_path / "gone" / "report.json")) == 1
+    def in_the_way(path: Path, data: bytes) -> None:
+        path.mkdir()
+        write_atomically(path, data)
+
+    monkeypatch.setattr(report, "write_atomically", in_the_way)
+    assert run(scans, tmp_path / "out", "--report", str(tmp_path / "report.json")) == 1
     assert contents(tmp_path / "out") == clean
     assert "report.json: cannot be written" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_report_among_the_labels(run: Run, scans: Path, tmp_path: Path, made: bool):
+    """Whose folder the run makes, even where it makes no labels."""
+    if not made:
+        for path in scans.iterdir():
+            path.write_bytes(b"no scan")
+    target = tmp_path / "new" / "out"
+    assert run(scans, target, "--report", str(target / "report.json")) == (0 if made else 1)
+    assert json.loads((target / "report.json").read_text())["complete"]
+
+
+def test_a_report_replaces_the_last_one(run: Run, scans: Path, tmp_path: Path):
+    path = tmp_path / "report.json"
+    path.write_text("the last one")
+    assert run(scans / "a_0000.nii.gz", tmp_path / "out", "--report", str(path)) == 0
+    assert json.loads(path.read_text())["done"] == 1
 
 
 @pytest.mark.parametrize("damage", ["weights", "description"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,25 @@ def no_scans(source: Path, target: Path) -> str:
     return "holds no scan"
 
 
+def series(source: Path, target: Path) -> str:
+    for i in range(20):
+        (source / f"IM{i:04}").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    return "holds no scan, but DICOM files, which are not read; convert each series to .nii.gz, e.g"
+
+
+def dicom_by_name(source: Path, target: Path) -> str:
+    touch(source, "1.DCM")
+    return "e.g. with dcm2niix"
+
+
+def neither_scans_nor_files(source: Path, target: Path) -> str:
+    os.mkfifo(source / "pipe")  # which nobody waits at
+    (source / "a.dcm").mkdir()
+    (source / "b").symlink_to("b")
+    touch(source, "short")
+    return "holds no scan; put .nii.gz"
+
+
 def twice(source: Path, target: Path) -> str:
     touch(source, "a_0000.nii.gz", "a.nii.gz")
     return "a.nii.gz and a_0000.nii.gz: would all be written to a.nii.gz"
@@ -134,7 +154,8 @@ def labels_onto_the_scan(source: Path, target: Path) -> str:
 
 @pytest.mark.parametrize(
     "make",
-    [link_out, link_to_nowhere_outside, empty, no_scans, twice, thrice,
+    [link_out, link_to_nowhere_outside, empty, no_scans, series, dicom_by_name,
+     neither_scans_nor_files, twice, thrice,
      labels_onto_the_scan],
 )  # fmt: skip
 def test_problems_of_a_folder(folders: tuple[Path, Path], make: Callable[[Path, Path], str]):

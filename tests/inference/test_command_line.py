@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,13 @@ def test_help_is_quick():
         (("-i", ".", "-o", "out", "--model", "./gone"), "model ./gone: is not there"),
         (("-i", ".", "-o", "out", "--device", "gpu"), "'gpu' is unknown"),
         (("-i", ".", "-o", "."), "is the input folder, too"),
+        (("-i", "", "-o", "out"), "argument -i/--input: the name is empty"),
+        (("-i", ".", "-o", ""), "argument -o/--output: the name is empty"),
+        (("-i", ".", "-o", "out", "--report", "scan.nii.gz"), "'scan.nii.gz' is no name for a"),
+        (("-i", ".", "-o", "out", "--report", "report"), "end it in .json"),
+        (("-i", ".", "-o", "out", "--report", ""), "end it in .json"),
+        (("-i", ".", "-o", "out", "--report", "gone/a.json"), "its folder is not there"),
+        (("-i", ".", "-o", "out", "--report", "out/deeper/a.json"), "its folder is not there"),
         (("-i", ".", "-o", "out", "--unknown"), "unrecognized"),
         (("-i", ".", "-o", "out", "extra"), "unrecognized"),
     ],
@@ -146,6 +154,55 @@ def test_wrong_arguments(words: tuple[str, ...], cause: str, tmp_path: Path, mon
     assert out == ""
     assert cause in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_a_report_replaces_nothing_but_a_file(
+    tmp_path: Path, make: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+):
+    from inference.cli import main
+
+    report = tmp_path / "report.json"
+    make(report)
+    before = report.lstat()
+    with pytest.raises(SystemExit, match="2"):
+        main(["-i", str(ROOT), "-o", str(tmp_path / "out"), "--report", str(report)])
+    assert f"{str(report)!r} is there already, and is no file" in capfd.readouterr().err
+    assert report.lstat() == before
+
+
+def test_a_report_in_a_folder_that_may_not_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    from inference.cli import main
+
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)  # root may anything
+    with pytest.raises(SystemExit, match="2"):
+        main(["-i", str(ROOT), "-o", str(tmp_path / "out"), "--report", str(tmp_path / "a.json")])
+    assert "may not be written to" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("word", ["--list-labels", "--help"])
+def test_output_that_nobody_takes(word: str, unbuffered: str):
+    """A reader that has left knows; of a full disk there is one line."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ours, theirs = os.pipe()
+    os.close(ours)
+    said = {}
+    with open(theirs, "wb") as pipe, open("/dev/full", "wb") as full:
+        for name, stream in (("pipe", pipe), ("disk", full)):
+            run = subprocess.run(
+                command(word), cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.PIPE,
+                check=False, text=True, timeout=100,
+            )  # fmt: skip
+            said[name] = (run.returncode, run.stderr)
+    line = "error: standard output: cannot be written (No space left on device); "
+    if word == "--help" and unbuffered:  # argparse keeps to itself what it cannot print
+        assert said == {"pipe": (0, ""), "disk": (0, "")}
+    else:
+        assert said["pipe"] == (120, "")
+        assert said["disk"] == (120, f"{line}check where it leads\n")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:99"])

@@ -1,4 +1,4 @@
-"""Decoding: DESIGN's rule voxel by voxel, and quick ways that give the same as the slow one."""
+"""Decoding: the rule voxel by voxel, and quick ways that give the same as the slow one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MakeDecoder = Callable[[str, Shape, Shape, Box], Decoder]
 
 
 def decided(logits: np.ndarray) -> int:
-    """The rule of DESIGN section 4 for one voxel, step by step."""
+    """The rule for one voxel: the highest logit that passes, but tumour over organs."""
     passing = {label: logits[label - 1] for label in NAMES if logits[label - 1] > 0}
     if TUMOR in passing:
         return TUMOR

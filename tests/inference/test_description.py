@@ -97,8 +97,15 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "patch negative": (changed("patch", to=[-32, 32, 32]), "patch"),
     "spacing zero": (changed("spacing_mm", to=[0, 1, 1]), "spacing"),
     "spacing infinite": (changed("spacing_mm", to=[float("inf"), 1, 1]), "spacing"),
+    "spacing tiny": (changed("spacing_mm", to=[1, 1e-6, 1]), "spacing (1.0, 1e-06, 1.0) must lie"),
+    "spacing huge": (changed("spacing_mm", to=[1, 1, 1e9]), "must lie in 0.1 to 100 mm"),
+    "patch with an endless axis": (changed("patch", to=[4, 4, 1 << 40]), "is too large"),
+    "patch with endless voxels": (changed("patch", to=[1024, 1024, 1024]), "is too large"),
     "spacing a word": (changed("spacing_mm", to=["a", 1, 1]), "no model description"),
     "deviation zero": (changed("intensity_hu", "std", to=0), "std"),
+    "deviation tiny": (changed("intensity_hu", "std", to=1e-300), "std >= 0.001"),
+    "deviation huge": (changed("intensity_hu", "std", to=1e300), "numbers up to 1e+06 HU"),
+    "mean beyond float32": (changed("intensity_hu", "mean", to=-1e39), "numbers up to"),
     "clip reversed": (changed("intensity_hu", "lower", to=900), "lower < upper"),
     "intensity incomplete": (changed("intensity_hu", to={"lower": 1}), "no model description"),
     "intensity a list": (changed("intensity_hu", to=[1, 2, 3, 4]), "no model description"),
@@ -109,12 +116,17 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "crop beside a step": (changed("crop", to={"model": "x", "margin_mm": 1}), "crop needs"),
     "crop out of the folder": (
         changed("crop", to={"model": "../x", "margin_mm": 1}), "a folder's name"),
+    "crop to the folder above": (changed("crop", to={"model": "..", "margin_mm": 1}), "crop needs"),
     "ranges of other maps": (changed("ranges", to={"up.0": [1.0]}), "ranges are not"),
-    "ranges of zero": (
-        changed("ranges", to={n: [0] * c for n, c in map_channels(TINY.architecture).items()}),
-        "must be positive"),
+    **{
+        f"ranges of {v:g}": (
+            changed("ranges", to={n: [v] * c for n, c in map_channels(TINY.architecture).items()}),
+            "ranges must lie in 1e-06 to 1e+06")
+        for v in (0, -1, 1e300, 1e-300, 1e-42, 2e6, float("nan"), float("inf"))
+    },
+    "ranges of nothing": (changed("ranges", to=None), "ranges are no table"),
     "ranges of words": (changed("ranges", to={"up.0": ["a"]}), "no model description"),
-    "ranges a list": (changed("ranges", to=[1, 2]), "no model description"),
+    "ranges a list": (changed("ranges", to=[1, 2]), "ranges are no table"),
     "crop that nothing agrees to": (
         changed("crop", to={"model": "x", "margin_mm": 1, "agreement": 1.5}), "agreement"),
     "crop without a margin": (changed("crop", to={"model": "x"}), "margin_mm"),
@@ -223,9 +235,25 @@ def test_folders_of_models(make_model: Callable[..., Path], tmp_path: Path):
     assert model_folder(tmp_path, str(two)) == two  # a path instead of a name
     with pytest.raises(ModelError, match="holds no model"):
         model_folder(weights)
+    (weights / "default").write_bytes(b"tw\xff")
+    with pytest.raises(ModelError, match="default: is no text; write a model's name"):
+        model_folder(weights)
     (weights / "default").write_text("two\n")
     assert model_folder(weights) == two
     with pytest.raises(ModelError, match="one, two"):
         model_folder(weights, "three")
     with pytest.raises(ModelError, match="none installed"):
         model_folder(tmp_path, "three")
+
+
+def test_a_model_with_a_slash_behind_it(
+    make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    weights = make_model("one").parent
+    make_model("two")
+    assert model_folder(weights, "one/") == weights / "one"
+    assert model_folder(weights, f"{weights}/two//") == weights / "two"
+    monkeypatch.chdir(weights)  # a path is taken as one where it leads to a model
+    assert model_folder(tmp_path, "one/") == Path("one")
+    with pytest.raises(ModelError, match="model three/: is not there; use one of: one, two"):
+        model_folder(weights, "three/")

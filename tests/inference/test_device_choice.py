@@ -13,6 +13,7 @@ from inference import engines
 from inference.description import ModelDescription
 from inference.engines import choose_device, load_engine
 from inference.errors import DeviceError
+from inference.models import WEIGHTS
 from inference.segmenter import Segmenter
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
@@ -97,9 +98,29 @@ def test_a_driver_without_a_usable_device_falls_to_the_cpu(
     assert engines.unusable_gpu() == ""  # a build of torch for the CPU
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     volume = scan((4, 12, 12), (20.0, 30.0, 30.0))
-    for device, said in (("auto", True), ("cpu", False)):
-        warnings = Segmenter.load(tiny_model, device).segment(volume).warnings
-        assert any("no GPU that CUDA 13.0 can use" in warning for warning in warnings) == said
+    # Once, also by a model that finds the organs with another one.
+    for folder, device, times in (
+        (tiny_model, "auto", 1),
+        (tiny_model, "cpu", 0),
+        (WEIGHTS / "small", "auto", 1),
+    ):
+        warnings = Segmenter.load(folder, device).segment(volume).warnings
+        assert sum("no GPU that CUDA 13.0 can use" in warning for warning in warnings) == times
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"precision": "f16"}, "--precision f16: is unknown; use one of auto, int8, f32"),
+        ({"precision": "bf16"}, "--precision bf16: is unknown"),
+        ({"precision": None}, "--precision None: is unknown"),
+        ({"resampler": "scipy"}, "--resampler scipy: is unknown; use one of torch, cupy"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
+def test_unknown_precisions_and_resamplers(tiny_model: Path, device: str, wrong: dict, words: str):
+    with pytest.raises(DeviceError, match=words):
+        Segmenter.load(tiny_model, device, **wrong)
 
 
 def test_cupy_needs_cuda_and_cupy(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):

@@ -14,7 +14,7 @@ from safetensors.numpy import save as save_safetensors
 from examples.phantom import Phantom, make_phantom
 from inference.description import Architecture, Intensity, ModelDescription
 from inference.engines import load_engine, openvino_engine
-from inference.engines.openvino_engine import OpenVinoEngine, cache_folder
+from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_engine import TorchEngine
 from inference.segmenter import Segmentation, Segmenter
 from tests.inference.by_engine import segment, volume_of
@@ -112,21 +112,6 @@ def test_openvino_and_torch_agree_with_a_trained_model():
     theirs = segment(WEIGHTS / "tiny", "torch-cpu", phantom).labels
     assert (ours > 0).any()
     assert (ours == theirs).mean() > 0.9999
-
-
-def test_compiled_models_are_kept_where_the_environment_says(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.delenv("ABDOBOX_CACHE", raising=False)
-    assert cache_folder() is None
-    monkeypatch.setenv("ABDOBOX_CACHE", str(tmp_path / "missing"))
-    assert cache_folder() is None
-    monkeypatch.setenv("ABDOBOX_CACHE", str(tmp_path))
-    phantom = make_phantom((8, 8, 8), (30.0, 30.0, 40.0), seed=0)
-    with_cache = segment(tiny_model, "cpu", phantom).labels
-    assert any(tmp_path.iterdir())
-    monkeypatch.delenv("ABDOBOX_CACHE")
-    np.testing.assert_array_equal(with_cache, segment(tiny_model, "cpu", phantom).labels)
 
 
 def test_openvinos_converter_is_not_loaded_but_can_be():

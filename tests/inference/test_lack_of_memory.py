@@ -269,7 +269,7 @@ def test_words_for_a_lack_of_memory(tiny_model: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
-    from inference import segmenter as module
+    from inference import engines as module
 
     load = module.load_engine
 
@@ -289,3 +289,9 @@ def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: py
     assert "does not take the model (CUDA out of memory" in said and "OpenVINO" in said
     with pytest.raises(DeviceError, match=r"does not take the model .*use --device cpu"):
         Segmenter.load(tiny_model, "cuda")
+    monkeypatch.setattr(module, "load_engine", raising(RuntimeError("")))
+    with pytest.raises(DeviceError, match=r"does not take the model \(RuntimeError\)"):
+        Segmenter.load(tiny_model, "cuda")
+    monkeypatch.setattr(module, "load_engine", raising(RecursionError("a mistake")))
+    with pytest.raises(RecursionError):
+        Segmenter.load(tiny_model, "auto")

@@ -149,6 +149,29 @@ def test_what_two_models_do_not_agree_about_is_not_believed(
     assert looked.labels.any() and not any("no abdomen" in w for w in looked.warnings)
 
 
+def test_a_model_that_names_itself_is_told(make_model: Callable[..., Path]):
+    folder = make_model("selfish", step=None, crop=Crop("selfish", 10.0))
+    with pytest.raises(ModelError, match=r"model\.json: names itself as the model that finds"):
+        Segmenter.load(folder, "cpu")
+    (folder.parent / "alias").symlink_to(folder)
+    with pytest.raises(ModelError, match="names itself"):
+        Segmenter.load(folder.parent / "alias", "cpu")
+
+
+def test_what_finds_the_organs_has_no_finder_itself(
+    make_model: Callable[..., Path], phantom: Phantom
+):
+    """Two models that name each other would look for one another for ever."""
+    one = make_model("one", step=None, crop=Crop("two", 9999.0))
+    make_model("two", step=None, crop=Crop("one", 10.0))
+    segmenter = Segmenter.load(one, "cpu", precision="f32")
+    finder = segmenter._finder
+    assert finder is not None and finder._finder is None
+    assert finder.description.crop is None
+    whole = make_model("whole", step=None)
+    np.testing.assert_array_equal(segment(one, phantom).labels, segment(whole, phantom).labels)
+
+
 def test_a_crop_model_that_is_missing(models: tuple[Path, Path]):
     (models[1].parent / "finder" / "model.json").unlink()
     with pytest.raises(ModelError, match=r"finder.* is not there, and cropping finds"):

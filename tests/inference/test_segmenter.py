@@ -13,7 +13,7 @@ from orientations import AXIS_ALIGNED
 from examples.phantom import Phantom, make_phantom
 from inference import Segmenter
 from inference.description import ModelDescription
-from inference.errors import ModelError, ScanError
+from inference.errors import ModelError, OutputError, ScanError
 from inference.grid import Direction, Grid
 from inference.resample import resample_image
 from inference.volume import Volume, read_labels, read_volume
@@ -240,6 +240,29 @@ def test_images_that_are_no_scan(segmenter: Segmenter, tmp_path: Path):
     for image in (colours, flat, constant, tmp_path / "missing.nii.gz"):
         with pytest.raises(ScanError):
             segmenter.segment(image)
+    for name in ("README.md", "README", ""):
+        with pytest.raises(ScanError, match=r"is no scan: its name ends in none of \.nii\.gz"):
+            segmenter.segment(name)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 5, 6), np.int16), None, 3, b"a.nii.gz"])
+def test_what_is_neither_path_nor_image(segmenter: Segmenter, image: object):
+    words = (
+        rf"a scan is a file's path, a Volume .* or a SimpleITK image, not {type(image).__name__}"
+    )
+    with pytest.raises(TypeError, match=words):
+        segmenter.segment(image)
+
+
+def test_labels_are_written_under_no_other_formats_name(
+    segmenter: Segmenter, small: Phantom, tmp_path: Path
+):
+    result = segmenter.segment(Volume.of_array(small.image_ZYX, small.grid))
+    for name in ("a.nii", "a.nrrd", "a"):
+        with pytest.raises(OutputError, match=r"is no name for labels; end it in \.nii\.gz"):
+            result.write(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    result.write(str(tmp_path / "A.NII.GZ"))
 
 
 def test_loading_a_damaged_model(make_model: Callable[..., Path], tmp_path: Path):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from examples.phantom import Phantom, make_phantom
 from inference.description import ModelDescription
+from inference.errors import ModelError
 from inference.network import UNet
 from inference.nifti import NiftiHeader
 from inference.ranges import map_channels
@@ -20,6 +21,7 @@ from inference.resample import resample_image
 from inference.segmenter import Segmenter
 from inference.volume import Volume, write_image
 from tests.random_model import TINY, write_model
+from training import calibrate as module
 from training.__main__ import main
 from training.calibrate import QUANTILE, calibrate, ranges_of
 from training.export import model_json
@@ -90,3 +92,59 @@ def test_the_command_writes_them_beside_what_was_there(
     segmenter = Segmenter.load(model, "cpu", precision="int8")
     labels = segmenter.segment(tmp_path / "s.nii.gz").labels
     assert len(np.unique(labels)) > 8
+
+
+def test_a_map_without_numbers_to_measure_it_by_is_named(model: Path, phantom: Phantom):
+    for high, words in (
+        ([0.0, 0.0], "is 0 in half of its channels"),
+        ([np.nan, 1.0], "holds NaN or infinity"),
+        ([np.inf, 1.0], "holds NaN or infinity"),
+    ):
+        with pytest.raises(ModelError, match=f"map up.0: {words}"):
+            ranges_of({"encoder.0.0": np.ones(2), "up.0": np.array(high)})
+
+
+@pytest.fixture
+def words(model: Path, phantom: Phantom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The command on a folder with a scan ``s``; a network that computes is a mistake."""
+    write_image(tmp_path / "s.nii.gz", phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
+    monkeypatch.setattr(module, "calibrate", lambda *_: pytest.fail("computed before it looked"))
+    return ["calibrate", "--model", str(model), "--data", str(tmp_path)]
+
+
+def _write_cases(folder: Path, *names: str):
+    rows = [f"{name},train,{folder / name}.nii.gz\n" for name in names]
+    (folder / "cases.csv").write_text("name,split,image\n" + "".join(rows))
+
+
+def test_what_would_fail_in_the_end_fails_first(
+    words: list[str], tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "cases.csv").write_text(f"name,image\ns,{tmp_path}/s.nii.gz\n")
+    assert main(words) == 1
+    assert "cases.csv: has no column split" in capsys.readouterr().err
+    _write_cases(tmp_path, "s", "gone")
+    assert main(words) == 1
+    assert "gone.nii.gz: is not there (1 of 2 training scans" in capsys.readouterr().err
+    (tmp_path / "gone.nii.gz").write_bytes((tmp_path / "s.nii.gz").read_bytes()[:2000])
+    assert main(words) == 1
+    assert "gone.nii.gz: ends before its data do" in capsys.readouterr().err
+    monkeypatch.setattr("os.access", lambda *_: False)
+    _write_cases(tmp_path, "s")
+    assert main(words) == 1
+    assert "models/m: cannot be written to" in capsys.readouterr().err
+
+
+def test_scans_of_air_do_not_count(
+    words: list[str], phantom: Phantom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    air = np.random.default_rng(0).normal(-1000, 15, phantom.grid.shape).astype(np.int16)
+    air[:, 30] = 100  # a table's top
+    write_image(tmp_path / "air.nii.gz", air, NiftiHeader.of_grid(phantom.grid))
+    write_image(tmp_path / "full.nii.gz", air + 1040, NiftiHeader.of_grid(phantom.grid))
+    _write_cases(tmp_path, "air")
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "left out" in error and "has no training scans that show a patient" in error
+    _write_cases(tmp_path, "s", "air", "full")
+    assert [scan.name for scan in module.training_scans(tmp_path)] == ["s.nii.gz", "full.nii.gz"]

@@ -11,6 +11,7 @@ from small_store import INTENSITY, make_store, small_recipe
 
 from evaluation.cases import CaseResult
 from inference.description import Crop, ModelDescription, verified_weights
+from inference.models import WEIGHTS
 from inference.network import UNet
 from training import __main__ as cli
 from training import ablation, export, report
@@ -63,12 +64,34 @@ def test_exported_model_may_crop_to_what_another_finds(run):
         cli.main([*verb, "--crop", "../tiny"])
 
 
+def test_a_model_cannot_find_its_own_organs(run, capsys):
+    verb = ["export", "--run", str(run.out), "--out", str(run.out / "models"), "--name", "self"]
+    with pytest.raises(SystemExit):
+        cli.main([*verb, "--crop", "self"])
+    assert "--crop self is this model itself" in capsys.readouterr().err
+    assert not (run.out / "models" / "self").exists()
+
+
+def test_models_go_beside_the_installed_ones_and_replace_none_of_them(run, monkeypatch, capsys):
+    monkeypatch.chdir(run.out)
+    assert cli.main(["export", "--run", str(run.out), "--name", "small"]) == 1
+    assert f"{WEIGHTS / 'small'}: holds a model already" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(run, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    verb = ["export", "--run", str(run.out), "--name", "n", "--out", str(tmp_path / "file")]
+    assert cli.main(verb) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'file' / 'n'}: cannot be made" in error and error.count("\n") == 1
+
+
 def test_what_finds_the_organs_must_not_have_seen_the_validation_scans(run, capsys):
     models, store = run.out / "models", run.store.folder
     validation = [case.name for case in run.store.cases if case.split == "validation"]
     (models / "finder").mkdir(parents=True)
     words = ["export", "--run", str(run.out), "--out", str(models), "--name", "c"]
-    words += ["--data", str(store), "--crop", "finder"]
+    words += ["--data", str(store), "--crop", "finder", "--replace"]
     for seen, status in (([], 0), (validation[:1], 1)):
         finder = {"data": {"train": [*seen, "another"], "validation": []}}
         (models / "finder" / "model.json").write_text(json.dumps(finder))
@@ -89,20 +112,32 @@ def test_last_weights_are_exported_when_asked_for(run):
 
 def test_a_model_carries_only_its_own_scores(run):
     scored = export.export(run.out, run.out / "models" / "scored", "scored")
-    write_metrics(run.out, scored, "default", [CaseResult("v", {1: (0.9, 0.8)})])
+    results = [CaseResult("v", {1: (0.9, 0.8)})]
+    write_metrics(run.out, scored, "OpenVINO on CPU, f32", "default", results)
     again = export.export(run.out, run.out / "models" / "again", "again")
+    assert again.card["metrics"]["engine"] == "OpenVINO on CPU, f32"
     assert again.card["metrics"]["mean"]["Liver"]["dsc"] == 0.9
     for other in ({"tumor_threshold": 0.9}, {"islands": 0.1}, {"crop": Crop("tiny", 20.0)}):
         changed = export.export(run.out, run.out / "models" / "other", "other", **other)
         assert "metrics" not in changed.card, other
 
 
-@pytest.mark.parametrize("threshold", ["0", "1", "-1", "x"])
-def test_a_threshold_that_is_no_probability(run, threshold, capsys):
-    words = ["export", "--run", str(run.out), "--name", "n", "--tumor-threshold", threshold]
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--tumor-threshold", "0", "0 does not lie between 0 and 1"),
+        ("--tumor-threshold", "1", "1 does not lie between 0 and 1"),
+        ("--tumor-threshold", "-1", "-1 does not lie between 0 and 1"),
+        ("--tumor-threshold", "nan", "nan does not lie between 0 and 1"),
+        ("--tumor-threshold", "x", "'x' is no number"),
+        ("--islands", "3", "3 lies outside [0, 1]"),
+        ("--islands", "nan", "nan lies outside [0, 1]"),
+    ],
+)
+def test_a_number_that_is_none_of_those_wanted(run, option, value, words, capsys):
     with pytest.raises(SystemExit):
-        cli.main(words)
-    assert "--tumor-threshold" in capsys.readouterr().err
+        cli.main(["export", "--run", str(run.out), "--name", "n", option, value])
+    assert f"argument {option}: {words}" in capsys.readouterr().err
 
 
 def test_tumor_threshold_becomes_a_half(run):
@@ -120,8 +155,20 @@ def test_command_line_exports_and_reports_errors(run, capsys):
     arguments = ["export", "--run", str(run.out), "--out", str(run.out / "w"), "--name", "n"]
     assert cli.main(arguments) == 0
     assert (run.out / "w" / "n" / "model.json").exists()
-    assert cli.main([*arguments, "--checkpoint", "none.pt"]) == 1
-    assert "none.pt" in capsys.readouterr().err
+    before = (run.out / "w" / "n" / "model.json").stat().st_mtime_ns
+    assert cli.main(arguments) == 1
+    assert "n: holds a model already; " in (error := capsys.readouterr().err)
+    assert error.endswith("--replace\n")
+    assert (run.out / "w" / "n" / "model.json").stat().st_mtime_ns == before
+    assert cli.main([*arguments, "--replace"]) == 0
+    assert (run.out / "w" / "n" / "model.json").stat().st_mtime_ns > before
+    other = [*arguments[:-1], "other"]
+    for words in ([*other, "--checkpoint", "none.pt"], ["evaluate", "--data", "x", "--run", "no"]):
+        capsys.readouterr()
+        assert cli.main(words) == 1
+        error = capsys.readouterr().err
+        assert "there is no such file; name the folder of a training" in error
+        assert error.count("\n") == 1 and "--resume" not in error
     assert cli.main(["fly"]) == 2 and cli.main(["--help"]) == 0
 
 
@@ -135,7 +182,7 @@ def test_report_has_table_4_and_a_curve(run):
 def test_ablation_prints_table_7(run, capsys):
     scores = CaseResult("v", {1: (0.9, 0.8), 14: (0.1, 0.05)})
     description = export.export(run.out, run.out / "models" / "scored", "scored")
-    write_metrics(run.out, description, "default", [scores])
+    write_metrics(run.out, description, "torch on CPU", "default", [scores])
     assert cli.main(["ablation", str(run.out), str(run.out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| Target | Tiny DSC | Tiny NSD | Tiny DSC | Tiny NSD |"

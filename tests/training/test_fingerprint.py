@@ -69,5 +69,14 @@ def test_cases_weigh_the_same_whatever_their_size(tmp_path: Path) -> None:
 
 
 def test_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", str(tmp_path), "--out", str(tmp_path / "f.json")]) == 2
-    assert "fuse" in capsys.readouterr().err
+    words = ["--data", str(tmp_path), "--out", str(tmp_path / "f.json")]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{tmp_path / 'cases.csv'}: cannot be read (No such file")
+    assert error.endswith("run python -m training fuse first\n") and "Errno" not in error
+    (tmp_path / "cases.csv").write_text("name,image\na,b\n")
+    assert main(words) == 1
+    assert "has no column split, label" in capsys.readouterr().err
+    (tmp_path / "cases.csv").write_text("name,split,image,label\na,train\n")
+    assert main(words) == 1
+    assert "row 1 has too few cells" in capsys.readouterr().err

@@ -158,3 +158,33 @@ def test_command_writes_labels_tables_and_report(tmp_path: Path) -> None:
     assert (out / "agreement.png").stat().st_size > 0
     with (out / "agreement.csv").open() as stream:
         assert len(list(csv.DictReader(stream))) == 4 * 14
+
+
+def test_teachers_that_exist_nowhere_are_named_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
+    words = ["--data", str(root), "--out", str(out), "--workers", "1", "--teachers", "aladdin5"]
+    assert main([*words, "nosuch"]) == 1
+    assert capsys.readouterr().err == (
+        "--teachers nosuch: no case has such labels; take some of aladdin5, blackbean\n"
+    )
+    assert main([*words, "truth"]) == 1, "what people drew is no teacher"
+    assert not out.exists()
+
+
+def test_a_case_that_is_left_out_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = flare_dataset(tmp_path / "data")
+    (root / "pseudo_labels" / "blackbean" / "FLARE23_0003.nii.gz").unlink()
+    words = ["--data", str(root), "--teachers", "aladdin5", "blackbean", "--workers", "1", "--out"]
+    assert main([*words, str(tmp_path / "out")]) == 0
+    assert "left out FLARE23_0003: has 1 pseudo-label sets; give 2\n" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([*words, str(tmp_path / "file")]) == 1
+    error = capsys.readouterr().err
+    assert "cannot be made" in error and error.count("\n") == 1
+    assert main([*words, str(tmp_path / "new"), "--overrides", "nosuch.csv"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("nosuch.csv: cannot be read (") and error.count("\n") == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_store import SPACING, STILL, make_store, scan, small_recipe
 
+from tests.inference.fake_cuda import fake_cuda
 from training.coding import one_hot
 from training.crop import Place, read_crop
 from training.deform import Deformation, rotation
@@ -31,6 +32,21 @@ def test_batches_are_a_function_of_seed_and_step(tmp_path):
     assert torch.equal(first[3].image_NCZYX, again.image_NCZYX)
     assert torch.equal(first[3].labels_NZYX, again.labels_NZYX)
     assert not torch.equal(first[0].image_NCZYX, first[1].image_NCZYX)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a real CUDA device is here")
+def test_batches_are_made_on_the_device(tmp_path, monkeypatch):
+    """Every step of the augmentation, whose tensors must not be left on the CPU."""
+    expected = list(islice(loader(tmp_path).batches(0), 6))
+    with fake_cuda(monkeypatch, tmp_path):
+        draw = loader(tmp_path)
+        draw.device = torch.device("cuda", 0)
+        found = list(islice(draw.batches(0), 6))
+        for ours, theirs in zip(found, expected, strict=True):
+            assert {t.device for t in vars(ours).values()} == {draw.device}
+            assert torch.allclose(ours.image_NCZYX.cpu(), theirs.image_NCZYX, atol=1e-5)
+            assert torch.equal(ours.labels_NZYX.cpu(), theirs.labels_NZYX)
+            assert torch.equal(ours.annotated_NC.cpu(), theirs.annotated_NC)
 
 
 def test_two_processes_share_what_one_would_draw(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -125,6 +126,10 @@ def test_train_stop_resume_evaluate(fused, capsys):
     evaluate = ["evaluate", "--run", str(run), "--data", str(fused / "store"), "--device", "cpu"]
     assert main(evaluate) == 0
     metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["engine"] in (
+        "torch on CPU",
+        *(f"OpenVINO on CPU, {k}" for k in ("f32", "bf16")),
+    )
     assert set(metrics["dsc"]["case2"]) == {"liver", "right kidney", "spleen", "tumor"}
     assert (run / "metrics.csv").read_text().startswith("Name,Liver_DSC")
 
@@ -172,6 +177,53 @@ def test_missing_input_is_one_clear_line(fused, tmp_path, capsys, verb, missing)
     assert main([verb, *options[verb]]) == 1
     error = capsys.readouterr().err
     assert missing in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:200"])
+def test_a_device_that_is_not_there_is_one_clear_line(fused, tmp_path, capsys, device):
+    words = [
+        "--recipe",
+        str(fused / "mine.toml"),
+        "--data",
+        str(fused / "store"),
+        "--device",
+        device,
+    ]
+    assert main(["train", *words, "--out", str(tmp_path / "o")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"--device {device}: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "value", "words"),
+    [
+        ("preprocess", "--workers", "0", "'0' is no whole number above 0"),
+        ("fingerprint", "--workers", "x", "'x' is no whole number above 0"),
+        ("fuse", "--workers", "-1", "'-1' is no whole number above 0"),
+        ("train", "--max-minutes", "-3", "-3 is not 0 or more"),
+        ("train", "--max-minutes", "nan", "nan is not 0 or more"),
+        ("train", "--schedule-minutes", "0", "0 is not more than 0"),
+    ],
+)
+def test_a_number_that_makes_no_sense(capsys, verb, option, value, words):
+    with pytest.raises(SystemExit):
+        main([verb, option, value])
+    assert f"argument {option}: {words}" in capsys.readouterr().err
+
+
+def test_nothing_to_score_is_an_error(fused, tmp_path, capsys):
+    """A store of training scans alone: one that was made before any were held out."""
+    shutil.copytree(fused / "store", tmp_path / "store")
+    for path in tmp_path.glob("store/case*.json"):
+        path.write_text(path.read_text().replace('"validation"', '"train"'))
+    options = ["--data", str(tmp_path / "store"), "--device", "cpu"]
+    train = ["train", "--recipe", str(fused / "mine.toml"), "--out", str(tmp_path / "run")]
+    assert main([*train, *options, "--max-minutes", "0"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--run", str(tmp_path / "run"), *options]) == 1
+    error = capsys.readouterr().err
+    assert "store: has no validation cases; name another --split" in error
+    assert error.count("\n") == 1 and not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_one_training_at_a_time_in_a_folder(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_store import make_store, small_recipe
 
+from inference.errors import DeviceError
 from training import checkpoint
 from training.journal import read_journal
 from training.limits import Limits, Position
@@ -194,6 +195,27 @@ def test_exported_weights_are_the_average_without_deep_heads(tmp_path):
     weights = inference_weights(run.state())
     assert not [k for k in weights if k.startswith("heads.") and "heads.0." not in k]
     assert torch.equal(weights["heads.0.bias"], run.average.weights["heads.0.bias"])
+
+
+def test_devices_are_those_that_are_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (
+        Processes.join("auto").device == Processes.join("torch-cpu").device == torch.device("cpu")
+    )
+    with pytest.raises(DeviceError, match=r"--device gpu: is unknown; use auto, cpu"):
+        Processes.join("gpu")
+    with pytest.raises(DeviceError, match=r"--device cuda: takes CUDA device 0, and torch finds 0"):
+        Processes.join("cuda")
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for device, index in (("auto", 1), ("cuda", 1), ("cuda:0", 0)):
+        assert Processes.join(device).device == torch.device("cuda", index) == chosen.pop()
+    for device, index in (("cuda:2", 2), ("cuda:999", 999)):
+        with pytest.raises(DeviceError, match=rf"CUDA device {index}, and torch finds 2 here"):
+            Processes.join(device)
 
 
 SCRIPT = """

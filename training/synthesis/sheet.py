@@ -18,7 +18,6 @@ WINDOW_HU = (-160.0, 240.0)
 SPACING: Triple = (2.42, 1.95, 1.95)
 PATCH = (112, 208, 208)
 COLUMNS, ROWS = 3, 4
-TILE = 208  # pixels, one per voxel in plane
 OPACITY = 0.4
 
 Picture = npt.NDArray[np.uint8]
