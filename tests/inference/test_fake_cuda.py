@@ -1,0 +1,124 @@
+"""The CUDA and CuPy routes on a CUDA device that is made of the CPU; see fake_cuda.
+
+What a real device alone can show is in test_gpu.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.gpu_correctness import (
+    Check,
+    accumulation,
+    cupy_resampling,
+    decoding,
+    network,
+    reference_network,
+    resampling,
+)
+from benchmarks.gpu_data import scan
+from inference import engines
+from inference.cli import main
+from inference.segmenter import Segmenter
+from inference.volume import Volume, read_labels, write_image
+from tests.inference.fake_cuda import PEAK, DeviceTensor, fake_cuda
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real CUDA device is here")
+CUDA = torch.device("cuda", 0)
+HALF_DIFFERS = 1e-2  # the model's weights are random: much is in doubt
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """The device; names of kernels that CuPy has run on it."""
+    monkeypatch.setattr(engines, "_driver_present", lambda: True)
+    with fake_cuda(monkeypatch, tmp_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return scan((8, 20, 20), (30.0, 20.0, 20.0))
+
+
+def test_the_device_is_as_strict_as_a_real_one(device: list[str]):
+    ours, theirs = torch.ones(3, device=CUDA), torch.ones(3)
+    assert isinstance(ours, DeviceTensor)
+    assert (ours + 1).device == CUDA
+    assert (ours.cpu() + theirs).tolist() == [2, 2, 2]
+    with pytest.raises(RuntimeError, match="cuda:0 and cpu"):
+        ours + theirs
+    with pytest.raises(RuntimeError, match="cuda:0 and cpu"):
+        ours.index_select(0, torch.tensor([1]))
+    with pytest.raises(TypeError, match="can't convert"):
+        ours.numpy()
+    with pytest.raises(ValueError, match="specified index"):
+        torch.cuda.set_device(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("steps", [resampling, cupy_resampling, accumulation, decoding])
+def test_steps(device: list[str], steps):
+    checks: list[Check] = list(steps(CUDA))
+    assert checks
+    assert [check for check in checks if not check.ok] == []
+
+
+def test_network_in_half_precision(device: list[str], tiny_model: Path):
+    segmenter = Segmenter.load(tiny_model, "cuda")
+    windows = torch.randn(3, *segmenter.description.patch)
+    checks = list(network(segmenter, reference_network(segmenter), windows))
+    assert [check for check in checks if not check.ok] == []
+
+
+@pytest.mark.parametrize("resampler", ["torch", "cupy"])
+@pytest.mark.parametrize("precision", ["auto", "f32"])
+def test_whole_scans(
+    tiny_model: Path, volume: Volume, device: list[str], resampler: str, precision: str
+):
+    on_cpu = Segmenter.load(tiny_model, "torch-cpu")
+    on_cuda = Segmenter.load(tiny_model, "auto", resampler=resampler, precision=precision)
+    assert on_cuda.engine.device == CUDA
+    for decode in ("linear", "nearest"):
+        found = on_cuda.segment(volume, decode=decode)
+        assert found.warnings == ()
+        expected = on_cpu.segment(volume, decode=decode).labels
+        differ = (found.labels != expected).mean()
+        assert differ < HALF_DIFFERS if precision == "auto" else differ < 1e-4
+    wanted = {"abdobox_resample", "abdobox_decide_slices"} if resampler == "cupy" else set()
+    assert set(device) == wanted
+
+
+def test_a_folder_by_the_command_line(
+    tiny_model: Path, volume: Volume, device: list[str], tmp_path: Path
+):
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        write_image(tmp_path / "in" / f"{name}_0000.nii.gz", volume.voxels_ZYX, volume.header)
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "--model", tiny_model, "--quiet",
+             "--jobs", "2", "--report", tmp_path / "report.json"]  # fmt: skip
+    assert main([str(word) for word in words]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["peak_device_bytes"] == PEAK
+    alone = Segmenter.load(tiny_model, "cuda").segment(volume).labels
+    for name in "abc":
+        np.testing.assert_array_equal(read_labels(tmp_path / "out" / f"{name}.nii.gz")[0], alone)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu(device: list[str], tiny_model: Path, tmp_path: Path):
+    # All but those that start processes, and throughput, which takes nothing but time.
+    sections = ["about", "checks", "copies", "resamplers", "stages", "precision", "limits",
+                "engine"]  # fmt: skip
+    words = ["--quick", "--model", tiny_model, "--out", tmp_path / "gpu.json", "--only", *sections]
+    gpu.main([str(word) for word in words])
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    errors = {name: part.get("error") for name, part in document["sections"].items()}
+    assert errors == dict.fromkeys(sections)
+    assert document["failed_checks"] == []
