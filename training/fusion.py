@@ -76,15 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if written else 1
 
 
-def check_teachers(cases: Sequence[Case], teachers: Iterable[str]) -> None:
+def check_teachers(cases: Sequence[Case], teachers: Sequence[str]) -> None:
     """Whether some case has each of the teachers' label sets; without cases nobody can tell.
+
+    What people drew is no teacher, but may be named alone: there are no pseudo-labels then.
 
     Raises:
         DatasetError: none has.
     """
     sources = {source for case in cases for source in case.labels} - {*DRAWN}
     unknown = [teacher for teacher in teachers if teacher not in sources]
-    if cases and unknown:
+    if cases and unknown and not {*teachers} <= {*DRAWN}:
         known = f"take some of {', '.join(sorted(sources))}" if sources else "add pseudo-labels"
         raise DatasetError(f"--teachers {' '.join(unknown)}", "no case has such labels", known)
 

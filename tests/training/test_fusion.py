@@ -173,6 +173,15 @@ def test_teachers_that_exist_nowhere_are_named_at_once(
     assert not out.exists()
 
 
+def test_drawn_labels_need_no_teachers(tmp_path: Path) -> None:
+    root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
+    words = ["--mode", "per-class", "--workers", "1", "--teachers", "truth"]
+    assert main(["--data", str(root), "--out", str(out), *words]) == 0
+    with (out / "cases.csv").open() as stream:
+        names = [row["name"] for row in csv.DictReader(stream)]
+    assert names == ["FLARE23_0001", "FLARE23_0002"]  # of the others nothing is drawn
+
+
 def test_a_case_that_is_left_out_is_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
