@@ -2,8 +2,9 @@
 
 Tensors that say ``cuda:0`` hold their numbers in main memory. As on a real device, operations of
 tensors on two devices fail, ``numpy()`` fails, and a device without a number is refused where torch
-refuses it. CuPy is :mod:`tests.inference.fake_cupy`. All this says nothing about cuDNN, about
-memory or about time.
+refuses it. The memory of live tensors is counted, and can be limited: what torch's allocator would
+give out, without its rounding, without CUDA's context and without cuDNN's workspaces. CuPy is
+:mod:`tests.inference.fake_cupy`. All this says nothing about cuDNN or about time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +28,49 @@ from torch.utils._pytree import tree_flatten, tree_map
 from inference.engines import cupy_steps
 from tests.inference.fake_cupy import fake_cupy
 
-TOTAL, FREE, PEAK = 16 << 30, 15 << 30, 1 << 30
+TOTAL = 16 << 30  # bytes of the device
 _aten = torch.ops.aten
 # What takes tensors of main memory beside those of a device.
 _CROSSING = {_aten.copy_.default, _aten._to_copy.default, _aten.index.Tensor}
 _PINNING = {_aten.pin_memory, _aten._pin_memory}
 # Half precision as a GPU computes it: products of halves, added up in single precision.
 _IN_SINGLE = {_aten.convolution.default}
+
+
+class Allocator:
+    """Bytes of the tensors that are alive on the device.
+
+    Attributes:
+        live, peak: bytes now, and at most.
+        limit: beyond which there are no more.
+    """
+
+    def __init__(self) -> None:
+        self.live, self.peak, self.limit = 0, 0, TOTAL
+        self._users: Counter[int] = Counter()  # tensors of each storage
+        self._lock = threading.RLock()  # a tensor may end while another one is counted
+
+    def hold(self, tensor: DeviceTensor) -> None:
+        """Count a new tensor, unless its storage is counted, until it ends."""
+        storage = tensor.inner.untyped_storage()
+        place, size = storage.data_ptr(), storage.nbytes()
+        with self._lock:
+            if not self._users[place]:
+                if self.live + size > self.limit:
+                    raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} B.")
+                self.live += size
+                self.peak = max(self.peak, self.live)
+            self._users[place] += 1
+        weakref.finalize(tensor, self._release, place, size)
+
+    def _release(self, place: int, size: int) -> None:
+        with self._lock:
+            self._users[place] -= 1
+            if not self._users[place]:
+                self.live -= size
+
+
+allocator = Allocator()
 
 
 class DeviceTensor(torch.Tensor):
@@ -46,6 +85,7 @@ class DeviceTensor(torch.Tensor):
             dtype=inner.dtype, device=device,
         )  # fmt: skip
         made.inner = inner
+        allocator.hold(made)
         return made
 
     @classmethod
@@ -151,10 +191,10 @@ def _driver(enter: Callable[[int], None]) -> dict[str, Any]:
     """What is asked of torch.cuda; devices are named as torch wants them named."""
     number = torch.cuda._utils._get_device_index
 
-    def answer(value: Any, named: bool = False) -> Callable[..., Any]:
+    def answer(value: Callable[[], Any]) -> Callable[..., Any]:
         def asked(device: Any = None) -> Any:
-            number(device, optional=not named)
-            return value
+            number(device, optional=True)
+            return value()
 
         return asked
 
@@ -162,6 +202,10 @@ def _driver(enter: Callable[[int], None]) -> dict[str, Any]:
         assert 0 <= share <= 1
         if device is not None:
             number(device)
+        allocator.limit = int(share * TOTAL)
+
+    def reset() -> None:
+        allocator.peak = allocator.live
 
     return {
         "is_available": lambda: True,
@@ -172,16 +216,16 @@ def _driver(enter: Callable[[int], None]) -> dict[str, Any]:
         "empty_cache": lambda: None,
         "set_device": lambda device: enter(number(device)),
         "set_per_process_memory_fraction": fraction,
-        "synchronize": answer(None),
-        "mem_get_info": answer((FREE, TOTAL)),
-        "memory_reserved": answer(0),
-        "memory_allocated": answer(0),
-        "max_memory_reserved": answer(PEAK),
-        "max_memory_allocated": answer(PEAK),
-        "reset_peak_memory_stats": answer(None),
-        "get_device_name": answer("Fake"),
-        "get_device_properties": answer(SimpleNamespace(total_memory=TOTAL)),
-        "current_stream": answer(SimpleNamespace(__cuda_stream__=lambda: (0, 0))),
+        "synchronize": answer(lambda: None),
+        "mem_get_info": answer(lambda: (TOTAL - allocator.live, TOTAL)),
+        "memory_reserved": answer(lambda: allocator.live),
+        "memory_allocated": answer(lambda: allocator.live),
+        "max_memory_reserved": answer(lambda: allocator.peak),
+        "max_memory_allocated": answer(lambda: allocator.peak),
+        "reset_peak_memory_stats": answer(reset),
+        "get_device_name": answer(lambda: "Fake"),
+        "get_device_properties": answer(lambda: SimpleNamespace(total_memory=TOTAL)),
+        "current_stream": answer(lambda: SimpleNamespace(__cuda_stream__=lambda: (0, 0))),
         "Event": _Event,
     }
 
@@ -200,6 +244,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[st
         The names of CuPy's kernels, as they are run.
     """
     here = threading.local()
+    allocator.peak = allocator.live
 
     def enter(index: int) -> None:
         assert index == 0
@@ -225,6 +270,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[st
         with _Device():
             yield run
     finally:
+        allocator.limit = TOTAL
         torch._C._set_only_lift_cpu_tensors(only)  # type: ignore[attr-defined]
         for kernel in (cupy_steps._kernel, cupy_steps._decide_kernel):
             kernel.cache_clear()
