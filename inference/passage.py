@@ -137,7 +137,9 @@ class Passage:
                 for part, n, m in zip(within, shape, grid.shape, strict=True)
             )
             within = (z, y, x)
-        return self._labels(image_ZYX, shape, grid.shape, decode, step, within)
+        labels = self._labels(image_ZYX, shape, grid.shape, decode, step, within)
+        self._engine.leave()
+        return labels
 
     def _labels(
         self,

@@ -46,6 +46,9 @@ class Engine(Protocol):
     def enter(self) -> None:
         """Called by each thread before anything else."""
 
+    def leave(self) -> None:
+        """Called when a scan's labels are in main memory: give back what is kept for itself."""
+
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
         """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
 

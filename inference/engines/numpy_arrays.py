@@ -21,6 +21,9 @@ class NumpyArrays:
     def enter(self) -> None:
         """Nothing to do: any thread may use any array."""
 
+    def leave(self) -> None:
+        """Nothing to do: memory goes back as arrays end."""
+
     def network_image(
         self, image_ZYX: Image, intensity: Intensity, shape: Shape
     ) -> npt.NDArray[np.float32]:

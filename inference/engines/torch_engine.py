@@ -96,6 +96,11 @@ class TorchEngine:
         if self.device.type == "cuda":  # a setting of each thread
             torch.cuda.set_device(self.device)
 
+    def leave(self) -> None:
+        # Others measure, and may need, what torch keeps while labels are tidied and written.
+        if self._cuda:
+            torch.cuda.empty_cache()
+
     def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Tensor:
         if self._resampler == "cupy":
             from inference.engines.cupy_steps import resample_image as cupy_resample
@@ -213,6 +218,9 @@ class HostEngine(NumpyArrays):
 
     def enter(self) -> None:
         self._engine.enter()
+
+    def leave(self) -> None:
+        self._engine.leave()
 
     @property
     def room(self) -> Room:

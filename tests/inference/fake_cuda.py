@@ -42,11 +42,12 @@ class Allocator:
 
     Attributes:
         live, peak: bytes now, and at most.
+        reserved: the most since what was not used was given back.
         limit: beyond which there are no more.
     """
 
     def __init__(self) -> None:
-        self.live, self.peak, self.limit = 0, 0, TOTAL
+        self.live, self.peak, self.reserved, self.limit = 0, 0, 0, TOTAL
         self._users: Counter[int] = Counter()  # tensors of each storage
         self._lock = threading.RLock()  # a tensor may end while another one is counted
 
@@ -60,6 +61,7 @@ class Allocator:
                     raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} B.")
                 self.live += size
                 self.peak = max(self.peak, self.live)
+                self.reserved = max(self.reserved, self.live)
             self._users[place] += 1
         weakref.finalize(tensor, self._release, place, size)
 
@@ -207,18 +209,21 @@ def _driver(enter: Callable[[int], None]) -> dict[str, Any]:
     def reset() -> None:
         allocator.peak = allocator.live
 
+    def give_back() -> None:
+        allocator.reserved = allocator.live
+
     return {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
         "_lazy_init": lambda: None,
-        "empty_cache": lambda: None,
+        "empty_cache": give_back,
         "set_device": lambda device: enter(number(device)),
         "set_per_process_memory_fraction": fraction,
         "synchronize": answer(lambda: None),
-        "mem_get_info": answer(lambda: (TOTAL - allocator.live, TOTAL)),
-        "memory_reserved": answer(lambda: allocator.live),
+        "mem_get_info": answer(lambda: (TOTAL - allocator.reserved, TOTAL)),
+        "memory_reserved": answer(lambda: allocator.reserved),
         "memory_allocated": answer(lambda: allocator.live),
         "max_memory_reserved": answer(lambda: allocator.peak),
         "max_memory_allocated": answer(lambda: allocator.peak),
@@ -244,7 +249,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[st
         The names of CuPy's kernels, as they are run.
     """
     here = threading.local()
-    allocator.peak = allocator.live
+    allocator.peak = allocator.reserved = allocator.live
 
     def enter(index: int) -> None:
         assert index == 0
