@@ -91,7 +91,7 @@ def test_any_number_at_a_time_gives_the_same_files(
     assert crowd.most == 1
 
 
-@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("torch-cpu", marks=pytest.mark.slow)])
 def test_threads_may_share_a_segmenter(
     tiny_model: Path, patients: list[Phantom], monkeypatch: pytest.MonkeyPatch, device: str
 ):
