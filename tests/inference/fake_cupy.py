@@ -6,10 +6,7 @@ gcc compiles the kernels' very source, with a loop over blocks and threads aroun
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import re
-import shutil
-import subprocess
 from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -17,7 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
+
+from tests.inference.gcc import compiled
 
 _THREADS = """
 typedef struct { int x, y, z; } Three;
@@ -31,7 +29,6 @@ class _Kernel:
 
     def __init__(self, folder: Path, source: str, name: str, run: list[str]) -> None:
         self._name, self._run = name, run
-        path = folder / hashlib.sha256(source.encode()).hexdigest()[:16]
         head = re.search(r'extern "C" __global__ void \w+\(([^)]*)\)', source)
         assert head is not None
         names = [word.split()[-1].lstrip("*") for word in head[1].split(",")]
@@ -50,14 +47,7 @@ class _Kernel:
         }}
         """
         text = source.replace("#include <cuda_fp16.h>", _HALF).replace('extern "C" ', "") + loop
-        path.with_suffix(".c").write_text(_THREADS + text)
-        compiler = shutil.which("gcc")
-        if compiler is None:
-            pytest.skip("no gcc to compile the kernels with")
-        flags = ["-O1", "-ffp-contract=off", "-shared", "-fPIC", "-D__device__=", "-D__global__="]
-        command = [compiler, *flags, str(path.with_suffix(".c")), "-o", str(path)]
-        subprocess.run(command, check=True)
-        self._launch = ctypes.CDLL(str(path)).launch
+        self._launch = compiled(folder, _THREADS + text, "__device__=", "__global__=").launch
 
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]

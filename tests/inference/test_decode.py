@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 import tracemalloc
 from collections.abc import Callable
 
@@ -25,6 +23,7 @@ from inference.engines.torch_steps import winners as torch_winners
 from inference.labels import NAMES, TUMOR
 from inference.resample import Taps
 from inference.windows import Box
+from tests.inference.gcc import compiled
 
 LABELS = len(NAMES)
 CPU = torch.device("cpu")
@@ -304,15 +303,8 @@ def test_interpolating_some_places_or_all_is_the_same(monkeypatch: pytest.Monkey
 
 def test_the_kernels_arithmetic_equals_numpy(tmp_path_factory: pytest.TempPathFactory):
     """The CUDA kernel's rule for one voxel, compiled by gcc, in whatever layout logits come."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no gcc to compile the kernel's source with")
     folder = tmp_path_factory.mktemp("kernel")
-    (folder / "kernel.c").write_text(DECIDE_SOURCE)
-    library = folder / "kernel.so"
-    flags = ["-O1", "-shared", "-fPIC", "-ffp-contract=off", "-D__device__=", "-DLOGIT=float"]
-    subprocess.run([compiler, *flags, folder / "kernel.c", "-o", library], check=True)
-    decide = ctypes.CDLL(str(library)).abdobox_decide
+    decide = compiled(folder, DECIDE_SOURCE, "__device__=", "LOGIT=float").abdobox_decide
     decide.restype = ctypes.c_ubyte
 
     class ByKernel(CupyLinearDecoder):

@@ -24,10 +24,11 @@ from benchmarks.gpu_correctness import (
     reference_network,
     resampling,
 )
-from benchmarks.gpu_data import scan
+from benchmarks.gpu_data import scan, usual_scan
 from inference import engines
 from inference.cli import main
 from inference.engines.device_memory import memory_plan
+from inference.models import WEIGHTS
 from inference.segmenter import Segmenter
 from inference.volume import Volume, read_labels, write_image
 from tests.inference.fake_cuda import TOTAL, DeviceTensor, allocator, fake_cuda
@@ -168,6 +169,32 @@ def test_the_memory_is_what_was_planned(
     torch.cuda.reset_peak_memory_stats()
     segmenter.segment(volume)
     assert allocator.peak - before <= max(memory_plan(segmenter.description, volume.grid).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resampler", ["torch", "cupy"])
+@pytest.mark.parametrize(("slices", "cropped"), [(300, True), (300, False), (1000, False)])
+def test_memory_of_usual_scans(device: list[str], slices: int, cropped: bool, resampler: str):
+    """What RESULTS.md says of live tensors; -s shows them by stage."""
+    segmenter = Segmenter.load(WEIGHTS / "small", "cuda", resampler=resampler)
+    if not cropped:
+        segmenter.description = replace(segmenter.description, crop=None)
+    usual = usual_scan(slices)
+    peaks: dict[str, float] = {}
+    before = "load"
+
+    def note(stage: str) -> None:
+        nonlocal before
+        peaks[before] = max(peaks.get(before, 0), allocator.peak / 2**20)
+        torch.cuda.reset_peak_memory_stats()
+        before = stage
+
+    segmenter.segment(usual, on_stage=note)
+    print(slices, cropped, resampler, {stage: round(mb) for stage, mb in peaks.items()}, "MB")
+    planned = memory_plan(segmenter.description, usual.grid)
+    assert peaks["resample"] * 2**20 <= 1.01 * planned["resample"]
+    assert peaks["network"] * 2**20 <= planned["network"]
+    assert peaks["decode"] * 2**20 <= planned["decode"]
 
 
 def test_a_folder_by_the_command_line(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -20,6 +18,7 @@ from inference.description import Intensity
 from inference.engines.cupy_steps import SAMPLE_SOURCE
 from inference.engines.torch_steps import resample_image as torch_resample
 from inference.resample import gather_labels, linear_taps, nearest_taps, resample_image
+from tests.inference.gcc import compiled
 
 HU = Intensity(lower=-160.0, upper=240.0, mean=83.5, std=61.25)
 RANGE = (HU.upper - HU.lower) / HU.std
@@ -59,9 +58,6 @@ def by_torch(image: np.ndarray, shape: Shape) -> np.ndarray:
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
     """The kernel's arithmetic by the type of its voxels, compiled for the CPU by gcc."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no gcc to compile the kernel's source with")
     folder = tmp_path_factory.mktemp("kernel")
     loops = """
     void resample(const VOXEL* image, float* out, int nz, int ny, int nx, int mz, int my, int mx,
@@ -77,16 +73,10 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
             abdobox_tap(i, n_in, n_out, lower + i, upper + i, fraction + i);
     }
     """
-    (folder / "kernel.c").write_text(SAMPLE_SOURCE + loops)
-    libraries = {}
-    for dtype, voxel in {"int16": "short", "float32": "float"}.items():
-        library = folder / f"{voxel}.so"
-        # As --fmad=false has it.
-        options = ["-O1", "-ffp-contract=off", "-shared", "-fPIC", "-D__device__="]
-        command = [compiler, *options, f"-DVOXEL={voxel}", folder / "kernel.c", "-o", library]
-        subprocess.run(command, check=True)
-        libraries[dtype] = ctypes.CDLL(str(library))
-    return libraries
+    return {
+        dtype: compiled(folder, SAMPLE_SOURCE + loops, "__device__=", f"VOXEL={voxel}")
+        for dtype, voxel in (("int16", "short"), ("float32", "float"))
+    }
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
