@@ -14,6 +14,7 @@ from evaluation.rules import MODES
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
 from inference.atomic import write_atomically
 from inference.errors import AbdoboxError, OutputError
+from inference.options import count
 
 MOST_DEFAULT_JOBS = 8
 
@@ -82,18 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="result")
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=count,
         default=min(os.cpu_count() or 1, MOST_DEFAULT_JOBS),
         metavar="N",
         help="cases at a time, about 0.5 GB each for 512x512x300 voxels (default: %(default)s)",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
 
 
 def _check_output(path: Path) -> None:

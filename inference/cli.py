@@ -12,6 +12,7 @@ from inference.errors import ModelError
 from inference.labels import NAMES
 from inference.leaving import Terminated, leaving_on_signals, unheard
 from inference.models import WEIGHTS, model_folder
+from inference.options import count
 from inference.progress import Progress
 from inference.shard import Shard, parse_shard
 
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--jobs",
-        type=_jobs,
+        type=count,
         metavar="N",
         help="scans worked on at a time; default: by processors, and as memory allows",
     )
@@ -195,12 +196,6 @@ def _step(text: str) -> float:
     if not 0 < step <= 1:
         raise argparse.ArgumentTypeError(f"{text} lies outside (0, 1]")
     return step
-
-
-def _jobs(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
 
 
 def _shard(text: str) -> Shard:

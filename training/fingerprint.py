@@ -25,10 +25,10 @@ from inference.atomic import write_atomically
 from inference.description import Intensity
 from inference.errors import AbdoboxError
 from inference.grid import Shape, Triple
+from inference.options import count
 from inference.volume import read_labels, read_volume
 from training.case import DatasetError
 from training.folders import make_folder
-from training.options import count
 from training.table import read_cases
 
 LOWEST_HU = -1024

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from inference.errors import AbdoboxError, one_line
 from inference.labels import TUMOR
+from inference.options import count
 from inference.volume import read_volume, write_labels
 from training.agreement import GROUND_TRUTH, Choice, Judgement, Settings, judge, read_flare_labels
 from training.case import (
@@ -34,7 +35,6 @@ from training.case import (
 from training.folders import make_folder
 from training.fusion_report import write_report
 from training.index import build_index
-from training.options import count
 from training.overrides import NO_OVERRIDES, Overrides, read_overrides
 from training.plausibility import clean
 from training.table import CASE_COLUMNS

@@ -49,13 +49,6 @@ def length(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
-    """A whole number above 0. Raises argparse.ArgumentTypeError."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
 def _number(text: str) -> float:
     try:
         return float(text)

@@ -15,12 +15,12 @@ import numpy as np
 from inference.description import Intensity
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
+from inference.options import count
 from inference.resample import resample_image
 from inference.volume import read_labels, read_volume
 from training.case import DRAWN
 from training.coding import code_labels, only, resample_coded
 from training.folders import make_folder
-from training.options import count
 from training.recipe import Recipe, load_recipe
 from training.store import StoredCase, StoreError, write_case, write_index
 from training.table import read_cases, read_table
