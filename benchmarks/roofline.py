@@ -12,14 +12,15 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.models import HELP, chosen
-from inference.description import Architecture, ModelDescription
+from inference.description import Architecture, ModelDescription, verified_weights
 from inference.grid import Shape
 
 
@@ -96,8 +97,12 @@ class Ceilings:
         return max(layer.flops / self.flops_per_s, moving)
 
 
-def layers(net: Architecture, patch: Shape) -> list[Layer]:
-    """The convolutions of one window of shape ``patch`` (z, y, x), in order of computation."""
+def layers(net: Architecture, patch: Shape, merged: Container[int] = ()) -> list[Layer]:
+    """The convolutions of one window of shape ``patch`` (z, y, x), in order of computation.
+
+    Args:
+        merged: stages whose transposed convolution is one with the convolution that reads it.
+    """
     voxels = [math.prod(shape) for shape in net.stage_shapes(patch)]
     found: list[Layer] = []
 
@@ -114,23 +119,23 @@ def layers(net: Architecture, patch: Shape) -> list[Layer]:
             width = features
     for stage in reversed(range(len(net.features) - 1)):
         deeper, features = net.features[stage + 1], net.features[stage]
-        weights = deeper * features * math.prod(net.strides[stage + 1])
+        taps = net.strides[stage + 1]
+        if stage in merged:
+            taps = [s + k - 1 for s, k in zip(taps, net.kernels[stage], strict=True)]
+        weights = deeper * features * math.prod(taps)
         coarse, fine = voxels[stage + 1], voxels[stage]
         found.append(Layer(f"up.{stage}", weights, coarse, deeper * coarse, features * fine, False))
         for i in range(net.convolutions):
-            before = features if i else 2 * features
-            block(f"decoder.{stage}.{i}", stage, before, before * fine)
+            joined = 2 * features if i == 0 else features
+            # What is merged already stands in the place of the result, which is added to it.
+            before = features if stage in merged else joined
+            block(f"decoder.{stage}.{i}", stage, before, joined * fine)
     first, outputs = net.features[0], net.outputs
     fine = voxels[0]
     found.append(
         Layer("heads.0", first * outputs, fine, first * fine, outputs * fine, False, False)
     )
     return found
-
-
-def least_seconds(net: Architecture, patch: Shape, ceilings: Ceilings) -> float:
-    """Least time of the network on one window."""
-    return sum(ceilings.seconds(layer) for layer in layers(net, patch))
 
 
 def measure_ceilings(precision: str) -> Ceilings:
@@ -206,16 +211,27 @@ def _triad_bytes() -> float:
     return 3 * 4 * _TRIAD_FLOATS / best
 
 
-def figures(net: Architecture, window: Shape, windows: int, ceilings: Ceilings) -> dict[str, float]:
-    """Ceilings, work and least time of ``windows`` windows of one shape, as JSON values."""
-    work = layers(net, window)
+def figures(work: Sequence[Layer], windows: int, ceilings: Ceilings) -> dict[str, float]:
+    """Ceilings, work and least time of ``windows`` windows, as JSON values.
+
+    Args:
+        work: the :func:`layers` of one window.
+    """
     return {
         "peak_gflops_per_s": ceilings.flops_per_s / 1e9,
         "bandwidth_gbytes_per_s": ceilings.bytes_per_s / 1e9,
         "gflop": windows * sum(layer.flops for layer in work) / 1e9,
         "gbyte": windows * sum(layer.moved(ceilings.form) for layer in work) / 1e9,
-        "least_s": windows * least_seconds(net, window, ceilings),
+        "least_s": windows * sum(ceilings.seconds(layer) for layer in work),
     }
+
+
+def merged_by_openvino(folder: Path, precision: str) -> range:
+    """The stages of a model whose transposed convolutions are merged on the CPU."""
+    from inference.engines.openvino_engine import OpenVinoEngine
+
+    description = ModelDescription.load(folder)
+    return OpenVinoEngine(description, verified_weights(folder, description), precision).merged  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -224,10 +240,12 @@ def main() -> None:
     parser.add_argument("--model", help=HELP)
     parser.add_argument("--precision", choices=tuple(FORMATS), default="f32")
     options = parser.parse_args()
-    description = ModelDescription.load(chosen(options.model))
+    folder = chosen(options.model)
+    description = ModelDescription.load(folder)
     net, patch = description.architecture, description.patch
     ceilings = measure_ceilings(options.precision)
-    print(json.dumps(figures(net, patch, 1, ceilings), indent=1))
+    work = layers(net, patch, merged_by_openvino(folder, options.precision))
+    print(json.dumps(figures(work, 1, ceilings), indent=1))
 
 
 if __name__ == "__main__":

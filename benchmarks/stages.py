@@ -173,7 +173,9 @@ def _roofline(scan: Path, model: Path, engine: str, network_s: float, how: How) 
     segmenter = Segmenter.load(model, "cpu", precision=how.precision)
     run = segmenter.segment(scan, step=how.step)
     ceilings = roofline.measure_ceilings(precision)
-    found = roofline.figures(segmenter.description.architecture, run.window, run.windows, ceilings)
+    merged = roofline.merged_by_openvino(model, precision)
+    work = roofline.layers(segmenter.description.architecture, run.window, merged)
+    found = roofline.figures(work, run.windows, ceilings)
     return {
         **found,
         "precision": precision,

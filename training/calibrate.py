@@ -52,6 +52,7 @@ class RecordingEngine(OpenVinoEngine):
 
     def __init__(self, description: ModelDescription, weights: bytes) -> None:
         super().__init__(description, weights, "f32")
+        self.merged = range(0)  # int8 has all maps
         self._names = list(map_channels(description.architecture))
         self.highs: dict[str, npt.NDArray[np.float64]] = {}
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from inference.decode import Decoder, numpy_decoder
 from inference.description import Decode, Intensity
 from inference.grid import Shape
+from inference.halves import as_float32
 from inference.resample import Image, resample_image
 from inference.windows import Box
 
@@ -26,7 +27,7 @@ class NumpyArrays:
 
     def network_image(
         self, image_ZYX: Image, intensity: Intensity, shape: Shape
-    ) -> npt.NDArray[np.float32]:
+    ) -> npt.NDArray[np.generic]:
         return resample_image(image_ZYX, intensity, shape)
 
     def prepare(self, window: Shape) -> None:
@@ -44,12 +45,13 @@ class NumpyArrays:
     def array(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return values
 
-    def numpy(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return array
+    def numpy(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        values: npt.NDArray[np.float32] = as_float32(array)
+        return values
 
     def take(
-        self, array: npt.NDArray[np.float32], index: npt.NDArray[np.int64], axis: int
-    ) -> npt.NDArray[np.float32]:
+        self, array: npt.NDArray[np.generic], index: npt.NDArray[np.int64], axis: int
+    ) -> npt.NDArray[np.generic]:
         return array.take(index, axis)
 
     def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:

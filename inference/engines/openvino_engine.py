@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
 from inference.architecture import Architecture
-from inference.description import ModelDescription
+from inference.description import Intensity, ModelDescription
 from inference.engines import Precision
 from inference.engines.lean_openvino import ov
 from inference.engines.numpy_arrays import NumpyArrays
-from inference.engines.openvino_graph import build_graph
+from inference.engines.openvino_graph import Kind, build_graph, merged_stages
 from inference.engines.processor import multiplies_bytes, too_old_for_bytes
 from inference.errors import DeviceError, ModelError
 from inference.grid import Shape
+from inference.halves import bfloat16
+from inference.resample import Image
 from inference.windows import Room
 
-Kind = Literal["f32", "bf16", "int8"]
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 1100 << 20
 
@@ -31,6 +32,9 @@ class OpenVinoEngine(NumpyArrays):
         description, weights: the model.
         precision: ``f32``; ``int8``; or ``auto`` for what the processor multiplies natively:
             bfloat16, else int8 where the model has ranges for it, else float32.
+
+    Attributes:
+        merged: stages whose transposed convolutions are merged with what reads them.
 
     Raises:
         ModelError: int8 is asked for, and the model has no ranges for it.
@@ -46,6 +50,9 @@ class OpenVinoEngine(NumpyArrays):
         abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._kind = _kind(description, precision, "BF16" in abilities)
         self._ranges = description.ranges if self._kind == "int8" else None
+        self.merged = range(0)
+        if self._kind != "int8":
+            self.merged = merged_stages(self._architecture, self._weights)
         # What int8 leaves in floating point stays in float32.
         hint = "bf16" if self._kind == "bf16" else "f32"
         self._core.set_property(
@@ -65,28 +72,37 @@ class OpenVinoEngine(NumpyArrays):
 
     def _graph(self, window: Shape) -> ov.Model:
         return build_graph(
-            self._architecture, self._weights, window, half=self._half, ranges=self._ranges
+            self._architecture,
+            self._weights,
+            window,
+            kind=self._kind,
+            ranges=self._ranges,
+            merged=self.merged,
         )
+
+    def network_image(
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape
+    ) -> npt.NDArray[np.generic]:
+        """As float32, or the bits of bfloat16 where the network takes no more of it."""
+        image = super().network_image(image_ZYX, intensity, shape)
+        return bfloat16(image) if self._kind == "bf16" else image
 
     @property
     def room(self) -> Room:
-        return Room(WINDOW_BYTES, window_bytes(self._architecture, self._kind))
+        return Room(WINDOW_BYTES, window_bytes(self._architecture, self._kind, bool(self.merged)))
 
-    @property
-    def _half(self) -> bool:
-        return self._kind != "f32"
-
-    def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.generic]]:
+    def forward(self, windows: list[npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
         out = []
         for window_ZYX in windows:
             self.prepare(window_ZYX.shape)
-            image = np.ascontiguousarray(window_ZYX)[None, None]
+            image = np.ascontiguousarray(window_ZYX)
+            if self._kind == "bf16" and image.dtype == np.float32:
+                image = bfloat16(image)
             shape = [1, *window_ZYX.shape, self._architecture.outputs]
             # NumPy asks for huge pages, which OpenVINO does not: far fewer page faults.
-            logits = np.empty(shape, np.uint16 if self._half else np.float32)
-            kind = ov.Type.bf16 if self._half else ov.Type.f32
-            self._request.set_output_tensor(0, ov.Tensor(logits, ov.Shape(shape), kind))
-            self._request.infer([image], share_inputs=True, share_outputs=True)
+            logits = np.empty(shape, np.float32 if self._kind == "f32" else np.uint16)
+            self._request.set_output_tensor(0, _tensor(logits))
+            self._request.infer([_tensor(image[None, None])], share_inputs=True, share_outputs=True)
             out.append(np.moveaxis(logits[0], -1, 0))
         return out
 
@@ -97,14 +113,27 @@ class OpenVinoEngine(NumpyArrays):
         return None
 
 
-def window_bytes(net: Architecture, kind: Kind) -> int:
+def _tensor(values: npt.NDArray[np.generic]) -> ov.Tensor:
+    """Values as a tensor that shares their memory; uint16 holds the bits of bfloat16."""
+    kind = ov.Type.bf16 if values.dtype == np.uint16 else ov.Type.f32
+    return ov.Tensor(values, ov.Shape(values.shape), kind)
+
+
+def window_bytes(net: Architecture, kind: Kind, merged: bool) -> int:
     """Memory that OpenVINO takes for each voxel of a window, measured (docs/LOG.md).
 
-    Three maps of the first stage's features, the logits twice, and the image; in int8 two maps in
-    float32 and two in bytes, and the logits as they are put out.
+    Of the first stage's features three maps, or two and a quarter where transposed convolutions are
+    merged; the logits, in some kinds twice; and the image. In int8 two maps in float32 and two in
+    bytes.
     """
-    maps, logits = {"f32": (12, 8), "bf16": (6, 4), "int8": (10, 2)}[kind]
-    return maps * net.features[0] + logits * net.outputs + 4 * net.inputs
+    maps, logits, image = {
+        ("f32", False): (12, 4, 4),
+        ("f32", True): (9, 4, 4),
+        ("bf16", False): (6, 2, 2),
+        ("bf16", True): (5, 2, 2),
+        ("int8", False): (10, 2, 4),
+    }[kind, merged]
+    return maps * net.features[0] + logits * net.outputs + image * net.inputs
 
 
 def _kind(description: ModelDescription, precision: Precision, bfloat16: bool) -> Kind:

@@ -5,13 +5,20 @@ of a map is scaled to one range: LeakyReLU commutes with positive factors, so th
 into the affine part of the normalisation before it and, undone, into the weights that follow, and
 only rounding is lost. The first convolution, which reads the image, the normalisations and the head
 stay in float32.
+
+In floating point the transposed convolutions of the finest stages are merged with the convolutions
+that read them: both are linear, and together they are one transposed convolution with a larger
+kernel, for 0.6 of the products and without the map between them. This is exact but for the
+transposed convolution's bias at the edges of a window (what lies beyond them is 0 without it), so
+it is for models whose biases there are 0, as ``training export`` leaves them; anywhere else the
+normalisation would take them away again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +30,16 @@ from inference.ranges import Ranges
 
 Node = Any  # openvino.Output, which has no type information
 Floats = npt.NDArray[np.float32]
+Kind = Literal["f32", "bf16", "int8"]
 NORM_EPSILON = 1e-5
 NEGATIVE_SLOPE = 0.01
 # The byte that stands for 0: in maps after LeakyReLU, whose negative values are small, and in maps
 # of both signs. Whole bytes, so that the 0 of padding is exact.
 _ZERO_ACTIVATED, _ZERO_SIGNED = 5, 128
+# The axes of a map with its channels last.
+_LAST = np.array([0, 2, 3, 4, 1])
+# Stages whose transposed convolutions are merged; in coarser ones there is nothing to gain.
+_MERGED_STAGES = 2
 
 
 class _Map(NamedTuple):
@@ -42,13 +54,20 @@ class _Map(NamedTuple):
         return int(self.node.get_shape()[1])
 
 
+def merged_stages(net: Architecture, weights: Mapping[str, npt.NDArray[np.generic]]) -> range:
+    """The stages whose transposed convolutions are merged; none where one of them has a bias."""
+    stages = range(min(_MERGED_STAGES, len(net.features) - 1))
+    return range(0) if any(weights[f"up.{stage}.bias"].any() for stage in stages) else stages
+
+
 def build_graph(
     net: Architecture,
     weights: Mapping[str, npt.NDArray[np.generic]],
     window: Shape,
     *,
-    half: bool = False,
+    kind: Kind = "f32",
     ranges: Ranges | None = None,
+    merged: range = range(0),
 ) -> ov.Model:
     """The network for one window.
 
@@ -56,18 +75,21 @@ def build_graph(
         net: the architecture.
         weights: name to array, as in the state dict of :class:`inference.network.UNet`.
         window: its shape (z, y, x).
-        half: put out bfloat16.
-        ranges: of the maps: compute in int8.
+        kind: what is computed in. The image is read as bfloat16 for ``bf16``, else as float32; the
+            logits are put out as float32 for ``f32``, else as bfloat16.
+        ranges: of the maps, for ``int8``.
+        merged: the :func:`merged_stages`, if so; not in int8.
 
     Returns:
         The graph; its output is (1, z, y, x, labels). The maps bear their names (see
-        :mod:`inference.ranges`) as names of tensors.
+        :mod:`inference.ranges`) as names of tensors, but for those that are merged away.
     """
-    image = ops.parameter([1, net.inputs, *window], np.float32, name="image")
-    logits = _Builder(net, weights, ranges or {}).logits(image.output(0))
-    # As oneDNN computes them, channels last and not converted: anything else would copy the logits.
-    logits = ops.transpose(logits, np.array([0, 2, 3, 4, 1]))
-    if half:
+    form = ov.Type.bf16 if kind == "bf16" else ov.Type.f32
+    image = ops.parameter([1, net.inputs, *window], form, name="image")
+    builder = _Builder(net, weights, ranges or {}, merged)
+    last = builder.last_map(ops.convert(image, "f32").output(0))
+    logits = builder.head_as_product(last) if kind == "bf16" else builder.head(last)
+    if kind != "f32":
         logits = ops.convert(logits, "bf16")
     return ov.Model([logits], [image], "abdobox")
 
@@ -77,35 +99,60 @@ class _Builder:
     :func:`build_graph`."""
 
     def __init__(
-        self, net: Architecture, weights: Mapping[str, npt.NDArray[np.generic]], ranges: Ranges
+        self,
+        net: Architecture,
+        weights: Mapping[str, npt.NDArray[np.generic]],
+        ranges: Ranges,
+        merged: range = range(0),
     ) -> None:
-        self._net, self._weights, self._ranges = net, weights, ranges
+        self._net, self._weights, self._ranges, self._merged = net, weights, ranges, merged
         # One node for all layers: compiling takes its time for every node.
         self._axes = ops.constant(np.array([2, 3, 4]))
         self._slope = ops.constant(np.array([NEGATIVE_SLOPE], np.float32))
         self._ends: dict[int, tuple[Node, Node]] = {}
 
-    def logits(self, image: Node) -> Node:
+    def last_map(self, image: Node) -> _Map:
+        """What the head reads."""
         net, one = self._net, (1, 1, 1)
         skips: list[_Map] = []
         x = _Map(image)
         for stage, (kernel, stride) in enumerate(zip(net.kernels, net.strides, strict=True)):
             for i in range(net.convolutions):
                 name = f"encoder.{stage}.{i}"
-                x = self._block([x], name, kernel, stride if i == 0 else one)
+                x = self._block(
+                    name, self._convolve([x], f"{name}.conv", kernel, stride if i == 0 else one)
+                )
             skips.append(x)
         for stage in reversed(range(len(net.features) - 1)):
-            xs = [self._up(x, stage), skips.pop(stage)]
+            skip, kernel = skips.pop(stage), net.kernels[stage]
             for i in range(net.convolutions):
-                xs = [self._block(xs, f"decoder.{stage}.{i}", net.kernels[stage], one)]
-            x = xs[0]
-        logits = self._convolve([x], "heads.0", one, one)
-        return ops.add(logits, _channels(self._floats("heads.0.bias"))).output(0)
+                name = f"decoder.{stage}.{i}"
+                if i:
+                    y = self._convolve([x], f"{name}.conv", kernel, one)
+                elif stage in self._merged:
+                    y = self._up_and_convolve(x, skip, stage)
+                else:
+                    y = self._convolve([self._up(x, stage), skip], f"{name}.conv", kernel, one)
+                x = self._block(name, y)
+        return x
 
-    def _block(self, xs: list[_Map], name: str, kernel: Shape, stride: Shape) -> _Map:
-        """Convolution, whose bias the normalisation would take away again, and activation."""
-        x = self._convolve(xs, f"{name}.conv", kernel, stride)
-        x = ops.mvn(x, self._axes, True, NORM_EPSILON, "inside_sqrt").output(0)
+    def head(self, x: _Map) -> Node:
+        """Logits (1, z, y, x, labels) as oneDNN computes them, channels last and not converted:
+        anything else would copy them."""
+        logits = self._convolve([x], "heads.0", (1, 1, 1), (1, 1, 1))
+        logits = ops.add(logits, _channels(self._floats("heads.0.bias"))).output(0)
+        return ops.transpose(logits, _LAST).output(0)
+
+    def head_as_product(self, x: _Map) -> Node:
+        """The same by a matrix product: quicker in bfloat16, whose logits it writes as such."""
+        weights = self._floats("heads.0.weight").reshape(self._net.outputs, -1)
+        last = ops.transpose(x.node, _LAST).output(0)
+        logits = ops.matmul(last, _constant(weights), False, True).output(0)
+        return ops.add(logits, _constant(self._floats("heads.0.bias"))).output(0)
+
+    def _block(self, name: str, convolved: Node) -> _Map:
+        """Normalisation, which would take the convolution's bias away again, and activation."""
+        x = ops.mvn(convolved, self._axes, True, NORM_EPSILON, "inside_sqrt").output(0)
         factors = self._factors(name)
         divisors = 1 if factors is None else factors
         x = ops.multiply(x, _channels(self._floats(f"{name}.norm.weight") / divisors)).output(0)
@@ -138,6 +185,19 @@ class _Builder:
         y.get_tensor().set_names({name})
         return _Map(y if factors is None else self._in_bytes(y, _ZERO_SIGNED), factors)
 
+    def _up_and_convolve(self, x: _Map, skip: _Map, stage: int) -> Node:
+        """Transposed convolution from the stage below, and what joins it and the skip."""
+        up, joined = (
+            self._floats(f"{name}.weight") for name in (f"up.{stage}", f"decoder.{stage}.0.conv")
+        )
+        pad, one = [k // 2 for k in self._net.kernels[stage]], [1, 1, 1]
+        kernels = _constant(merged_kernels(up, joined[:, : up.shape[1]]))
+        stride = list(self._net.strides[stage + 1])
+        y = ops.convolution_backprop_data(x.node, kernels, stride, None, pad, pad, one).output(0)
+        rest = _constant(joined[:, up.shape[1] :])
+        z = ops.convolution(skip.node, rest, one, pad, pad, one).output(0)
+        return ops.add(z, y).output(0)
+
     def _in_bytes(self, x: Node, zero: int) -> Node:
         """Values rounded to 256 levels, of which the one of that number is 0 and the last one 1."""
         if zero not in self._ends:
@@ -150,6 +210,28 @@ class _Builder:
 
     def _factors(self, name: str) -> Floats | None:
         return np.array(self._ranges[name], np.float32) if name in self._ranges else None
+
+
+def merged_kernels(up: Floats, conv: Floats) -> Floats:
+    """Of the transposed convolution that is as good as one without overlaps and a convolution after
+    it, padded by half its kernel.
+
+    Args:
+        up: weights (inputs, between, *stride) of the transposed convolution.
+        conv: weights (outputs, between, *kernel) of the convolution.
+
+    Returns:
+        Weights (inputs, outputs, *(stride + kernel - 1)); the stride stays, and half of ``kernel``
+        is cut off at every side.
+    """
+    stride, kernel = up.shape[2:], conv.shape[2:]
+    products = np.tensordot(up, conv[:, :, ::-1, ::-1, ::-1], axes=(1, 1))
+    size = [s + k - 1 for s, k in zip(stride, kernel, strict=True)]
+    kernels = np.zeros((up.shape[0], conv.shape[0], *size), np.float32)
+    for place in np.ndindex(*stride):
+        part = tuple(slice(p, p + k) for p, k in zip(place, kernel, strict=True))
+        kernels[(slice(None), slice(None), *part)] += products[(slice(None), *place)]
+    return kernels
 
 
 def _weights(values: Floats, factors: Floats | None, inputs: int) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.roofline import FORMATS, Ceilings, Format, Layer, layers, least_seconds
+from benchmarks.roofline import FORMATS, Ceilings, Format, Layer, figures, layers
 from inference.description import Architecture
 
 DEFAULT = Architecture(
@@ -40,6 +40,16 @@ def test_moved_values_by_hand():
     assert [layer.name for layer in found[2:]] == ["up.0", "decoder.0.0", "heads.0"]
 
 
+def test_merged_transposed_convolutions_by_hand():
+    encoder, deep, up, decoder, head = layers(SMALL, (2, 2, 2), merged=range(1))
+    # A kernel of 4 x 4 x 4 from 4 to 2 features at one voxel; then only the skip is convolved.
+    assert up.flops == 2 * 4 * 2 * 64
+    assert up.moved(BYTE) == 4 + 16 + 4 * 2 * 64
+    assert decoder.flops == 2 * 2 * 2 * 27 * 8
+    assert decoder.moved(BYTE) == 2 * 16 + 3 * 16 + 2 * 2 * 27
+    assert [encoder, deep, head] == [layers(SMALL, (2, 2, 2))[i] for i in (0, 1, 4)]
+
+
 def test_int8_keeps_bytes_between_layers_and_makes_floats():
     encoder, _, up, _, head = (layer.moved(FORMATS["int8"]) for layer in layers(SMALL, (2, 2, 2)))
     # The convolution writes floats, the normalisation reads them and writes bytes.
@@ -60,6 +70,6 @@ def test_least_time_is_the_worse_of_both_ceilings():
 
 def test_least_time_of_a_window_adds_layers():
     infinite = Ceilings(float("inf"), 1.0, FORMATS["bf16"])
-    assert least_seconds(SMALL, (2, 2, 2), infinite) == 2 * sum(
-        layer.moved(BYTE) for layer in layers(SMALL, (2, 2, 2))
-    )
+    work = layers(SMALL, (2, 2, 2))
+    least = figures(work, 3, infinite)["least_s"]
+    assert least == 3 * 2 * sum(layer.moved(BYTE) for layer in work)

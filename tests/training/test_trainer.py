@@ -197,6 +197,17 @@ def test_exported_weights_are_the_average_without_deep_heads(tmp_path):
     assert torch.equal(weights["heads.0.bias"], run.average.weights["heads.0.bias"])
 
 
+def test_transposed_convolutions_have_no_biases(tmp_path):
+    run = trainer(tmp_path)
+    run.train(Limits(steps=1))
+    state = run.state()
+    assert not any(up.bias.any() for up in run.network.up)
+    for weights in (state["network"], state["average"]["weights"]):
+        weights["up.0.bias"] = torch.ones_like(weights["up.0.bias"])  # as older trainings have it
+    assert not inference_weights(state)["up.0.bias"].any()
+    assert inference_weights(state)["decoder.0.0.conv.bias"].any()
+
+
 def test_devices_are_those_that_are_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert (
