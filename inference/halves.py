@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.resample import in_chunks
+
 Array = Any  # numpy.ndarray or torch.Tensor
 
 
@@ -28,14 +30,19 @@ def as_float32(values: Array) -> Array:
 
 def bfloat16(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint16]:
     """The bits of finite float32 values rounded to bfloat16, ties to even, in C order."""
+    wholes = np.ascontiguousarray(values).view(np.uint32)
     bits = np.empty(values.shape, np.uint16)
-    # One part at a time, which stays in the processor's cache.
-    for part, whole in zip(bits, np.ascontiguousarray(values).view(np.uint32), strict=True):
-        odd = (whole >> 16) & 1
-        odd += 0x7FFF
-        odd += whole
-        odd >>= 16
-        part[...] = odd
+
+    def convert(first: int, last: int) -> None:
+        # One plane at a time, which stays in the processor's cache.
+        for i in range(first, last):
+            odd = (wholes[i] >> 16) & 1
+            odd += 0x7FFF
+            odd += wholes[i]
+            odd >>= 16
+            bits[i] = odd
+
+    in_chunks(convert, len(bits))
     return bits
 
 

@@ -137,7 +137,7 @@ def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.
             out[z] -= shift
             out[z] *= scale
 
-    _in_chunks(planes, shape[0])
+    in_chunks(planes, shape[0])
     return out
 
 
@@ -160,7 +160,7 @@ def gather_labels(
             else:
                 out[k] = plane
 
-    _in_chunks(planes, len(z))
+    in_chunks(planes, len(z))
 
 
 def in_threads(work: Callable[[int], T], items: Iterable[int]) -> list[T]:
@@ -186,7 +186,7 @@ def _blend_clipped(
     return first
 
 
-def _in_chunks(work: Callable[[int, int], None], count: int) -> None:
+def in_chunks(work: Callable[[int, int], None], count: int) -> None:
     """Call ``work(first, last)`` over ``range(count)`` in one contiguous chunk per processor."""
     workers = min(worker_count(), count)
     if not workers:
