@@ -51,14 +51,15 @@ def model_folder(work: Path) -> Path:
 
 
 def write_random(folder: Path, description: ModelDescription, seed: int = 0) -> Path:
-    """Write a model with He-initialised weights; the head's biases give every class a share."""
+    """Write a model with He-initialised weights; the head's biases give every class a share, and
+    transposed convolutions have none, as in models that are trained here."""
     torch.manual_seed(seed)
     network = UNet(description.architecture)
     for module in network.modules():
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE)
             assert module.bias is not None
-            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.bias, std=0.1 if isinstance(module, nn.Conv3d) else 0.0)
     head = network.heads[0]
     assert isinstance(head, nn.Conv3d) and head.bias is not None
     nn.init.constant_(head.bias, -1.0)
