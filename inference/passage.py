@@ -16,7 +16,7 @@ from inference.description import Decode, ModelDescription
 from inference.engines import Array, Engine
 from inference.grid import Grid, Shape
 from inference.resample import Image
-from inference.windows import Box, Placement, Room, around, box, grown, mirror_index
+from inference.windows import Box, Placement, Room, around, box, grown, mirror_index, whole
 
 
 class Clock:
@@ -51,11 +51,7 @@ class Clock:
 
 
 def place(
-    body_ZYX: npt.NDArray[np.bool_],
-    description: ModelDescription,
-    step: float | None,
-    room: Room,
-    within: Box | None = None,
+    body_ZYX: npt.NDArray[np.bool_], description: ModelDescription, step: float | None, room: Room
 ) -> tuple[Box, Placement]:
     """The region of the network's grid that is computed, and its windows.
 
@@ -65,7 +61,6 @@ def place(
         step: window step as a fraction of the patch, over the whole scan; None cuts the windows to
             the patient.
         room: memory for windows that are cut to the patient.
-        within: where to look at all; only where windows are cut to the patient.
 
     Returns:
         (region, windows relative to its start, mirrored up to a window where it is smaller).
@@ -73,16 +68,22 @@ def place(
     patch, divisor, shape = description.patch, description.architecture.divisor, body_ZYX.shape
     if step is None:
         margin = (divisor[0] // 2, divisor[1] // 2, divisor[2] // 2)
-        region = around(body_ZYX, margin)
-        if within is not None:
-            region = _common(region, within)
-        placement = Placement.fit(_size(region), patch, divisor, room)
-        return grown(region, placement.patch, (shape[0], shape[1], shape[2])), placement
+        extent = (shape[0], shape[1], shape[2])
+        return place_within(around(body_ZYX, margin), extent, description, room)
     for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
         body_ZYX = body_ZYX.take(mirror_index(n, p)[0], axis)
-    z, y, x = (slice(0, n) for n in shape)
     z_size, y_size, x_size = body_ZYX.shape
-    return (z, y, x), Placement.plan((z_size, y_size, x_size), patch, step, body_ZYX)
+    region = whole((shape[0], shape[1], shape[2]))
+    return region, Placement.plan((z_size, y_size, x_size), patch, step, body_ZYX)
+
+
+def place_within(
+    wanted: Box, extent: Shape, description: ModelDescription, room: Room
+) -> tuple[Box, Placement]:
+    """As :func:`place`, for a box ``wanted`` of a grid of shape ``extent``."""
+    divisor = description.architecture.divisor
+    placement = Placement.fit(_size(wanted), description.patch, divisor, room)
+    return grown(wanted, placement.patch, extent), placement
 
 
 class Passage:
@@ -150,19 +151,11 @@ class Passage:
         step: float | None,
         within: Box | None,
     ) -> npt.NDArray[np.uint8]:
-        description, engine, clock = self._description, self._engine, self._clock
+        engine, clock = self._engine, self._clock
         engine.enter()
         with self._alone() if engine.exclusive else nullcontext():
-            with clock("resample"):
-                image = engine.network_image(image_ZYX, description.intensity, shape)
+            image, region, placement = self._placed(image_ZYX, shape, step, within)
             with clock("body"):
-                threshold = description.intensity.normalised(BODY_HU)
-                if description.intensity.lower < BODY_HU:
-                    body = body_mask(image, threshold, description.spacing, engine.numpy)
-                else:  # air looks like fat
-                    body = np.ones(shape, bool)
-                region, placement = place(body, description, step, engine.room, within)
-                image = image[region]
                 mirrors = [
                     mirror_index(n, m) for n, m in zip(image.shape, placement.shape, strict=True)
                 ]
@@ -179,6 +172,27 @@ class Passage:
             self._stream(placement, image, inside, decoder, 1 if step is None else engine.batch)
             with clock("decode"):
                 return decoder.finish()
+
+    def _placed(
+        self, image_ZYX: Image, shape: Shape, step: float | None, within: Box | None
+    ) -> tuple[Array, Box, Placement]:
+        """The image of the region that is computed, the region, and its windows."""
+        description, engine, clock = self._description, self._engine, self._clock
+        intensity = description.intensity
+        if within is not None:
+            region, placement = place_within(within, shape, description, engine.room)
+            with clock("resample"):
+                return engine.network_image(image_ZYX, intensity, shape, region), region, placement
+        with clock("resample"):
+            image = engine.network_image(image_ZYX, intensity, shape)
+        with clock("body"):
+            threshold = intensity.normalised(BODY_HU)
+            if intensity.lower < BODY_HU:
+                body = body_mask(image, threshold, description.spacing, engine.numpy)
+            else:  # air looks like fat
+                body = np.ones(shape, bool)
+            region, placement = place(body, description, step, engine.room)
+        return image[region], region, placement
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -231,14 +245,6 @@ class Passage:
                             gathered.add(start, window)
                         del logits, window  # before the next windows need the memory
         hand_on(placement.shape[0])
-
-
-def _common(one: Box, other: Box) -> Box:
-    """What two boxes share; ``one`` where that is nothing."""
-    z, y, x = (
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
-    )
-    return (z, y, x) if all(part.start < part.stop for part in (z, y, x)) else one
 
 
 def _size(region: Box) -> Shape:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from inference.description import Intensity
 from inference.grid import Shape
+from inference.windows import Box, whole
 
 T = TypeVar("T")
 Image = npt.NDArray[np.int16] | npt.NDArray[np.float32]
@@ -94,7 +95,9 @@ def worker_count() -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
-def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.NDArray[np.float32]:
+def resample_image(
+    image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
+) -> npt.NDArray[np.float32]:
     """Clip, normalise and resample a scan trilinearly to the network's grid.
 
     Clipping comes before interpolation, as in nnU-Net, and no float copy of the whole scan is made.
@@ -103,14 +106,16 @@ def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.
         image_ZYX: HU, int16 or float32, any strides.
         intensity: clip limits, mean and SD in HU.
         shape: network grid (z, y, x).
+        region: the part of it that is wanted; None: all of it.
 
     Returns:
-        float32 array of shape ``shape``, in the network's input units.
+        float32 array of the region's shape, in the network's input units.
     """
-    z_taps = linear_taps(image_ZYX.shape[0], shape[0])
-    y_taps = linear_taps(image_ZYX.shape[1], shape[1])
-    x_taps = linear_taps(image_ZYX.shape[2], shape[2])
-    out = np.empty(shape, np.float32)
+    z_taps, y_taps, x_taps = (
+        linear_taps(n, m).part(part)
+        for n, m, part in zip(image_ZYX.shape, shape, region or whole(shape), strict=True)
+    )
+    out = np.empty((len(z_taps.lower), len(y_taps.lower), len(x_taps.lower)), np.float32)
     scale = np.float32(1.0 / intensity.std)
     shift = np.float32(intensity.mean)
 
@@ -137,7 +142,7 @@ def resample_image(image_ZYX: Image, intensity: Intensity, shape: Shape) -> npt.
             out[z] -= shift
             out[z] *= scale
 
-    in_chunks(planes, shape[0])
+    in_chunks(planes, len(out))
     return out
 
 

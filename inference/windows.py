@@ -239,6 +239,12 @@ def grown(region: Box, window: Shape, extent: Shape) -> Box:
     return (sides[0], sides[1], sides[2])
 
 
+def whole(shape: Shape) -> Box:
+    """All of an image of this shape."""
+    z, y, x = shape
+    return slice(0, z), slice(0, y), slice(0, x)
+
+
 def box(start: Shape, patch: Shape) -> Box:
     """The slices (z, y, x) of a window."""
     z, y, x = (slice(s, s + p) for s, p in zip(start, patch, strict=True))

@@ -26,7 +26,7 @@ from inference.grid import Orientation, Shape
 from inference.resample import Image
 from inference.segmenter import Segmenter
 from inference.volume import read_volume
-from inference.windows import Box
+from inference.windows import Box, whole
 from training.coding import Labels, code_labels, one_hot, resample_coded
 from training.store import Store, StoredCase, StoreError
 
@@ -121,12 +121,14 @@ class CascadeEngine(TorchEngine):
 
     previous_ZYX: Labels
 
-    def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> CascadeImage:
-        scan = super().network_image(image_ZYX, intensity, shape)
+    def network_image(
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
+    ) -> CascadeImage:
+        scan = super().network_image(image_ZYX, intensity, shape, region)
         coded = torch.from_numpy(np.array(self.previous_ZYX)).to(scan.device)
         if coded.shape != shape:
             coded = functional.interpolate(coded[None, None], shape, mode="nearest-exact")[0, 0]
-        return CascadeImage(scan, coded)
+        return CascadeImage(scan, coded[region or whole(shape)])
 
     def forward(self, windows: list[CascadeImage]) -> list[Tensor]:
         scans = torch.stack([window.scan_ZYX for window in windows])[:, None]

@@ -49,8 +49,11 @@ class Engine(Protocol):
     def leave(self) -> None:
         """Called when a scan's labels are in main memory: give back what is kept for itself."""
 
-    def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Array:
-        """The scan clipped, normalised and resampled to ``shape`` (z, y, x)."""
+    def network_image(
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
+    ) -> Array:
+        """A region of the scan, clipped, normalised and resampled to ``shape`` (z, y, x); by
+        default all of it."""
 
     def prepare(self, window: Shape) -> None:
         """Get ready for windows of this shape (z, y, x)."""

@@ -20,6 +20,7 @@ from inference.engines.torch_steps import LinearDecoder, uploaded
 from inference.grid import Shape
 from inference.labels import TUMOR
 from inference.resample import Image, Taps, linear_taps
+from inference.windows import Box, whole
 
 # VOXEL and OUTPUT are defined by the one who compiles it.
 SAMPLE_SOURCE = r"""
@@ -150,6 +151,7 @@ def resample_image(
     shape: Shape,
     device: torch.device,
     output: torch.dtype = torch.float32,
+    region: Box | None = None,
 ) -> torch.Tensor:
     """Clip, normalise and resample trilinearly on a CUDA device.
 
@@ -159,20 +161,23 @@ def resample_image(
         shape: network grid (z, y, x).
         device: a CUDA device.
         output: torch.float32 or torch.float16.
+        region: the part of the grid that is wanted; None: all of it.
     """
-    out = torch.empty(shape, dtype=output, device=device)
+    planes, y, x = region or whole(shape)
+    # Whole planes: the kernel is quick, and a window is copied anyway.
+    out = torch.empty((planes.stop - planes.start, *shape[1:]), dtype=output, device=device)
     taps = linear_taps(image_ZYX.shape[0], shape[0])
     values = (intensity.lower, intensity.upper, intensity.mean, 1.0 / intensity.std)
-    for first in range(0, shape[0], IMAGE_PLANES):
-        last = min(first + IMAGE_PLANES, shape[0])
+    for first in range(planes.start, planes.stop, IMAGE_PLANES):
+        last = min(first + IMAGE_PLANES, planes.stop)
         start, stop = int(taps.lower[first]), int(taps.upper[last - 1]) + 1
         slab = uploaded(image_ZYX[start:stop], device)
         sizes = [np.int32(n) for n in (*image_ZYX.shape, *shape, first, start)]
         _launch(
             _kernel(slab.dtype, output), (last - first, *shape[1:]),
-            (slab, out[first:last], *sizes, *(np.float32(v) for v in values)),
+            (slab, out[first - planes.start :], *sizes, *(np.float32(v) for v in values)),
         )  # fmt: skip
-    return out
+    return out[:, y, x]
 
 
 class CupyLinearDecoder(LinearDecoder):

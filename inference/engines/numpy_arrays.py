@@ -26,9 +26,9 @@ class NumpyArrays:
         """Nothing to do: memory goes back as arrays end."""
 
     def network_image(
-        self, image_ZYX: Image, intensity: Intensity, shape: Shape
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
     ) -> npt.NDArray[np.generic]:
-        return resample_image(image_ZYX, intensity, shape)
+        return resample_image(image_ZYX, intensity, shape, region)
 
     def prepare(self, window: Shape) -> None:
         """Nothing to do."""

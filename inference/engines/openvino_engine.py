@@ -19,7 +19,7 @@ from inference.errors import DeviceError, ModelError
 from inference.grid import Shape
 from inference.halves import bfloat16
 from inference.resample import Image
-from inference.windows import Room
+from inference.windows import Box, Room
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 1100 << 20
@@ -81,10 +81,10 @@ class OpenVinoEngine(NumpyArrays):
         )
 
     def network_image(
-        self, image_ZYX: Image, intensity: Intensity, shape: Shape
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
     ) -> npt.NDArray[np.generic]:
         """As float32, or the bits of bfloat16 where the network takes no more of it."""
-        image = super().network_image(image_ZYX, intensity, shape)
+        image = super().network_image(image_ZYX, intensity, shape, region)
         return bfloat16(image) if self._kind == "bf16" else image
 
     @property

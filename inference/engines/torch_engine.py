@@ -101,12 +101,14 @@ class TorchEngine:
         if self._cuda:
             torch.cuda.empty_cache()
 
-    def network_image(self, image_ZYX: Image, intensity: Intensity, shape: Shape) -> Tensor:
+    def network_image(
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
+    ) -> Tensor:
         if self._resampler == "cupy":
             from inference.engines.cupy_steps import resample_image as cupy_resample
 
-            return cupy_resample(image_ZYX, intensity, shape, self.device)
-        return resample_image(image_ZYX, intensity, shape, self.device)
+            return cupy_resample(image_ZYX, intensity, shape, self.device, region=region)
+        return resample_image(image_ZYX, intensity, shape, self.device, region)
 
     def prepare(self, window: Shape) -> None:
         """Nothing to do: torch takes any shape."""

@@ -19,11 +19,15 @@ from inference.engines.device_memory import IMAGE_PLANES, SLAB_PLANES, SLAB_SLIC
 from inference.grid import Shape
 from inference.labels import TUMOR
 from inference.resample import Image, Reach, Taps, linear_taps, reaches
-from inference.windows import Box
+from inference.windows import Box, whole
 
 
 def resample_image(
-    image_ZYX: Image, intensity: Intensity, shape: Shape, device: torch.device
+    image_ZYX: Image,
+    intensity: Intensity,
+    shape: Shape,
+    device: torch.device,
+    region: Box | None = None,
 ) -> Tensor:
     """Clip, normalise and resample trilinearly; the scan goes to the device slab by slab.
 
@@ -32,10 +36,12 @@ def resample_image(
         intensity: clip limits, mean and SD in HU.
         shape: network grid (z, y, x).
         device: where the result, float32, is wanted.
+        region: the part of the grid that is wanted; None: all of it.
     """
-    out = torch.empty(shape, device=device)
-    taps = linear_taps(image_ZYX.shape[0], shape[0])
-    for first in range(0, shape[0], IMAGE_PLANES):
+    planes, y, x = region or whole(shape)
+    taps = linear_taps(image_ZYX.shape[0], shape[0]).part(planes)
+    out = torch.empty((len(taps.lower), y.stop - y.start, x.stop - x.start), device=device)
+    for first in range(0, len(out), IMAGE_PLANES):
         chunk = slice(first, first + IMAGE_PLANES)
         start, stop = int(taps.lower[chunk][0]), int(taps.upper[chunk][-1]) + 1
         slab = uploaded(image_ZYX[start:stop], device)
@@ -43,7 +49,7 @@ def resample_image(
         z = taps.part(chunk, start)
         below, above = slab[_index(z.lower, slab)], slab[_index(z.upper, slab)]
         blended = torch.lerp(below, above, _column(z.fraction, slab))
-        out[chunk] = F.interpolate(blended[None], shape[1:], mode="bilinear")[0]
+        out[chunk] = F.interpolate(blended[None], shape[1:], mode="bilinear")[0, :, y, x]
     return out.sub_(intensity.mean).div_(intensity.std)
 
 

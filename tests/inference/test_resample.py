@@ -223,6 +223,19 @@ def gathered(labels: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 @few
+@given(shapes, shapes, dtypes, st.data())
+def test_a_region_is_that_part_of_all(before: Shape, after: Shape, dtype: str, data: st.DataObject):
+    image = scan(before, dtype)
+    ends = (data.draw(st.tuples(*[st.integers(0, n)] * 2).filter(lambda e: e[0] != e[1]))
+            for n in after)  # fmt: skip
+    z, y, x = (slice(min(e), max(e)) for e in ends)
+    expected = by_numpy(image, after)[z, y, x]
+    np.testing.assert_array_equal(resample_image(image, HU, after, (z, y, x)), expected)
+    by_slabs = torch_resample(image, HU, after, torch.device("cpu"), (z, y, x))
+    np.testing.assert_allclose(by_slabs.numpy(), expected, atol=TOLERANCE)
+
+
+@few
 @given(shapes, shapes)
 def test_labels_equal_torchs_nearest_exact(before: Shape, after: Shape):
     labels = np.random.default_rng(1).integers(0, 15, before).astype(np.uint8)

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from nifti_files import nifti_bytes, scan_voxels, write_nifti
 from orientations import direction_of, rotation
 from test_volume_reading import sound_files
@@ -42,7 +42,11 @@ def test_labels_carry_the_scans_geometry_bit_for_bit(
     labels = some_labels(volume.grid.shape)
     write_labels(target, labels, volume.header)
 
-    scan, written = nib.load(source), nib.load(target)
+    try:
+        scan = nib.load(source)
+    except ValueError:  # of a quaternion a hair longer than 1, which it takes for damage
+        reject()
+    written = nib.load(target)
     assert type(written) is type(scan)
     assert written.get_data_dtype() == np.uint8
     assert written.header.get_slope_inter() in ((1.0, 0.0), (None, None))
