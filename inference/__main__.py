@@ -7,6 +7,10 @@ from contextlib import suppress
 from inference.cli import main
 from inference.leaving import unheard
 
+# NumPy's matrix products are small here, and OpenBLAS's other threads wait for more of them by
+# counting up while the scan is read. To be said before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def fill_streams() -> None:
     """Lead standard streams that were closed before the start to nowhere.

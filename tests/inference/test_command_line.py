@@ -100,6 +100,25 @@ def test_the_cpu_route_never_imports_torch(scan: Path, tiny_model: Path, tmp_pat
     assert "SimpleITK" not in modules
 
 
+@pytest.mark.parametrize(("said", "threads"), [(None, 1), ("2", 2)])
+def test_numpys_other_threads_do_not_wait_busily(said: str | None, threads: int):
+    code = (
+        "import sys, inference.__main__\n"
+        "assert 'numpy' not in sys.modules\n"
+        "import numpy, os\n"
+        "print(len(os.listdir('/proc/self/task')))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    if said is not None:
+        environment["OPENBLAS_NUM_THREADS"] = said
+    words = [sys.executable, "-c", code]
+    run = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    # OpenBLAS takes no more threads than there are processors.
+    assert int(run.stdout) == min(threads, len(os.sched_getaffinity(0)))
+
+
 def test_help_is_quick():
     """0.15 s on a machine of one's own; measured against an empty Python on a busy one."""
 
