@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from inference.grid import Shape
 from inference.labels import NAMES
 
+# Far more than any network has: a description that asks for more is damaged.
+_MOST_CONVOLUTIONS = 64
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -37,6 +40,8 @@ class Architecture:
         smallest_stride = min(n for stride in self.strides for n in stride)
         if min(*self.features, smallest_stride, self.convolutions, self.inputs) < 1:
             raise ValueError("features, convolutions, inputs and strides must be positive")
+        if self.convolutions > _MOST_CONVOLUTIONS:
+            raise ValueError(f"at most {_MOST_CONVOLUTIONS} convolutions a stage are computed")
         if any(n < 1 or n % 2 == 0 for kernel in self.kernels for n in kernel):
             raise ValueError("kernels must be odd")
 

@@ -38,6 +38,8 @@ def model_folder(path: Path, model: str | None = None) -> Path:
 
 def finder_folder(folder: Path, finder: str) -> Path:
     """Where the model lies that finds the organs for the one in ``folder``. Raises ModelError."""
+    if folder.name in ("", ".."):  # its parent is not what pathlib says
+        folder = folder.resolve()
     beside = folder.parent / finder
     if os.path.realpath(beside) == os.path.realpath(folder):
         raise ModelError(

@@ -105,7 +105,7 @@ def make(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """Unpack, train, keep; returns the training's exit status."""
     out: Path = arguments.out
-    work = arguments.work / _digest((arguments.package / f"{NAME}.json").read_bytes())
+    work = arguments.work / _digest(_listing(arguments.package))
     run = work / f"run_{_digest(str(out.resolve()).encode())}"
     data = unpack(arguments.package, work)
     make_folder(out)
@@ -129,6 +129,19 @@ def train(arguments: argparse.Namespace) -> int:
             print(f"warning: {error}; trying again", file=sys.stderr)
     keep(run, out, kept)
     return process.returncode
+
+
+def _listing(package: Path) -> bytes:
+    """What names the parts of a package. Raises PartsError."""
+    path = package / f"{NAME}.json"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise parts.PartsError(
+            package,
+            f"holds no package ({error.strerror})",
+            "name the folder that package make wrote",
+        ) from error
 
 
 def unpack(package: Path, work: Path) -> Path:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from examples.phantom import PHASES, make_phantom
+from inference.errors import AbdoboxError
 from inference.nifti import NiftiHeader
 from inference.volume import write_image
 
@@ -26,6 +27,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-tumor", action="store_true", help="healthy patients")
     options = parser.parse_args(arguments)
 
+    try:
+        write(options)
+    except OSError as error:
+        parser.exit(
+            1, f"{options.out}: cannot be written to ({error.strerror}); name another folder\n"
+        )
+    except AbdoboxError as error:
+        parser.exit(1, f"{error}\n")
+    return 0
+
+
+def write(options: argparse.Namespace) -> None:
+    """Make and write the phantoms that the command line asks for."""
     (options.out / "labels").mkdir(parents=True, exist_ok=True)
     for seed in range(options.seed, options.seed + options.count):
         phantom = make_phantom(
@@ -40,7 +54,6 @@ def main(arguments: list[str] | None = None) -> int:
         write_image(image_path, phantom.image_ZYX, header)
         write_image(options.out / "labels" / f"phantom_{seed}.nii.gz", phantom.labels_ZYX, header)
         print(image_path, file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

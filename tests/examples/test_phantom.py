@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -220,3 +222,12 @@ def test_command_line_writes_scan_and_labels(tmp_path) -> None:
         assert scan.GetSpacing() == pytest.approx((18, 20, 20))
         assert labels.GetPixelIDTypeAsString() == "8-bit unsigned integer"
         assert scan.GetOrigin() == pytest.approx(labels.GetOrigin())
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as leaving:
+        main(["--out", str(tmp_path / "file" / "out"), "--shape", "8", "8", "8"])
+    assert leaving.value.code == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cannot be written to" in error

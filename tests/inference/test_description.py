@@ -148,6 +148,9 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         changed("architecture", "features", to=[8, float("inf"), 32]), "no model description",
     ),
     "no convolutions": (changed("architecture", "convolutions", to=0), "convolutions"),
+    "convolutions without end": (
+        changed("architecture", "convolutions", to=10**9), "at most 64 convolutions",
+    ),
     "architecture a word": (changed("architecture", to="unet"), "no model description"),
 }  # fmt: skip
 

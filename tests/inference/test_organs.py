@@ -113,6 +113,14 @@ def test_a_box_around_everything_changes_nothing(models: tuple[Path, Path], phan
     np.testing.assert_array_equal(segment(cropping, phantom).labels, expected)
 
 
+def test_the_finder_lies_beside_the_folder_one_stands_in(
+    models: tuple[Path, Path], phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+):
+    expected = segment(models[1], phantom).labels
+    monkeypatch.chdir(models[1])
+    np.testing.assert_array_equal(segment(Path(), phantom).labels, expected)
+
+
 def test_a_step_looks_at_the_whole_scan(models: tuple[Path, Path], phantom: Phantom):
     whole, cropping = models
     result = segment(cropping, phantom, step=0.5)

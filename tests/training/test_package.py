@@ -81,6 +81,13 @@ def test_what_is_packed_comes_out(packed: Path, tmp_path: Path):
     assert (data / "recipe.toml").read_text().startswith('name = "mine"\n')
 
 
+def test_a_folder_without_a_package_is_named(tmp_path: Path, capsys):
+    assert main(["package", "train", str(tmp_path), "--out", str(tmp_path / "kept")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"{tmp_path}: holds no package" in error
+    assert not (tmp_path / "kept").exists()
+
+
 def test_a_damaged_package_is_not_unpacked(packed: Path, tmp_path: Path, capsys):
     part = sorted(packed.glob("package.*.001"))[0]
     part.write_bytes(part.read_bytes()[:-1])
