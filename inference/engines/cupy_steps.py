@@ -164,7 +164,7 @@ def resample_image(
         region: the part of the grid that is wanted; None: all of it.
     """
     planes, y, x = region or whole(shape)
-    # Whole planes: the kernel is quick, and a window is copied anyway.
+    # Whole planes, since the kernel is quick; what is not wanted of them is given back.
     out = torch.empty((planes.stop - planes.start, *shape[1:]), dtype=output, device=device)
     taps = linear_taps(image_ZYX.shape[0], shape[0])
     values = (intensity.lower, intensity.upper, intensity.mean, 1.0 / intensity.std)
@@ -177,7 +177,7 @@ def resample_image(
             _kernel(slab.dtype, output), (last - first, *shape[1:]),
             (slab, out[first - planes.start :], *sizes, *(np.float32(v) for v in values)),
         )  # fmt: skip
-    return out[:, y, x]
+    return out[:, y, x].contiguous()
 
 
 class CupyLinearDecoder(LinearDecoder):
