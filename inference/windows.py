@@ -24,6 +24,9 @@ MIN_WEIGHT = 1e-3
 FIT_PATCHES = 3
 # Windows beside one another are only worth it where they save so much computation.
 _BESIDE = 1.2
+# Least x extent of a window cut to the patient, in voxels of the network's deepest map: oneDNN's
+# convolutions by AMX are wrong where that is 1 (docs/LOG.md).
+_LEAST_DEEPEST_X = 2
 # Planes of an overlap that are blended at once: little enough that their memory is used again.
 BLENDED_PLANES = 4
 
@@ -192,6 +195,7 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
             -(-(n + (k - 1) * (p // 4)) // (k * d)) * d
             for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
         )
+        x = max(x, _LEAST_DEEPEST_X * divisor[2])
         windows, beside = prod(counts), counts[1:] != (1, 1)
         # See inference.accumulator: whole windows, or the overlap and what is blended at once.
         overlap = max(0, -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)))

@@ -84,7 +84,7 @@ def tables(lab: Laboratory, steps: int) -> str:
     rows = {name: toy.write_recipe(lab.folder, name, steps) for name in toy.TABLE7}
     store = lab.store(rows["small"], fuse)
     _verb("export", "--run", tiny, "--data", coarse, "--out", lab.folder / "models",
-          "--name", "tiny")  # fmt: skip
+          "--name", "tiny", "--replace")  # fmt: skip
     words = ("--model", lab.folder / "models" / "tiny", "--data", store, "--device", lab.device)
     _checked(cascade.main([str(word) for word in words]), "cascade")
     runs = []

@@ -134,6 +134,7 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
         assume(False)
     window = placement.patch
     assert all(w % d == 0 for w, d in zip(window, divisor, strict=True))
+    assert window[2] >= 2 * divisor[2]
     assert prod(window) <= FIT_PATCHES * prod(patch)
     gathered = accumulator_bytes(placement, 14)
     taken = room.per_voxel * prod(window) + gathered
