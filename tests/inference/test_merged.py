@@ -10,11 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from memory import resident_growth
+from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
 from inference.architecture import Architecture
 from inference.description import Intensity, ModelDescription
-from inference.engines import openvino_engine
+from inference.engines import openvino_engine, openvino_graph
 from inference.engines.openvino_engine import Kind, OpenVinoEngine, window_bytes
 from inference.engines.openvino_graph import merged_kernels
 from inference.halves import as_float32, bfloat16
@@ -101,6 +102,28 @@ def test_the_narrowest_windows(
     expected = reference(SMALL, weights, image)
     lost = np.abs(found - expected).mean() / expected.std()
     assert lost < {"f32": 1e-4, "bf16": 0.06, "int8": 0.15}[kind]
+
+
+@pytest.mark.parametrize("features", [8, 16, 24])
+def test_the_heads_product_takes_nothing_of_other_voxels(features: int):
+    """Products by AMX have let NaN into rows that hold none, where 32 does not divide the columns
+    (uxlfoundation/oneDNN issue 5717)."""
+    net = Architecture((features, 8), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
+    shape = [1, features, 4, 8, 16]
+    image = ops.parameter(shape, ov.Type.bf16)
+    builder = openvino_graph._Builder(net, random_weights(net), {})
+    last = openvino_graph._Map(ops.convert(image, "f32").output(0))
+    logits = ops.convert(builder.head_as_product(last), "f32")
+    core = ov.Core()
+    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    request = core.compile_model(ov.Model([logits], [image]), "CPU").create_infer_request()
+    for z, y, x in ((0, 0, 0), (1, 7, 15), (2, 3, 1), (3, 7, 15)):
+        values = np.ones(shape, np.float32)
+        values[0, :, z, y, x] = np.nan
+        bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+        request.infer([ov.Tensor(bits, ov.Shape(shape), ov.Type.bf16)])
+        unknown = np.isnan(request.get_output_tensor(0).data[0]).any(axis=-1)
+        assert np.argwhere(unknown).tolist() == [[z, y, x]]
 
 
 def test_biases_are_not_lost():
