@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,12 +19,19 @@ _LEAST_ML = 50.0
 
 def doubts(labels_ZYX: npt.NDArray[np.uint8], grid: Grid) -> tuple[str, ...]:
     """A warning where much is labelled and next to nothing of it is aorta."""
-    coarse = labels_ZYX[::2, ::2, ::2]
-    ml = 8 * grid.voxel_ml
-    total = float(np.count_nonzero(coarse)) * ml
-    aorta = float(np.count_nonzero(coarse == _AORTA)) * ml
+    parts = [labels_ZYX[part] for part in product(*map(_alternate, labels_ZYX.shape))]
+    ml = grid.voxel_ml * labels_ZYX.size / sum(part.size for part in parts)
+    total = ml * sum(np.count_nonzero(part) for part in parts)
+    aorta = ml * sum(np.count_nonzero(part == _AORTA) for part in parts)
     if total < _LEAST_ML or aorta >= _LEAST_SHARE * total:
         return ()
     return (
         f"{total:.0f} ml of organs are found and {aorta:.1f} ml of aorta: is there an abdomen?",
     )
+
+
+def _alternate(size: int) -> tuple[slice, slice]:
+    """Every other voxel of an axis from either end to the middle: of a scan that is turned round
+    the same ones."""
+    middle = size // 2
+    return slice(0, size - middle, 2), slice(size - 1, middle - 1 if middle else None, -2)

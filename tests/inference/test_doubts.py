@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,19 @@ def test_it_says_how_much():
     assert doubts(labels, GRID) == (
         "2000 ml of organs are found and 0.0 ml of aorta: is there an abdomen?",
     )
+
+
+@pytest.mark.parametrize("shape", [(7, 10, 12), (1, 9, 16), (2, 3, 4)])
+def test_a_scan_that_is_turned_is_doubted_alike(shape: tuple[int, int, int]):
+    labels = np.random.default_rng(0).integers(0, 4, shape).astype(np.uint8)
+    grid = Grid(shape, (20.0, 20.0, 20.0))
+    said = doubts(labels, grid)
+    assert said
+    for axes in itertools.permutations(range(3)):
+        turned = labels.transpose(axes)
+        for flipped in itertools.product((1, -1), repeat=3):
+            view = turned[tuple(slice(None, None, step) for step in flipped)]
+            assert doubts(view, Grid(view.shape, (20.0, 20.0, 20.0))) == said
 
 
 @pytest.mark.slow
