@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load as load_safetensors
 
 from benchmarks.models import HELP, chosen
 from inference.description import Architecture, ModelDescription, verified_weights
@@ -229,10 +230,11 @@ def figures(work: Sequence[Layer], windows: int, ceilings: Ceilings) -> dict[str
 
 def merged_by_openvino(folder: Path, precision: str) -> range:
     """The stages of a model whose transposed convolutions are merged on the CPU."""
-    from inference.engines.openvino_engine import OpenVinoEngine
+    from inference.engines.openvino_graph import merged_stages
 
     description = ModelDescription.load(folder)
-    return OpenVinoEngine(description, verified_weights(folder, description), precision).merged  # type: ignore[arg-type]
+    weights = load_safetensors(verified_weights(folder, description))
+    return range(0) if precision == "int8" else merged_stages(description.architecture, weights)
 
 
 def main() -> None:

@@ -32,6 +32,11 @@ TINY = ModelDescription(
 )
 
 
+def description_of(net: Architecture, patch: tuple[int, int, int]) -> ModelDescription:
+    """Of a model of which only the network matters."""
+    return replace(TINY, architecture=net, patch=patch)
+
+
 def random_weights(net: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
     """He-initialised weights for inference.network.UNet, without torch.
 

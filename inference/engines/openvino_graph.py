@@ -161,10 +161,15 @@ class _Builder:
         x.get_tensor().set_names({name})
         return _Map(x if factors is None else self._in_bytes(x, _ZERO_ACTIVATED), factors)
 
-    def _convolve(self, xs: list[_Map], name: str, kernel: Shape, stride: Shape) -> Node:
-        """Of ``xs`` joined, without joining them: convolutions of each, added up. No bias."""
+    def _convolve(
+        self, xs: list[_Map], name: str, kernel: Shape, stride: Shape, first: int = 0
+    ) -> Node:
+        """Of ``xs`` joined, without joining them: convolutions of each, added up. No bias.
+
+        ``first``: the input of the weights that the first channel of ``xs`` is.
+        """
         pad, weights = [k // 2 for k in kernel], self._floats(f"{name}.weight")
-        parts, first = [], 0
+        parts = []
         for x in xs:
             part = weights[:, first : (first := first + x.channels)]
             kernels = _weights(part, x.factors, inputs=1)
@@ -194,8 +199,8 @@ class _Builder:
         kernels = _constant(merged_kernels(up, joined[:, : up.shape[1]]))
         stride = list(self._net.strides[stage + 1])
         y = ops.convolution_backprop_data(x.node, kernels, stride, None, pad, pad, one).output(0)
-        rest = _constant(joined[:, up.shape[1] :])
-        z = ops.convolution(skip.node, rest, one, pad, pad, one).output(0)
+        name, kernel = f"decoder.{stage}.0.conv", self._net.kernels[stage]
+        z = self._convolve([skip], name, kernel, (1, 1, 1), first=up.shape[1])
         return ops.add(z, y).output(0)
 
     def _in_bytes(self, x: Node, zero: int) -> Node:

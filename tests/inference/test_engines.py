@@ -12,13 +12,13 @@ import torch
 from safetensors.numpy import save as save_safetensors
 
 from examples.phantom import Phantom, make_phantom
-from inference.description import Architecture, Intensity, ModelDescription
+from inference.description import Architecture, ModelDescription
 from inference.engines import load_engine, openvino_engine
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_engine import TorchEngine
 from inference.segmenter import Segmentation, Segmenter
 from tests.inference.by_engine import segment, volume_of
-from tests.random_model import TINY, WEIGHTS, random_weights
+from tests.random_model import TINY, WEIGHTS, description_of, random_weights
 
 ARCHITECTURES = {
     "isotropic": (TINY.architecture, (32, 32, 32)),
@@ -53,9 +53,7 @@ def reference(net: Architecture, weights: dict[str, np.ndarray], window: np.ndar
 def test_logits_equal_double_precision(name: str, stored: type):
     net, patch = ARCHITECTURES[name]
     weights = {n: w.astype(stored) for n, w in random_weights(net, seed=4).items()}
-    description = ModelDescription(
-        "x", "0", net, (1.0, 1.0, 1.0), patch, Intensity(-1, 1, 0, 1), "linear", 0.5, ""
-    )
+    description = description_of(net, patch)
     window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
     expected = reference(net, weights, window)
     # Stated for logits of standard deviation 1.

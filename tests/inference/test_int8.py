@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_safetensors
 
 from examples.phantom import Phantom
 from inference.architecture import Architecture
-from inference.description import Intensity, ModelDescription
+from inference.description import ModelDescription
 from inference.engines import load_engine, openvino_engine, openvino_graph, processor
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.errors import DeviceError, ModelError
@@ -30,7 +30,7 @@ from inference.segmenter import Segmenter
 from inference.volume import read_labels, write_image
 from tests.inference.by_engine import volume_of
 from tests.inference.test_engines import ARCHITECTURES, reference
-from tests.random_model import TINY, random_weights, write_model
+from tests.random_model import TINY, description_of, random_weights, write_model
 from training.calibrate import RecordingEngine, calibrate, ranges_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,9 +140,7 @@ SHALLOW = Architecture(
 def test_logits_are_those_of_rounded_maps_and_weights(name: str):
     net, patch = {"shallow": SHALLOW, **ARCHITECTURES}[name]
     weights = random_weights(net, seed=4)
-    description = ModelDescription(
-        "x", "0", net, (1.0, 1.0, 1.0), patch, Intensity(-1, 1, 0, 1), "linear", 0.5, ""
-    )
+    description = description_of(net, patch)
     window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
     exact = reference(net, weights, window)
     data = save_safetensors(weights)

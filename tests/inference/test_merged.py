@@ -14,23 +14,16 @@ from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
 from inference.architecture import Architecture
-from inference.description import Intensity, ModelDescription
 from inference.engines import openvino_engine, openvino_graph
 from inference.engines.openvino_engine import Kind, OpenVinoEngine, window_bytes
 from inference.engines.openvino_graph import merged_kernels
 from inference.halves import as_float32, bfloat16
 from inference.ranges import map_channels
 from tests.inference.test_engines import ARCHITECTURES, reference
-from tests.random_model import random_weights
+from tests.random_model import description_of, random_weights
 from training.calibrate import RecordingEngine, ranges_of
 
 SMALL = Architecture((16, 32, 64, 128, 256), ((1, 1, 1), *((2, 2, 2),) * 4), ((3, 3, 3),) * 5)
-
-
-def description_of(net: Architecture, patch: tuple[int, int, int]) -> ModelDescription:
-    return ModelDescription(
-        "x", "0", net, (1.0, 1.0, 1.0), patch, Intensity(-1, 1, 0, 1), "linear", 0.5, ""
-    )
 
 
 def unbiased(net: Architecture) -> dict[str, np.ndarray]:
@@ -138,15 +131,15 @@ def test_biases_are_not_lost():
     assert np.abs(reference(net, weights, window) - expected).max() > 0.1 * expected.std()
 
 
-@pytest.mark.parametrize("merged", [False, True])
-@pytest.mark.parametrize("kind", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize(
+    ("kind", "merged"),
+    [("f32", False), ("f32", True), ("bf16", False), ("bf16", True), ("int8", False)],
+)
 def test_a_window_takes_the_memory_that_is_planned(
     kind: Kind, merged: bool, monkeypatch: pytest.MonkeyPatch
 ):
     if kind == "bf16" and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor computes bfloat16 in float32")
-    if kind == "int8" and merged:
-        pytest.skip("there is no such graph")
     window = (96, 128, 128)
     ranges = {name: (2.0,) * channels for name, channels in map_channels(SMALL).items()}
     description = replace(description_of(SMALL, window), ranges=ranges)
