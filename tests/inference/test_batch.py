@@ -1,74 +1,20 @@
-"""Many scans in one run: the contract on files, failures, the report and what a person sees."""
+"""Many scans in one run: the contract on files, failures and what a person sees."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from examples.phantom import Phantom, make_phantom
-from inference import __version__, report
-from inference.atomic import write_atomically
 from inference.cli import main
-from inference.description import ModelDescription
 from inference.resample import Image
 from inference.segmenter import Segmenter
 from inference.volume import read_labels
-
-Run = Callable[..., int]
-NAMES = ("a", "b", "c")
-
-
-@pytest.fixture(scope="module")
-def phantoms() -> dict[str, Phantom]:
-    """Small patients, of different shapes."""
-    return {
-        name: make_phantom((10 + i, 20, 22), (14.0, 14.0, 14.0), seed=i)
-        for i, name in enumerate(NAMES)
-    }
-
-
-@pytest.fixture
-def scans(tmp_path: Path, phantoms: dict[str, Phantom]) -> Path:
-    """A folder with three sound scans."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name, phantom in phantoms.items():
-        image = sitk.GetImageFromArray(phantom.image_ZYX)
-        image.SetSpacing(phantom.grid.spacing[::-1])
-        image.SetOrigin(phantom.grid.origin)
-        sitk.WriteImage(image, str(folder / f"{name}_0000.nii.gz"))
-    return folder
-
-
-@pytest.fixture
-def run(tiny_model: Path) -> Iterator[Run]:
-    """The command line, in this process, with the tiny model on the CPU."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def call(source: Path, target: Path, *more: str) -> int:
-        words = ["-i", source, "-o", target, "--device", "cpu", "--model", tiny_model, *more]
-        return main([str(word) for word in words])
-
-    yield call
-    signal.signal(signal.SIGTERM, handler)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture
-def clean(run: Run, scans: Path, tmp_path: Path) -> dict[str, bytes]:
-    """What a run over the three sound scans writes."""
-    assert run(scans, tmp_path / "clean", "--quiet") == 0
-    return contents(tmp_path / "clean")
+from tests.inference.scan_folders import NAMES, Run, contents, spoil
 
 
 def test_a_folder(
@@ -110,15 +56,6 @@ def test_options_reach_the_model(run: Run, scans: Path, tmp_path: Path, clean: d
         assert contents(target).keys() == clean.keys()
     labels = read_labels(tmp_path / "out0" / "a.nii.gz")[0]
     assert (labels != read_labels(tmp_path / "clean" / "a.nii.gz")[0]).any()
-
-
-def spoil(scans: Path) -> None:
-    """Two bad scans, before and between the good ones, and a duplicate."""
-    good = (scans / "b_0000.nii.gz").read_bytes()
-    (scans / "Abad_0000.nii.gz").write_bytes(good[: len(good) // 2])
-    (scans / "aa.nii.gz").write_bytes(b"no scan")
-    (scans / "d.nii.gz").write_bytes(good)
-    (scans / "d_0000.nii.gz").write_bytes(good)
 
 
 def test_bad_scans_do_not_harm_the_others(
@@ -261,80 +198,6 @@ def test_what_goes_wrong_inside_names_the_scan_in_one_line(
     assert line.startswith(f"error: {scans / 'b_0000.nii.gz'}: ")
     assert words in line
     assert contents(tmp_path / "out") == {n: d for n, d in clean.items() if n != "b.nii.gz"}
-
-
-def test_report(run: Run, scans: Path, tmp_path: Path, tiny_model: Path):
-    spoil(scans)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "c.nii.gz").touch()
-    path = tmp_path / "report.json"
-    assert run(scans, tmp_path / "out", "--skip-existing", "--report", str(path)) == 1
-    document = json.loads(path.read_text())
-    description = ModelDescription.load(tiny_model)
-    assert document["abdobox"] == __version__
-    assert document["model"] == {
-        "name": "random",
-        "version": "0",
-        "sha256": description.sha256,
-    }
-    assert document["engine"].startswith("OpenVINO on CPU")
-    assert {"numpy", "openvino", "safetensors"} <= document["packages"].keys()
-    assert document["peak_ram_bytes"] > 50e6
-    assert document["peak_device_bytes"] is None
-    assert (document["done"], document["failed"], document["skipped"]) == (2, 3, 1)
-    cases = {case["name"]: case for case in document["cases"]}
-    assert {name: case["state"] for name, case in cases.items() if len(name) <= 2} == {
-        "a": "done",
-        "aa": "failed",
-        "b": "done",
-        "c": "skipped",
-    }
-    a = cases["a"]
-    assert a["shape"] == [10, 20, 22]
-    assert a["spacing_mm"] == pytest.approx([14, 14, 14])
-    assert a["windows"] > 0
-    stages = {"read", "waited", "resample", "network", "decode", "write", "total"}
-    assert stages <= a["seconds"].keys()
-    assert all(seconds >= 0 for seconds in a["seconds"].values())
-    assert a["error"] is None
-    assert str(scans / "aa.nii.gz") in cases["aa"]["error"]
-    assert document["seconds"] > 0
-
-
-def test_a_report_that_cannot_be_written_is_told(
-    run: Run,
-    scans: Path,
-    tmp_path: Path,
-    clean: dict,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-):
-    def in_the_way(path: Path, data: bytes) -> None:
-        path.mkdir()
-        write_atomically(path, data)
-
-    monkeypatch.setattr(report, "write_atomically", in_the_way)
-    assert run(scans, tmp_path / "out", "--report", str(tmp_path / "report.json")) == 1
-    assert contents(tmp_path / "out") == clean
-    assert "report.json: cannot be written" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("made", [True, False])
-def test_a_report_among_the_labels(run: Run, scans: Path, tmp_path: Path, made: bool):
-    """Whose folder the run makes, even where it makes no labels."""
-    if not made:
-        for path in scans.iterdir():
-            path.write_bytes(b"no scan")
-    target = tmp_path / "new" / "out"
-    assert run(scans, target, "--report", str(target / "report.json")) == (0 if made else 1)
-    assert json.loads((target / "report.json").read_text())["complete"]
-
-
-def test_a_report_replaces_the_last_one(run: Run, scans: Path, tmp_path: Path):
-    path = tmp_path / "report.json"
-    path.write_text("the last one")
-    assert run(scans / "a_0000.nii.gz", tmp_path / "out", "--report", str(path)) == 0
-    assert json.loads(path.read_text())["done"] == 1
 
 
 @pytest.mark.parametrize("damage", ["weights", "description"])
