@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (AbdoboxError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    cases = overrides.apply_split(index.cases)
+    kept, left_out = overrides.kept(index.cases, arguments.commercial)
+    cases = overrides.apply_split(kept)
     judgements, rejected = judge_all(cases, settings, overrides, arguments.workers)
     chosen = (
         judgements
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_annotated_table(arguments.out / "annotated_classes.csv", cases)
     written, unreadable = write_merged(chosen, arguments.out / "labels", settings.per_class)
     write_cases(arguments.out / "cases.csv", written, arguments.out / "labels")
-    rejected |= index.rejected | unreadable
+    rejected |= index.rejected | left_out | unreadable
     write_report(arguments.out, settings, judgements, written, rejected)
     for name, reason in rejected.items():
         print(f"left out {name}: {reason}", file=sys.stderr)
@@ -247,5 +248,10 @@ def _parser() -> argparse.ArgumentParser:
         help="unlabelled cases to take (paper mode)",
     )
     parser.add_argument("--overrides", type=Path, metavar="CSV", help="decisions made by eye")
+    parser.add_argument(
+        "--commercial",
+        action="store_true",
+        help="leave out the cases that the overrides call noncommercial",
+    )
     parser.add_argument("--workers", type=count, default=2)
     return parser

@@ -34,6 +34,7 @@ from isal import igzip
 
 from inference.errors import AbdoboxError
 from training import checkpoint, parts
+from training.first_weights import first_weights
 from training.folders import make_folder
 from training.options import length, minutes
 from training.recipe import FOLDER, load_recipe
@@ -87,8 +88,8 @@ def make(arguments: argparse.Namespace) -> None:
     if arguments.anatomies:
         files |= {f"anatomies/{p.name}": p for p in sorted(arguments.anatomies.glob("*.*.*"))}
     if arguments.start_from:
-        checkpoint.load(arguments.start_from)
-        files["start.pt"] = arguments.start_from
+        first_weights(arguments.start_from, store, arguments.out)
+        files |= _start_files(arguments.start_from)
     writer = parts.PartsWriter(arguments.out, NAME, PART_BYTES)
     with (
         igzip.open(writer, "wb", compresslevel=1) as packed,
@@ -232,13 +233,21 @@ def _command(arguments: argparse.Namespace, data: Path, run: Path) -> list[str]:
         words += ["--anatomies", str(data / "anatomies")]
     if (run / checkpoint.LAST).exists():
         words.append("--resume")
-    elif (data / "start.pt").exists():
-        words += ["--start-from", str(data / "start.pt")]
+    else:
+        starts = [path for path in (data / "start.pt", data / "start") if path.exists()]
+        words += ["--start-from", str(starts[0])] if starts else []
     if arguments.hold_out:
         words += ["--hold-out", *arguments.hold_out]
     if arguments.schedule_minutes is not None:
         words += ["--schedule-minutes", str(arguments.schedule_minutes)]
     return [*words, "--max-minutes", str(arguments.max_minutes)]
+
+
+def _start_files(path: Path) -> dict[str, Path]:
+    """Name in the package -> file: a checkpoint's, or the two of a model's folder."""
+    if path.is_dir():
+        return {f"start/{name}": path / name for name in ("model.json", "model.safetensors")}
+    return {"start.pt": path}
 
 
 def _store_files(store: Store) -> list[Path]:
@@ -272,7 +281,8 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--recipe", required=True, help="name or TOML file")
     pack.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
     pack.add_argument("--out", type=Path, required=True, help="folder of the package")
-    pack.add_argument("--start-from", type=Path, metavar="CHECKPOINT", help="first weights")
+    pack.add_argument("--start-from", type=Path, metavar="CHECKPOINT",
+                      help="first weights, or a model's folder")  # fmt: skip
     pack.add_argument("--label-maps", type=Path, nargs="+", default=[], metavar="NIFTI")
     pack.add_argument("--structures", type=Path, metavar="JSON")
     pack.add_argument("--anatomies", type=Path, help="what train --anatomies has built")

@@ -133,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         "--start-from",
         type=Path,
         metavar="CHECKPOINT",
-        help="first weights: another run's, widened where this network is wider",
+        help="first weights: another run's, or a model's folder (weights/small), widened where this "
+        "network is wider",
     )
     parser.add_argument(
         "--max-minutes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from inference.labels import NAMES
 from inference.network import UNet
 from training import checkpoint, terms
 from training.average import Average
+from training.first_weights import first_weights
 from training.journal import Journal, Losses
 from training.limits import Limits, Position
 from training.loader import Batch, Loader
@@ -36,7 +36,7 @@ from training.synthesis.anatomy import Anatomy
 from training.synthesis.mixture import Mixture
 from training.synthesis.source import SyntheticSource
 from training.validate import mean_dice, quick_dice
-from training.weights import averaged_weights, build_network, inference_weights
+from training.weights import build_network, inference_weights
 from training.widen import WidthError, widen
 
 # Between two checkpoints.
@@ -129,20 +129,21 @@ class Trainer:
             )
 
     def start_from(self, path: Path) -> None:
-        """Take over the (averaged) weights of another run's checkpoint, which may be narrower.
+        """Take over the (averaged) weights of another run's checkpoint or of an exported model.
+
+        Its network may be narrower. An exported model's heads of deep supervision begin anew.
 
         Raises:
-            CheckpointError: its network cannot be widened to this one's, or it was trained on
-                patients that are held out here.
+            CheckpointError, ModelError: its network cannot be widened to this one's, or
+                :func:`training.first_weights.first_weights` refuses it.
         """
-        state = checkpoint.load(path, self.device)
-        terms.check_held_out(self.store.held_out, state, path, self.out)
-        self.started_from = hashlib.sha256(path.read_bytes()).hexdigest()
+        first = first_weights(path, self.store, self.out, self.device)
+        self.started_from = first.sha256
         try:
-            widen(self.network, averaged_weights(state), self.recipe.seed)
+            widen(self.network, first.weights, self.recipe.seed)
         except WidthError as error:
             raise checkpoint.CheckpointError(
-                self.out, f"cannot start from that checkpoint: {error}", "take another recipe"
+                self.out, f"cannot start from {path}: {error}", "take another recipe"
             ) from error
         if self.average is not None:
             self.average = Average(self.network, self.average.decay)

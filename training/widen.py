@@ -20,7 +20,8 @@ def widen(network: nn.Module, narrow: dict[str, Tensor], seed: int = 0) -> None:
 
     Args:
         network: a :class:`inference.network.UNet`, possibly with deep supervision.
-        narrow: weights of a network with the same layers and widths that divide this one's.
+        narrow: weights of a network with the same layers and widths that divide this one's. Where
+            it has no heads of deep supervision, this network's own stay as they are.
         seed: of the shares.
 
     Raises:
@@ -32,7 +33,10 @@ def widen(network: nn.Module, narrow: dict[str, Tensor], seed: int = 0) -> None:
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
     }
+    supervised = any(name.startswith("heads.") and not _is_first_head(name) for name in narrow)
     for name, wide in network.named_parameters():
+        if name.startswith("heads.") and not _is_first_head(name) and not supervised:
+            continue
         if name not in narrow:
             raise WidthError(f"there is no {name} in the other network")
         weight = narrow[name].float().cpu()
@@ -44,6 +48,11 @@ def widen(network: nn.Module, narrow: dict[str, Tensor], seed: int = 0) -> None:
             source = reads[name][1]
             weight = _shared_out(weight, narrow[name].shape[source], source, draw)
         wide.copy_(weight)
+
+
+def _is_first_head(name: str) -> bool:
+    """Whether a parameter is of the head at full resolution, the only one that inference has."""
+    return name.startswith("heads.0.")
 
 
 def _ratio(name: str, wide: Tensor, narrow: Tensor, axis: int) -> int:

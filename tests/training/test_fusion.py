@@ -73,6 +73,27 @@ def test_per_class_mode_keeps_only_what_teachers_agree_on(tmp_path: Path) -> Non
     assert judge(cases[3], PER_CLASS).choices[1].source == "aladdin5"
 
 
+def test_overrides_exclude_cases_and_name_licences(tmp_path: Path, capsys) -> None:
+    table = tmp_path / "overrides.csv"
+    table.write_text(
+        "name,class,decision,source,reason\n"
+        "FLARE23_0001,,exclude,,a better copy is there\n"
+        "FLARE23_0002,,noncommercial,,CC BY-NC 3.0\n"
+    )
+    root = flare_dataset(tmp_path / "data")
+    words = ["--data", str(root), "--teachers", "aladdin5", "blackbean", "--mode", "per-class"]
+    words += ["--overrides", str(table)]
+    names = ["FLARE23_0001", "FLARE23_0002", "FLARE23_0003", "FLARE23_0004"]
+    for more, kept in ((), names[1:]), (("--commercial",), names[2:]):
+        out = tmp_path / "-".join(("fused", *more))
+        assert main([*words, "--out", str(out), *more]) == 0
+        with (out / "cases.csv").open(newline="") as stream:
+            assert [row["name"] for row in csv.DictReader(stream)] == kept
+        told = capsys.readouterr().err
+        assert "left out FLARE23_0001: excluded: a better copy is there" in told
+        assert ("left out FLARE23_0002: licence: CC BY-NC 3.0" in told) == bool(more)
+
+
 def test_overrides_drop_declare_absent_and_trust(tmp_path: Path) -> None:
     table = tmp_path / "overrides.csv"
     table.write_text(
