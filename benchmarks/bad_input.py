@@ -20,10 +20,10 @@ from pathlib import Path
 from benchmarks.environment import ROOT, child, describe, line
 from benchmarks.versus.nnunet_model import write_model as write_nnunet
 from benchmarks.versus.tools import PEERS, fresh
-from examples.phantom import make_phantom
-from inference.atomic import write_atomically
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.atomic import write_atomically
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
+from phantom import make_phantom
 from tests.bad_kinds import BAD
 from tests.random_model import write_model
 

@@ -30,9 +30,9 @@ from benchmarks import environment
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, How, chosen
 from inference.engines import openvino_engine
-from inference.resample import worker_count
+from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
-from inference.volume import read_volume
+from inference.steps.resample import worker_count
 
 WORK = ROOT / "build" / "folder"
 TARGET = 0.9
@@ -40,7 +40,7 @@ RUNS = 3  # of the network alone, at a time
 _CHILD = """
 import sys
 from benchmarks.folder import hold_network
-from inference.cli import main
+from inference.cli.parser import main
 hold_network({threads})
 sys.exit(main(sys.argv[1:]))
 """

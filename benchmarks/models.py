@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from benchmarks.environment import ROOT
-from inference.description import ModelDescription
 from inference.engines import Precision
-from inference.models import WEIGHTS, model_folder
+from inference.model.description import ModelDescription
+from inference.model.folder import WEIGHTS, model_folder
 
 RANDOM = "random"
 HELP = (
@@ -28,8 +28,8 @@ def chosen(name: str | None, folder: Path = ROOT / "build" / "models") -> Path:
     """
     if name != RANDOM:
         return model_folder(WEIGHTS, name).resolve()
-    from benchmarks.gpu_data import RANDOM as DESCRIPTION
-    from benchmarks.gpu_data import write_random
+    from benchmarks.gpu.data import RANDOM as DESCRIPTION
+    from benchmarks.gpu.data import write_random
 
     shutil.rmtree(folder / RANDOM, ignore_errors=True)
     random = write_random(folder / RANDOM, DESCRIPTION)
@@ -39,10 +39,10 @@ def chosen(name: str | None, folder: Path = ROOT / "build" / "models") -> Path:
 
 def _calibrate(model: Path) -> None:
     """Let a model compute in int8, as the installed ones can: by its ranges on a coarse phantom."""
-    from examples.phantom import make_phantom
-    from inference.volume import Volume
-    from training.calibrate import calibrate
-    from training.export import model_json
+    from inference.scan.volume import Volume
+    from phantom import make_phantom
+    from training.ship.calibrate import calibrate
+    from training.ship.export import model_json
 
     phantom = make_phantom((24, 32, 32), (6.0, 6.0, 6.0), seed=1)
     description = ModelDescription.load(model)

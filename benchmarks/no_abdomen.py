@@ -22,8 +22,8 @@ from benchmarks.environment import describe, line
 from benchmarks.models import HELP, chosen
 from inference.grid import Grid
 from inference.labels import NAMES
+from inference.scan.volume import Volume, read_volume
 from inference.segmenter import Segmenter
-from inference.volume import Volume, read_volume
 
 MM = 2.0
 NOISE_HU = 12.0

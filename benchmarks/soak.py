@@ -28,10 +28,10 @@ import psutil
 
 from benchmarks.environment import ROOT, child, describe, line
 from benchmarks.models import HELP, chosen
-from examples.phantom import make_phantom
-from inference.atomic import write_atomically
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.atomic import write_atomically
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
+from phantom import make_phantom
 
 WORK = ROOT / "build" / "soak"
 PHANTOMS = 8

@@ -34,12 +34,12 @@ from benchmarks import environment, roofline
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, How, chosen
 from benchmarks.stages_table import markdown
-from inference.atomic import write_atomically
+from inference.scan.atomic import write_atomically
 
 WORK = ROOT / "build" / "stages"
 IN_CASE = ("waited", "organs", "organs network", "waiting", "resample", "body", "network",
            "accumulate", "decode", "agreement", "islands", "orient")  # fmt: skip
-_IMPORTS = "import inference.batch, inference.report, inference.segmenter, {engine}"
+_IMPORTS = "import inference.many.batch, inference.many.run_report, inference.segmenter, {engine}"
 _ENGINES = {
     "cpu": "inference.engines.openvino_engine",
     "cuda": "inference.engines.torch_engine",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inference.errors import AbdoboxError
 from inference.grid import Grid
 from inference.labels import NAMES
-from inference.volume import read_labels
+from inference.scan.volume import read_labels
 
 
 class CaseError(AbdoboxError):

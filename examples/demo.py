@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from examples.overlay import organ_volumes, overlay_png
-from examples.phantom import make_phantom
-from inference.cli import main as segment
+from inference.cli.parser import main as segment
 from inference.errors import AbdoboxError, OutputError
 from inference.labels import NAMES
-from inference.nifti import NiftiHeader
-from inference.volume import read_labels, read_volume, write_image
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import read_labels, read_volume, write_image
+from phantom import make_phantom
 
 SHAPE, SPACING, SEED = (120, 256, 256), (2.5, 1.6, 1.6), 0
 

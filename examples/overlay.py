@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from inference.errors import AbdoboxError
 from inference.grid import Grid, Orientation
 from inference.labels import BACKGROUND, COLORS, NAMES
-from inference.volume import read_labels, read_volume
+from inference.scan.volume import read_labels, read_volume
 
 VIEWS = ("axial", "coronal", "sagittal")  # in the order of the array axes (z, y, x) they cut
 GAP_PX = 6

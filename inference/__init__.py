@@ -12,12 +12,12 @@ __version__ = "0.1.0"
 __all__ = ["Segmentation", "Segmenter", "__version__"]
 
 if TYPE_CHECKING:
-    from inference.segmenter import Segmentation, Segmenter
+    from .segmenter import Segmentation, Segmenter
 
 
 def __getattr__(name: str) -> Any:
     if name in ("Segmenter", "Segmentation"):
-        from inference import segmenter
+        from . import segmenter
 
         return getattr(segmenter, name)
     raise AttributeError(f"module 'inference' has no attribute {name!r}")

@@ -4,8 +4,8 @@ import os
 import sys
 from contextlib import suppress
 
-from inference.cli import main
-from inference.leaving import unheard
+from .cli.parser import main
+from .cli.signals import unheard
 
 # NumPy's matrix products are small here, and OpenBLAS's other threads wait for more of them by
 # counting up while the scan is read. To be said before NumPy is imported.
@@ -40,7 +40,7 @@ def leave(status: int) -> None:
 
 
 def status_of_main() -> int:
-    """What :func:`inference.cli.main` returns, or argparse leaves with."""
+    """What :func:`inference.cli.parser.main` returns, or argparse leaves with."""
     try:
         return main()
     except SystemExit as leaving:

@@ -12,24 +12,24 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from inference.description import DECODES, Decode, ModelDescription, verified_weights
-from inference.engines import (
+from .engines import (
     Engine,
     HalfPrecisionError,
     Precision,
     Resampler,
     ready_engine,
 )
-from inference.errors import DeviceError
-from inference.grid import Grid, Orientation, Shape
-from inference.labels import BACKGROUND
-from inference.models import WEIGHTS, finder_folder, model_folder
-from inference.nifti import NiftiHeader
-from inference.organs import agreement, organ_box
-from inference.passage import Clock, Passage
-from inference.pieces import clear_islands
-from inference.resample import Image
-from inference.volume import Volume, of_simpleitk, read_volume, write_labels
+from .errors import DeviceError
+from .grid import Grid, Orientation, Shape
+from .labels import BACKGROUND
+from .model.description import DECODES, Decode, ModelDescription, verified_weights
+from .model.folder import WEIGHTS, finder_folder, model_folder
+from .pipeline import Clock, Passage
+from .scan.nifti_header import NiftiHeader
+from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
+from .steps.components import clear_islands
+from .steps.organs import agreement, organ_box
+from .steps.resample import Image
 
 T = TypeVar("T")
 

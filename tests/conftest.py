@@ -14,7 +14,7 @@ import pytest
 # Small networks gain nothing from threads, and on a busy machine the threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from examples.phantom import Phantom, make_phantom
+from phantom import Phantom, make_phantom
 from tests.random_model import TINY, write_model
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from examples.phantom import make_phantom
+from phantom import make_phantom
 
 PHANTOM = make_phantom((12, 22, 24), (14.0, 14.0, 14.0), seed=9)
 HU = PHANTOM.image_ZYX

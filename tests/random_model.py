@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save as save_safetensors
 
-from inference.description import Architecture, Intensity, ModelDescription
+from inference.model.description import Architecture, Intensity, ModelDescription
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
@@ -38,7 +38,7 @@ def description_of(net: Architecture, patch: tuple[int, int, int]) -> ModelDescr
 
 
 def random_weights(net: Architecture, seed: int = 0) -> dict[str, np.ndarray]:
-    """He-initialised weights for inference.network.UNet, without torch.
+    """He-initialised weights for inference.engines.torch_unet.UNet, without torch.
 
     The head's biases are negative, the tumour's the most, so that background, organs and tumour all
     get a share of the voxels.

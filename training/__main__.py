@@ -7,15 +7,22 @@ import sys
 
 # Verb -> (module whose main(argv) does it, what it does).
 VERBS = {
-    "fingerprint": ("training.fingerprint", "spacing and intensity statistics of a data set"),
-    "fuse": ("training.fusion", "merge label sets and choose cases"),
-    "preprocess": ("training.preprocess", "orient, normalise and resample every scan once"),
-    "train": ("training.train", "train a network as a recipe says"),
-    "evaluate": ("training.evaluate", "DSC and NSD of a run or a model on the validation cases"),
-    "export": ("training.export", "write a model folder for inference"),
-    "calibrate": ("training.calibrate", "measure a model's ranges, with which int8 computes"),
-    "package": ("training.package", "train on another machine: data in parts, one command there"),
-    "ablation": ("training.ablation", "the paper's Table 7 from finished runs"),
+    "fingerprint": ("training.data.fingerprint", "spacing and intensity statistics of a data set"),
+    "fuse": ("training.fusion.fuse", "merge label sets and choose cases"),
+    "preprocess": ("training.data.preprocess", "orient, normalise and resample every scan once"),
+    "train": ("training.learn.train", "train a network as a recipe says"),
+    "evaluate": (
+        "training.ship.evaluate",
+        "DSC and NSD of a model on the validation cases",
+    ),
+    "export": ("training.ship.export", "write a model folder for inference"),
+    "calibrate": ("training.ship.calibrate", "measure a model's ranges, with which int8 computes"),
+    "package": (
+        "training.ship.package",
+        "train on another machine: data in parts",
+    ),
+    "cascade": ("training.ship.cascade", "a first network's labels as further input channels"),
+    "ablation": ("training.ship.ablation", "the paper's Table 7 from finished runs"),
 }
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from inference.description import Architecture, Decode
 from inference.errors import AbdoboxError
 from inference.grid import Shape, Triple
 from inference.labels import NAMES, TUMOR
+from inference.model.description import Architecture, Decode
 
 FOLDER = Path(__file__).parent / "recipes"
 Range = tuple[float, float]
@@ -28,7 +28,7 @@ class RecipeError(AbdoboxError):
 
 @dataclass(frozen=True)
 class Network:
-    """The U-Net (paper Table 2); see :class:`inference.description.Architecture`.
+    """The U-Net (paper Table 2); see :class:`inference.model.description.Architecture`.
 
     Attributes:
         previous: whether the previous stage's labels come as 14 further input channels (cascade).

@@ -14,11 +14,11 @@ from benchmarks.ablation import dataset, toy
 from benchmarks.environment import ROOT, describe, line
 from inference.errors import AbdoboxError
 from inference.labels import NAMES
-from training import cascade
 from training.__main__ import main as training
-from training.ablation import read_column, table
-from training.journal import read_journal
+from training.learn.journal import read_journal
 from training.recipe import load_recipe
+from training.ship import cascade
+from training.ship.ablation import read_column, table
 
 # Left out of different halves of the cases by ``loss``.
 HALVED = (2, 4, 14)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.phantom import CENTER_MM, Phantom, make_phantom
 from inference.labels import NAMES, ORGANS, TUMOR
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
+from phantom import CENTER_MM, Phantom, make_phantom
 
 SHAPE, SPACING_MM = (48, 80, 96), (5.0, 3.9, 3.9)
 ALL = tuple(NAMES)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples.phantom import make_phantom
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
+from phantom import make_phantom
 
 # Slices of the paper's eight cases, all of 512 x 512.
 TABLE6_SLICES = (55, 100, 150, 215, 334, 448, 499, 554)

@@ -23,13 +23,13 @@ from benchmarks.quality.scan import (
 from benchmarks.quality.synthetic import synthetic_scans
 from benchmarks.quality.tables import as_json, table, write
 from benchmarks.quality.tumor import tumor_results, tumor_table
-from inference.description import DECODES
 from inference.engines import Precision
 from inference.errors import AbdoboxError, DeviceError, ModelError
 from inference.labels import NAMES, TUMOR
-from inference.models import WEIGHTS
+from inference.model.description import DECODES
+from inference.model.folder import WEIGHTS
 from inference.segmenter import Segmenter
-from training.folders import make_folder
+from training.data.folders import make_folder
 
 Rows = dict[str, list[Scores]]
 STEPS: dict[str, float | None] = {

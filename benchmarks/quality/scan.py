@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.scoring import Score, evaluate_case
-from inference.description import Decode
 from inference.errors import AbdoboxError
 from inference.grid import Grid, Orientation, Triple
 from inference.labels import BACKGROUND, TUMOR
+from inference.model.description import Decode
+from inference.scan.volume import Volume, read_labels, read_volume
 from inference.segmenter import Segmenter
-from inference.volume import Volume, read_labels, read_volume
-from training.case import parse_classes
-from training.table import read_cases
+from training.data.case import parse_classes
+from training.data.table import read_cases
 
 Labels = npt.NDArray[np.uint8]
 Scores = Mapping[int, Score]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.scan import Scores, mean_by_label, organ_mean
-from inference.atomic import write_atomically
 from inference.labels import COLUMNS
+from inference.scan.atomic import write_atomically
 
 
 def table(rows: Mapping[str, Sequence[Scores]], metric: int = 0) -> str:

@@ -10,7 +10,7 @@ from benchmarks.flare_harness.simulate import TABLE6_SLICES
 from benchmarks.models import HELP, chosen
 from benchmarks.versus import peers, repeat, runs, scaling, table
 from benchmarks.versus.tools import BUILD, TOOLS
-from inference.atomic import write_atomically
+from inference.scan.atomic import write_atomically
 
 WORK = BUILD / "versus"
 PHANTOMS = WORK / "phantoms"

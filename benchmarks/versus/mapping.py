@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.description import Architecture
+from inference.engines.torch_unet import NEGATIVE_SLOPE, NORM_EPSILON
 from inference.labels import TUMOR
-from inference.network import NEGATIVE_SLOPE, NORM_EPSILON
+from inference.model.description import Architecture
 
 CLASS = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 # Arguments that name something to import.
@@ -41,7 +41,7 @@ def arguments(net: Architecture) -> dict[str, Any]:
 
 
 def state_dict(weights: dict[str, Tensor], net: Architecture) -> dict[str, Tensor]:
-    """PlainConvUNet's state dict, float32, from weights under inference.network.UNet's names.
+    """PlainConvUNet's state dict, float32, from weights under our U-Net's names.
 
     PlainConvUNet lists its encoder twice and each block's layers twice. Its heads for deep
     supervision, which are not evaluated at inference, are filled with zeros.

@@ -30,8 +30,8 @@ from monai.transforms import (
 from safetensors.torch import load as load_safetensors
 
 from benchmarks.versus.mapping import IMPORTED, arguments, state_dict
-from inference.description import ModelDescription, verified_weights
 from inference.labels import NAMES, TUMOR
+from inference.model.description import ModelDescription, verified_weights
 
 
 def main() -> None:

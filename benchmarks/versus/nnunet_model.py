@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load as load_safetensors
 
 from benchmarks.versus import mapping
-from inference.description import ModelDescription, verified_weights
 from inference.labels import BACKGROUND, NAMES
+from inference.model.description import ModelDescription, verified_weights
 
 CONFIGURATION = "3d_fullres"
 

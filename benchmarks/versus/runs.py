@@ -16,9 +16,9 @@ from benchmarks.environment import ROOT, child, describe
 from benchmarks.process import Usage, measure
 from benchmarks.versus.agreement import between
 from benchmarks.versus.tools import TOOLS, Task, case_name, fresh
-from inference.atomic import write_atomically
-from inference.description import ModelDescription
-from inference.volume import read_labels
+from inference.model.description import ModelDescription
+from inference.scan.atomic import write_atomically
+from inference.scan.volume import read_labels
 
 # Of the memory that is available at the start, what a tool may take before it is stopped.
 MEMORY_SHARE = 0.9

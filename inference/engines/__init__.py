@@ -9,13 +9,13 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from inference.decode import Decoder
-from inference.description import Decode, Intensity, ModelDescription
-from inference.devices import HINT, is_device, with_index
-from inference.errors import DeviceError
-from inference.grid import Shape
-from inference.resample import Image
-from inference.windows import Box, Room
+from ..errors import DeviceError
+from ..grid import Shape
+from ..model.description import Decode, Intensity, ModelDescription
+from ..steps.decode import Decoder
+from ..steps.resample import Image
+from ..steps.windows import Box, Room
+from .devices import HINT, is_device, with_index
 
 Precision = Literal["auto", "int8", "f32"]
 Resampler = Literal["torch", "cupy"]
@@ -61,7 +61,7 @@ class Engine(Protocol):
     def forward(self, windows: list[Array]) -> list[Array]:
         """Logits (labels, z, y, x) of each image window (z, y, x), the caller's to keep.
 
-        Of any layout, and of the types that :func:`inference.halves.as_float32` takes.
+        Of any layout, and of the types that :func:`inference.steps.bfloat16.as_float32` takes.
         """
 
     def zeros(self, shape: Shape) -> Array:
@@ -163,10 +163,10 @@ def load_engine(
                 "pip install cupy-cuda13x, or leave it out",
             )
     if device == "openvino":
-        from inference.engines.openvino_engine import OpenVinoEngine
+        from .openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(description, weights, precision)
-    from inference.engines.torch_engine import TorchEngine
+    from .torch_engine import TorchEngine
 
     return TorchEngine(description, weights, device.removeprefix("torch-"), resampler, precision)
 

@@ -2,8 +2,7 @@
 
 Voxels in, the network's input out; logits in, labels out. The arithmetic is plain C in
 :data:`SAMPLE_SOURCE` and :data:`DECIDE_SOURCE`, so that the tests compile it for the CPU and hold
-it against inference.resample and inference.decode where there is no CUDA device. torch owns all
-memory.
+it against steps.resample and steps.decode where there is no CUDA device. torch owns all memory.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from inference.description import Intensity
-from inference.engines.device_memory import IMAGE_PLANES
-from inference.engines.torch_steps import LinearDecoder, uploaded
-from inference.grid import Shape
-from inference.labels import TUMOR
-from inference.resample import Image, Taps, linear_taps
-from inference.windows import Box, whole
+from ..grid import Shape
+from ..labels import TUMOR
+from ..model.description import Intensity
+from ..steps.resample import Image, Taps, linear_taps
+from ..steps.windows import Box, whole
+from .device_memory import IMAGE_PLANES
+from .torch_steps import LinearDecoder, uploaded
 
 # VOXEL and OUTPUT are defined by the one who compiles it.
 SAMPLE_SOURCE = r"""
@@ -61,7 +60,7 @@ __device__ float abdobox_sample(
 """
 
 # LOGIT is defined by the one who compiles it. Steps are in elements; the order of interpolation,
-# z, x, y, and so the rounding, is inference.decode's.
+# z, x, y, and so the rounding, is inference.steps.decode's.
 DECIDE_SOURCE = r"""
 __device__ unsigned char abdobox_decide(
     const LOGIT* logits, int labels, int tumor, long long step_label, long long step_z,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
-from inference.accumulator import accumulator_bytes
-from inference.architecture import Architecture
-from inference.description import ModelDescription
-from inference.grid import Grid
-from inference.windows import Placement, Room
+from ..grid import Grid
+from ..model.architecture import Architecture
+from ..model.description import ModelDescription
+from ..steps.accumulator import accumulator_bytes
+from ..steps.windows import Placement, Room
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 540 << 20

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from inference.decode import Decoder, numpy_decoder
-from inference.description import Decode, Intensity
-from inference.grid import Shape
-from inference.halves import as_float32
-from inference.resample import Image, resample_image
-from inference.windows import Box
+from ..grid import Shape
+from ..model.description import Decode, Intensity
+from ..steps.bfloat16 import as_float32
+from ..steps.decode import Decoder, numpy_decoder
+from ..steps.resample import Image, resample_image
+from ..steps.windows import Box
 
 
 class NumpyArrays:

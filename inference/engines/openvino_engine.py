@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
-from inference.architecture import Architecture
-from inference.description import Intensity, ModelDescription
-from inference.engines import Precision
-from inference.engines.lean_openvino import ov
-from inference.engines.numpy_arrays import NumpyArrays
-from inference.engines.openvino_graph import Kind, build_graph, merged_stages
-from inference.engines.processor import multiplies_bytes, too_old_for_bytes
-from inference.errors import DeviceError, ModelError
-from inference.grid import Shape
-from inference.halves import bfloat16
-from inference.resample import Image
-from inference.windows import Box, Room
+from ..errors import DeviceError, ModelError
+from ..grid import Shape
+from ..model.architecture import Architecture
+from ..model.description import Intensity, ModelDescription
+from ..steps.bfloat16 import bfloat16
+from ..steps.resample import Image
+from ..steps.windows import Box, Room
+from . import Precision
+from .lean_openvino import ov
+from .numpy_arrays import NumpyArrays
+from .openvino_graph import Kind, build_graph, merged_stages
+from .processor import multiplies_bytes, too_old_for_bytes
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 1100 << 20

@@ -23,10 +23,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from inference.architecture import Architecture
-from inference.engines.lean_openvino import ops, ov
-from inference.grid import Shape
-from inference.ranges import Ranges
+from ..grid import Shape
+from ..model.architecture import Architecture
+from ..model.int8_ranges import Ranges
+from .lean_openvino import ops, ov
 
 Node = Any  # openvino.Output, which has no type information
 Floats = npt.NDArray[np.float32]
@@ -73,7 +73,7 @@ def build_graph(
 
     Args:
         net: the architecture.
-        weights: name to array, as in the state dict of :class:`inference.network.UNet`.
+        weights: name to array, as in the state dict of :class:`inference.engines.torch_unet.UNet`.
         window: its shape (z, y, x).
         kind: what is computed in. The image is read as bfloat16 for ``bf16``, else as float32; the
             logits are put out as float32 for ``f32``, else as bfloat16.
@@ -82,7 +82,7 @@ def build_graph(
 
     Returns:
         The graph; its output is (1, z, y, x, labels). The maps bear their names (see
-        :mod:`inference.ranges`) as names of tensors, but for those that are merged away.
+        :mod:`inference.model.int8_ranges`) as names of tensors, but for those that are merged away.
     """
     form = ov.Type.bf16 if kind == "bf16" else ov.Type.f32
     image = ops.parameter([1, net.inputs, *window], form, name="image")

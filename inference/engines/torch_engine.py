@@ -8,23 +8,23 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from inference.decode import Decoder
-from inference.description import Decode, Intensity, ModelDescription
-from inference.engines import (
+from ..grid import Shape
+from ..model.description import Decode, Intensity, ModelDescription
+from ..steps.decode import Decoder
+from ..steps.resample import Image
+from ..steps.windows import Box, NoRoomError, Room
+from . import (
     Engine,
     HalfPrecisionError,
     Precision,
     choose_device,
     load_engine,
 )
-from inference.engines.device_memory import WINDOW_BYTES, window_bytes
-from inference.engines.numpy_arrays import NumpyArrays
-from inference.engines.torch_network import lean_forward
-from inference.engines.torch_steps import resample_image, torch_decoder
-from inference.grid import Shape
-from inference.network import UNet
-from inference.resample import Image
-from inference.windows import Box, NoRoomError, Room
+from .device_memory import WINDOW_BYTES, window_bytes
+from .numpy_arrays import NumpyArrays
+from .torch_forward import lean_forward
+from .torch_steps import resample_image, torch_decoder
+from .torch_unet import UNet
 
 # Largest batch of windows (one of 128^3 nearly fills a large GPU already), and the share of free
 # device memory that it may take.
@@ -105,7 +105,7 @@ class TorchEngine:
         self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
     ) -> Tensor:
         if self._resampler == "cupy":
-            from inference.engines.cupy_steps import resample_image as cupy_resample
+            from .cupy_steps import resample_image as cupy_resample
 
             return cupy_resample(image_ZYX, intensity, shape, self.device, region=region)
         return resample_image(image_ZYX, intensity, shape, self.device, region)
@@ -158,7 +158,7 @@ class TorchEngine:
 
     def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
         if mode == "linear" and self._resampler == "cupy":
-            from inference.engines.cupy_steps import CupyLinearDecoder
+            from .cupy_steps import CupyLinearDecoder
 
             return CupyLinearDecoder(network, scan, region, self.device)
         return torch_decoder(mode, network, scan, region, self.device)

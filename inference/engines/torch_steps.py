@@ -1,4 +1,4 @@
-"""Resampling and decoding in torch: the twins of inference.resample and inference.decode.
+"""Resampling and decoding in torch: the twins of steps.resample and steps.decode.
 
 The same code runs on CUDA and on the CPU, where the tests hold it against the NumPy steps.
 """
@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.ballot import Labels
-from inference.decode import Decoder
-from inference.description import Decode, Intensity
-from inference.engines.device_memory import IMAGE_PLANES, SLAB_PLANES, SLAB_SLICES
-from inference.grid import Shape
-from inference.labels import TUMOR
-from inference.resample import Image, Reach, Taps, linear_taps, reaches
-from inference.windows import Box, whole
+from ..grid import Shape
+from ..labels import TUMOR
+from ..model.description import Decode, Intensity
+from ..steps.ballot import Labels
+from ..steps.decode import Decoder
+from ..steps.resample import Image, Reach, Taps, linear_taps, reaches
+from ..steps.windows import Box, whole
+from .device_memory import IMAGE_PLANES, SLAB_PLANES, SLAB_SLICES
 
 
 def resample_image(
@@ -64,7 +64,7 @@ def uploaded(image_ZYX: Image, device: torch.device) -> Tensor:
 
 
 def winners(logits_CZYX: Tensor) -> Tensor:
-    """Labels from logits, channels first; the rule is inference.ballot.winners'."""
+    """Labels from logits, channels first; the rule is inference.steps.ballot.winners'."""
     best, organ = logits_CZYX[: TUMOR - 1].max(dim=0)
     labels = torch.where(best > 0, organ + 1, 0)
     return torch.where(logits_CZYX[TUMOR - 1] > 0, TUMOR, labels).to(torch.uint8)

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.ablation import dataset, toy
 from benchmarks.ablation.__main__ import HALVED, loss_table, main
 from inference.labels import NAMES, ORGANS, TUMOR
-from inference.volume import read_labels
-from training.index import build_index
-from training.overrides import read_overrides
+from inference.scan.volume import read_labels
+from training.data.index import build_index
+from training.data.overrides import read_overrides
 from training.recipe import load_recipe
 
 

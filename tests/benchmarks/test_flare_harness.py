@@ -23,8 +23,8 @@ from benchmarks.flare_harness.output import output_problems
 from benchmarks.flare_harness.simulate import TABLE6_SLICES, thickness_mm, write_scan
 from benchmarks.flare_harness.tables import OFFICIAL_COLUMNS
 from inference.grid import Grid
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
 
 GRID = Grid((6, 20, 24), (5.0, 2.0, 1.5), (-10.0, 20.0, -30.0))
 

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.flare_harness.__main__ import main
 from inference.grid import Grid
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

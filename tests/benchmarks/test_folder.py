@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from benchmarks import folder
-from examples.phantom import Phantom
 from inference.engines import openvino_engine
+from phantom import Phantom
 
 
 def test_figures():

@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_pipeline, gpu_process, gpu_sections
-from benchmarks.gpu_bench import Bench, Row, Section, markdown, nvml_device, run_sections, within
-from benchmarks.gpu_correctness import Check, accumulation, decoding, resampling
-from benchmarks.gpu_data import RANDOM, coarse_phantom, scan, usual_scan, write_random
-from benchmarks.gpu_meter import measure, memory
-from benchmarks.gpu_network import Setting, flags, settings
-from inference.description import ModelDescription, verified_weights
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import pipeline as gpu_pipeline
+from benchmarks.gpu import process as gpu_process
+from benchmarks.gpu import sections as gpu_sections
+from benchmarks.gpu.bench import Bench, Row, Section, markdown, nvml_device, run_sections, within
+from benchmarks.gpu.correctness import Check, accumulation, decoding, resampling
+from benchmarks.gpu.data import RANDOM, coarse_phantom, scan, usual_scan, write_random
+from benchmarks.gpu.meter import measure, memory
+from benchmarks.gpu.network import Setting, flags, settings
 from inference.engines.torch_engine import TorchEngine
+from inference.model.description import ModelDescription, verified_weights
+from inference.scan.volume import Volume
 from inference.segmenter import Segmenter
-from inference.volume import Volume
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from benchmarks.quality import tumor as tumor_module
 from benchmarks.quality.degrade import cropped, degradations, noisy, scaled, slab, sliced
 from benchmarks.quality.scan import Scan, mean_by_label, organ_mean
 from benchmarks.quality.tables import table
-from examples.phantom import Phantom
 from inference.labels import TUMOR
-from inference.nifti import NiftiHeader
-from inference.volume import write_image, write_labels
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image, write_labels
+from phantom import Phantom
 
 
 def _scan(spacing_z: float = 2.0) -> Scan:

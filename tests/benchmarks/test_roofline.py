@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.roofline import FORMATS, Ceilings, Format, Layer, figures, layers
-from inference.description import Architecture
+from inference.model.description import Architecture
 
 DEFAULT = Architecture(
     features=(16, 32, 64, 128, 256),

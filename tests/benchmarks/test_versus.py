@@ -17,10 +17,10 @@ from benchmarks.models import chosen
 from benchmarks.versus import runs, scaling, table, tools
 from benchmarks.versus.agreement import between
 from benchmarks.versus.peers import REQUIREMENTS, pinned
-from examples.phantom import Phantom
-from inference.description import ModelDescription, verified_weights
-from inference.nifti import NiftiHeader
-from inference.volume import read_volume, write_image
+from inference.model.description import ModelDescription, verified_weights
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import read_volume, write_image
+from phantom import Phantom
 
 MACHINE = {
     "processor": "P", "cores": 2, "memory_bytes": 8 * 2**30, "load_1min": 0.1, "commit": "abc"

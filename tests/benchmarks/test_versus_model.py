@@ -12,10 +12,10 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from benchmarks.versus import mapping
 from benchmarks.versus.nnunet_model import CONFIGURATION, write_model
-from inference.ballot import winners
-from inference.description import Architecture
+from inference.engines.torch_unet import UNet
 from inference.labels import NAMES
-from inference.network import UNet
+from inference.model.description import Architecture
+from inference.steps.ballot import winners
 from tests.random_model import TINY, random_weights
 
 NET = Architecture(

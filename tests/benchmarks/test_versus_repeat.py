@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from test_versus import one_run
 
 from benchmarks.versus.__main__ import main
+from tests.benchmarks.test_versus import one_run
 
 
 def comparison(path: Path, ours: float, theirs: float, gib: float = 2.0, **changes: object) -> Path:

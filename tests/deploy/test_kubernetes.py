@@ -12,8 +12,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from inference.cli import parser
-from inference.shard import shard_of_array
+from inference.cli.parser import parser
+from inference.many.shard import shard_of_array
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATOR = Draft202012Validator(

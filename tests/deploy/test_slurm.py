@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from slurm import Slurm, missing
 
-from examples.phantom import Phantom
-from inference.shard import Shard
+from inference.many.shard import Shard
+from phantom import Phantom
+from tests.deploy.slurm import Slurm, missing
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "deploy" / "slurm.sbatch"

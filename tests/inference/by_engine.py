@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from examples.phantom import Phantom
+from inference.scan.volume import Volume
 from inference.segmenter import Segmentation, Segmenter
-from inference.volume import Volume
+from phantom import Phantom
 
 
 def volume_of(phantom: Phantom) -> Volume:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from examples.phantom import Phantom, make_phantom
-from inference.cli import main
+from inference.cli.parser import main
 from inference.segmenter import Segmentation
+from phantom import Phantom, make_phantom
 from tests.inference.by_engine import segment
 from tests.inference.scan_folders import NAMES, Run, contents
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from orientations import AXIS_ALIGNED, oblique
 
 from inference.grid import IDENTITY, Direction, Grid, Orientation
+from tests.inference.orientations import AXIS_ALIGNED, oblique
 
 SHAPE = (2, 3, 4)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from orientations import AXIS_ALIGNED
 
-from examples.phantom import Phantom, make_phantom
 from inference import Segmenter
-from inference.description import ModelDescription
 from inference.errors import ModelError, OutputError, ScanError
 from inference.grid import Direction, Grid
-from inference.resample import resample_image
-from inference.volume import Volume, read_labels, read_volume
-from inference.windows import importance, window_starts
+from inference.model.description import ModelDescription
+from inference.scan.volume import Volume, read_labels, read_volume
+from inference.steps.resample import resample_image
+from inference.steps.windows import importance, window_starts
+from phantom import Phantom, make_phantom
+from tests.inference.orientations import AXIS_ALIGNED
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +158,8 @@ def test_equals_the_slow_way(
     """Every window, dense sums, logits enlarged by SciPy: what the streaming is a short cut for."""
     from test_decode import enlarged
 
-    from inference import passage as module
-    from inference.ballot import winners
+    from inference import pipeline as module
+    from inference.steps.ballot import winners
 
     monkeypatch.setattr(module, "body_mask", lambda image, *_: np.ones(image.shape, bool))
     phantom = make_phantom(*SHAPES[name], seed=5)

@@ -9,9 +9,9 @@ import pytest
 
 from evaluation.dice import dice
 from inference.labels import NAMES
-from inference.models import WEIGHTS, model_folder
+from inference.model.folder import WEIGHTS, model_folder
+from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
-from inference.volume import read_labels
 
 CASE = "hcc_048"
 # The teacher's labels of these are what model.json's scores were taken against.

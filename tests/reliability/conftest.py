@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from examples.phantom import make_phantom
-from inference.nifti import NiftiHeader
-from inference.volume import write_image
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import write_image
+from phantom import make_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 Command = Callable[..., list[str]]

@@ -18,11 +18,11 @@ from isal import isal_zlib
 
 with atheris.instrument_imports(include=["inference"]):
     from inference.errors import ScanError
-    from inference.limits import HeaderError
-    from inference.metaimage import check_metaimage
-    from inference.nrrd import check_nrrd
-    from inference.other_formats import check_data_files
-    from inference.volume import read_labels, read_volume
+    from inference.scan.limits import HeaderError
+    from inference.scan.metaimage import check_metaimage
+    from inference.scan.nrrd import check_nrrd
+    from inference.scan.other_formats import check_data_files
+    from inference.scan.volume import read_labels, read_volume
 
 from tests.reliability.mutations import SEEDS
 

@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from examples.phantom import make_phantom
-from inference.volume import read_labels
+from inference.scan.volume import read_labels
+from phantom import make_phantom
 from tests.reliability.conftest import ROOT, contents
 
 Call = Callable[..., subprocess.CompletedProcess]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from inference.errors import ScanError
 from inference.grid import Orientation
-from inference.volume import Volume, read_volume, write_labels
+from inference.scan.volume import Volume, read_volume, write_labels
 from tests.inference.memory import resident_growth
 from tests.inference.nifti_files import nifti_bytes
 from tests.reliability.conftest import ROOT

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.description import Architecture
+from inference.model.description import Architecture
 from tests.reliability.conftest import ROOT, assert_all_equal, contents, wait_for_files
 
 Start = Callable[..., subprocess.Popen]
@@ -147,8 +147,9 @@ def test_asked_to_leave_in_the_middle_of_a_long_computation(
 
 _STUCK = """
 import sys, time
-from inference import __main__, batch
-from inference.cli import main
+from inference import __main__
+from inference.many import batch
+from inference.cli.parser import main
 
 def stuck(*arguments):
     print("writing", file=sys.stderr, flush=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
-from inference.volume import read_volume
 from tests.inference.nifti_files import nifti_bytes, write_nifti
 from tests.odd_kinds import HU, ODD, SPACING, SROW, Odd
 
@@ -48,7 +48,7 @@ def test_odd_scan(tmp_path: Path, segmenter: Segmenter, usual: np.ndarray, name:
 
 
 def test_the_command_line_passes_the_warning_on(tmp_path: Path, tiny_model: Path, capfd):
-    from inference.cli import main
+    from inference.cli.parser import main
 
     path = write(tmp_path, "", ODD["offset of 1024"])
     words = ["-i", path, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]

@@ -27,7 +27,7 @@ def hook(name, arguments):
         events.append([name, arguments[0]])
 sys.addaudithook(hook)
 try:
-    from inference.cli import main
+    from inference.cli.parser import main
     print(json.dumps([main(), events]))
 except SystemExit as leaving:
     print(json.dumps([leaving.code, events]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from examples.phantom import make_phantom
-from inference.description import Intensity
-from training.coding import code_labels, only
-from training.store import Store, StoredCase, write_case, write_index
+from inference.model.description import Intensity
+from phantom import make_phantom
+from training.data.coding import code_labels, only
+from training.data.store import Store, StoredCase, write_case, write_index
 
 INTENSITY = Intensity(-200.0, 300.0, 50.0, 80.0)
 SHAPE = (28, 40, 48)

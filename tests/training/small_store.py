@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.description import Intensity
 from inference.labels import ORGANS
-from training.coding import only
+from inference.model.description import Intensity
+from training.data.coding import only
+from training.data.store import Store, StoredCase, write_case, write_index
 from training.recipe import Augmentation, Recipe, load_recipe
-from training.store import Store, StoredCase, write_case, write_index
 
 INTENSITY = Intensity(-200.0, 300.0, 50.0, 100.0)
 SHAPE = (24, 40, 40)

@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from small_store import INTENSITY, scan
 
-from training import cascade
+from tests.training.small_store import INTENSITY, scan
 from training.__main__ import main
-from training.checkpoint import CheckpointError
-from training.coding import members
-from training.store import Store
-from training.train import claim
+from training.data.coding import members
+from training.data.store import Store
+from training.learn.checkpoint import CheckpointError
+from training.learn.train import claim
+from training.ship import cascade
 
 SPACING_XYZ = (3.9, 3.9, 5.0)
 

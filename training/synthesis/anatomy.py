@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from inference.errors import AbdoboxError
 from inference.grid import Orientation, Triple
-from inference.volume import read_labels
+from inference.scan.volume import read_labels
 from training.synthesis.tissues import BY_HEIGHT, LABELS, LUMENS, Tissue, tissue_of
 
 # code = 256 * tissue + position; positions keep this margin to both ends of their range, so that

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inference.grid import Shape, Triple
-from training.deform import rotation
+from training.patches.deform import rotation
 from training.synthesis.draw import Draw
 from training.synthesis.scanner import add_noise, add_table
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inference.grid import Shape, Triple
-from training.deform import rotation
+from training.patches.deform import rotation
 from training.synthesis.anatomy import Anatomy
 from training.synthesis.draw import Draw
 

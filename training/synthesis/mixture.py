@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.description import Intensity
 from inference.labels import TUMOR
-from training.coding import TUMOR_BIT
-from training.loader import Batch
+from inference.model.description import Intensity
+from training.data.coding import TUMOR_BIT
+from training.patches.loader import Batch
 from training.synthesis.draw import Draw
 from training.synthesis.filling import STOMACH, fill_stomach
 from training.synthesis.source import SyntheticSource
-from training.synthetic_tumor import add_cysts, add_tumors
+from training.synthesis.tumor import add_cysts, add_tumors
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Mixture:
         intensity: normalisation of the batches.
         share: of patches that are replaced.
         tumor_share: of the remaining real patches with annotated tumours that get further ones.
-            Where a scan's tumours are unknown nothing is added (:mod:`training.synthetic_tumor`).
+            Where a scan's tumours are unknown nothing is added (:mod:`training.synthesis.tumor`).
         filling_share: of the real patches with annotated stomachs that get other contents there.
         seed: of the run.
         members: places in the whole batch of this process's patches; by default from 0 on.

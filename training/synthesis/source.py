@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inference.grid import Shape, Triple
 from inference.labels import NAMES, TUMOR
-from training.coding import TUMOR_BIT
+from training.data.coding import TUMOR_BIT
 from training.synthesis.anatomy import MARGIN, Anatomy, build_anatomy
 from training.synthesis.appearance import Appearance, draw_appearance
 from training.synthesis.draw import Draw
@@ -20,7 +20,7 @@ from training.synthesis.elsewhere import elsewhere
 from training.synthesis.geometry import Pose, draw_pose
 from training.synthesis.scanner import add_leads, add_noise, add_table, cut_field_of_view
 from training.synthesis.tissues import LABELS, Tissue
-from training.synthetic_tumor import add_cysts, add_tumors
+from training.synthesis.tumor import add_cysts, add_tumors
 
 SLICE_MM = (1.0, 1.25, 2.0, 2.5, 3.0, 3.0, 5.0, 5.0)
 # Corners of a cube, every second one: points over which one voxel averages, as (z, y, x) shares of
@@ -82,8 +82,8 @@ class SyntheticSource:
     def sample_coded(
         self, generator: torch.Generator, patch: Shape
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`sample`, but with coded labels (:mod:`training.coding`): a tumour's voxels keep
-        the organ that they were drawn in.
+        """As :meth:`sample`, but with coded labels (:mod:`training.data.coding`): a tumour's voxels
+        keep the organ that they were drawn in.
         """
         draw = Draw(generator)
         if self.elsewhere_chance and draw.chance(self.elsewhere_chance):

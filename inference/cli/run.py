@@ -1,0 +1,113 @@
+"""One call of the command line, from finding the scans to the closing line and the report."""
+
+from __future__ import annotations
+
+import argparse
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import AbdoboxError
+from ..many.batch import Batch, BatchOptions, explained
+from ..many.cases import find_cases
+from ..many.progress import Progress
+from ..many.run_report import CaseReport, RunReport
+from ..many.shard import WHOLE
+from ..model.folder import WEIGHTS
+from ..scan.atomic import discard_live
+from ..segmenter import Segmenter
+from .signals import Terminated
+
+DONE, FAILED = 0, 1
+
+
+class Run:
+    """Segments what parsed arguments name, and says how it went.
+
+    Args:
+        args: of :func:`inference.cli.parser.parser`.
+        progress: what to tell a person.
+    """
+
+    def __init__(self, args: argparse.Namespace, progress: Progress) -> None:
+        self._args, self._progress = args, progress
+        self._report = RunReport()
+        self._count = 0
+        options = BatchOptions(args.decode, args.step, args.jobs, args.skip_existing, args.debug)
+        self._batch = Batch(self._load, options, progress, self._report)
+
+    def __call__(self) -> int:
+        """Segment everything. Returns 0, or 1 where anything that was asked for is missing.
+
+        Raises:
+            Terminated: the process was asked to leave; the report is written.
+        """
+        status = FAILED
+        try:
+            status = self._segment()
+        except Terminated:
+            self._progress.error(self.left())
+            raise
+        except Exception as error:
+            if self._args.debug:
+                traceback.print_exception(error)
+            self._progress.error(explained(None, error))
+        finally:
+            written = self._write_report()
+        return status if written else FAILED
+
+    def at_once(self) -> None:
+        """Leave no partial file, but a report. For a process that is ended from another thread."""
+        discard_live()
+        self._progress.error(self.left())
+        self._write_report()
+
+    def left(self) -> str:
+        """What an ended run has done and what it leaves."""
+        done, failed = self._report.count("done"), self._report.count("failed")
+        left = self._count - len(self._report.cases)
+        return (
+            f"terminated: {done} done, {failed} failed, {left} left: {self._args.output}; "
+            "go on with --skip-existing"
+        )
+
+    def _segment(self) -> int:
+        args, report = self._args, self._report
+        cases, problems = find_cases(args.input, args.output, args.shard or WHOLE)
+        self._count = len(cases) + len(problems)
+        for problem in problems:
+            self._progress.error(str(problem))
+            name = Path(problem.subject).name
+            report.cases.append(CaseReport(name, problem.subject, "failed", error=str(problem)))
+        self._batch.run(cases)
+        report.complete = True
+        failed = report.count("failed")
+        share = f" (share {args.shard})" if args.shard else ""
+        skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
+        self._progress.summary(
+            f"{report.count('done')} done{skipped}, {failed} failed{share}: {args.output}"
+        )
+        return FAILED if failed else DONE
+
+    def _load(self) -> Segmenter:
+        args = self._args
+        return Segmenter.load(
+            WEIGHTS,
+            args.device,
+            model=args.model,
+            resampler=args.resampler,
+            precision=args.precision,
+        )
+
+    def _write_report(self) -> bool:
+        """Whether there is a report, if one was asked for."""
+        if self._args.report is None:
+            return True
+        with suppress(OSError):  # writing says why; the labels' folder, where none were made
+            self._args.report.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._report.write(self._args.report, self._batch.segmenter)
+        except AbdoboxError as error:
+            self._progress.error(str(error))
+            return False
+        return True

@@ -1,0 +1,93 @@
+"""The run report: what ran, on what, how long each stage took, what failed and why."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..scan.atomic import write_atomically
+from ..segmenter import Segmenter
+
+_PACKAGES = ("numpy", "SimpleITK", "openvino", "torch", "cupy-cuda13x", "safetensors", "isal")
+
+
+@dataclass
+class CaseReport:
+    """One case: ``done``, ``failed`` or ``skipped``; seconds per stage; oddities; the cause."""
+
+    name: str
+    source: str
+    state: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    windows: int = 0
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass
+class RunReport:
+    """All cases of a run, and whether it came to its end. Axes are (z, y, x)."""
+
+    cases: list[CaseReport] = field(default_factory=list)
+    complete: bool = False
+    started: float = field(default_factory=time.time)
+    _start: float = field(default_factory=time.perf_counter)  # unlike the clock, never set back
+
+    def count(self, state: str) -> int:
+        """How many cases are ``done``, ``failed`` or ``skipped``."""
+        return sum(case.state == state for case in self.cases)
+
+    def document(self, segmenter: Segmenter | None) -> dict[str, Any]:
+        """The report as JSON values."""
+        model = None
+        device_bytes = None
+        if segmenter is not None:
+            description = segmenter.description
+            model = {
+                "name": description.name,
+                "version": description.version,
+                "sha256": description.sha256,
+            }
+            device_bytes = segmenter.engine.peak_memory()
+        return {
+            "abdobox": __version__,
+            "python": platform.python_version(),
+            "packages": _versions(),
+            "machine": platform.machine(),
+            "model": model,
+            "engine": segmenter.engine.name if segmenter else None,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "seconds": round(time.perf_counter() - self._start, 3),
+            "peak_ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_device_bytes": device_bytes,
+            "complete": self.complete,
+            "done": self.count("done"),
+            "failed": self.count("failed"),
+            "skipped": self.count("skipped"),
+            "cases": [asdict(case) for case in self.cases],
+        }
+
+    def write(self, path: Path, segmenter: Segmenter | None) -> None:
+        """Write the report as JSON, whole or not at all. Raises OutputError."""
+        text = json.dumps(self.document(segmenter), indent=1)
+        write_atomically(path, text.encode() + b"\n")
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata  # slow, and only wanted here
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

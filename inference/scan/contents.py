@@ -1,0 +1,92 @@
+"""The values of a scan: as HU, and what is odd about them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..steps.resample import Image
+from .limits import HeaderError
+
+# Above what metal reaches on an extended scale: no measured value.
+_PADDING_HU = 31743
+_PADDING_SHARE = 0.001
+# Abdominal CT has fat and air, well below; bone or contrast, well above.
+_SURELY_BELOW_HU, _SURELY_ABOVE_HU = -30.0, 300.0
+
+
+def hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float) -> Image:
+    """Stored values as HU: int16 where that is exact, else float32. Raises HeaderError."""
+    if stored.dtype.kind in "iu":
+        if slope == 1 and intercept == 0 and stored.dtype == np.int16:
+            return stored  # native byte order: '<i2' == int16 on every machine that torch runs on
+        low = float(stored.min()) * slope + intercept
+        high = float(stored.max()) * slope + intercept
+        whole = all(v == int(v) and abs(v) < 2**31 for v in (slope, intercept))
+        if whole and min(low, high) >= -32768 and max(low, high) <= 32767:
+            return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
+    elif stored.dtype.kind != "f":
+        raise HeaderError(f"has voxels of type {stored.dtype}", "store HU as int16")
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused as such
+        voxels = stored.astype(np.float32)
+        if (slope, intercept) != (1.0, 0.0):
+            voxels *= np.float32(slope)
+            voxels += np.float32(intercept)
+    return voxels
+
+
+def check_contents(voxels_ZYX: Image) -> list[str]:
+    """Oddities of the values, in words.
+
+    Args:
+        voxels_ZYX: HU in canonical order.
+
+    Raises:
+        HeaderError: NaN, infinity (or what float32 takes for it), or one value everywhere.
+    """
+    lowest, highest = float(voxels_ZYX.min()), float(voxels_ZYX.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        cause = "holds NaN or infinite voxels, or values beyond float32"
+        raise HeaderError(cause, "replace them by air (-1024 HU)")
+    if lowest == highest:
+        raise HeaderError(f"holds nothing but the value {lowest:g}", "give a scan")
+    found = (
+        _scale(voxels_ZYX, lowest, highest),
+        _padding(voxels_ZYX, highest),
+        _blank_slices(voxels_ZYX),
+    )
+    return [note for note in found if note]
+
+
+def _scale(voxels_ZYX: Image, lowest: float, highest: float) -> str | None:
+    if lowest >= 0 and highest <= 255:
+        return f"the values lie in {lowest:g} to {highest:g}: they may be grey levels, not HU"
+    sample = voxels_ZYX[::4, ::4, ::4]
+    sample = sample[sample > lowest]  # the lowest value may be padding
+    if not sample.size or highest <= _SURELY_ABOVE_HU:
+        return None
+    low = float(np.percentile(sample, 0.5))
+    if low >= (0 if lowest >= 0 else _SURELY_BELOW_HU):
+        return "no value lies below 0: HU may be stored with an offset of 1024"
+    return None
+
+
+def _padding(voxels_ZYX: Image, highest: float) -> str | None:
+    if highest < _PADDING_HU:
+        return None
+    share = float((voxels_ZYX >= _PADDING_HU).mean())
+    if share < _PADDING_SHARE:
+        return None
+    return f"{share:.1%} of the voxels are {highest:g} or nearly so: padding is taken for bone"
+
+
+def _blank_slices(voxels_ZYX: Image) -> str | None:
+    coarse = voxels_ZYX[:, ::8, ::8]
+    suspects = np.flatnonzero(coarse.min((1, 2)) == coarse.max((1, 2)))
+    blank = [int(z) for z in suspects if voxels_ZYX[z].min() == voxels_ZYX[z].max()]
+    if not blank:
+        return None
+    return f"{len(blank)} of {len(voxels_ZYX)} slices hold one value alone: some may be missing"

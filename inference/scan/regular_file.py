@@ -1,0 +1,42 @@
+"""Opening what somebody else has put there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from .limits import HeaderError
+
+
+def beside(header: Path, name: str) -> Path:
+    """The file ``name`` that a header points at. Raises HeaderError where it lies elsewhere."""
+    folder = header.parent
+    if "\0" in name or not Path(os.path.realpath(folder / name)).is_relative_to(
+        os.path.realpath(folder)
+    ):
+        raise HeaderError(
+            f"points at a file outside its folder ({name})", "convert it to one .nii.gz"
+        )
+    return folder / name
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A file opened for reading; pipes and devices, which could be waited for forever, are refused.
+
+    Raises:
+        HeaderError: it is no regular file.
+        OSError: it is missing, a directory, or may not be read.
+    """
+    # Opening a pipe would otherwise wait for somebody to write to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        file = open(descriptor, "rb")  # noqa: SIM115 (the caller closes it)
+    except OSError:  # a directory
+        os.close(descriptor)
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise HeaderError("is a pipe or a device, not a file", "give a file")
+    return file

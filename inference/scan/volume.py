@@ -1,0 +1,174 @@
+"""Scans and label maps on disk: what is read is checked, what is written appears whole."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+from ..errors import OutputError, ScanError
+from ..grid import Grid, Orientation
+from ..memory import Admit, check_memory
+from ..steps.resample import Image
+from .atomic import write_atomically
+from .contents import check_contents, hounsfield
+from .limits import HeaderError, check_grid, unlikely_extent
+from .nifti_header import NiftiHeader
+from .nifti_voxels import stored_nifti
+from .other_formats import READERS, array_of, stored_other
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+SUFFIXES = (*NIFTI_SUFFIXES, *READERS)
+_CHUNK_BYTES = 1 << 24
+# ISA-L's level 1 is the quickest and, on label maps, smaller than its level 3 (RESULTS.md).
+_COMPRESSION_LEVEL = 1
+_INFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels in the file's own axis order, (z, y, x) as SimpleITK gives them.
+
+    Attributes:
+        voxels_ZYX: HU, int16 or float32.
+        grid: where they lie.
+        header: the NIfTI header that the labels will carry.
+        warnings: oddities of the file that were accepted, in words.
+    """
+
+    voxels_ZYX: Image
+    grid: Grid
+    header: NiftiHeader
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of_array(cls, voxels_ZYX: npt.NDArray[Any], grid: Grid) -> Volume:
+        """A scan that is in memory already: HU of any numeric type on ``grid``.
+
+        Raises:
+            ScanError: the same contents that :func:`read_volume` refuses.
+        """
+        try:
+            if voxels_ZYX.shape != grid.shape:
+                raise HeaderError(f"has shape {voxels_ZYX.shape} on a grid of {grid.shape}")
+            check_grid(grid)
+            return _checked(hounsfield(voxels_ZYX, 1.0, 0.0), NiftiHeader.of_grid(grid))
+        except HeaderError as error:
+            raise ScanError("the array", str(error), error.remedy) from error
+
+    def canonical(self) -> tuple[Image, Grid]:
+        """The voxels in canonical LPS order (a view) and their grid."""
+        orientation = Orientation.of(self.grid.direction)
+        return orientation.apply(self.voxels_ZYX), orientation.canonical(self.grid)
+
+
+def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
+    """Read one scan: NIfTI by our own reader, anything else by SimpleITK.
+
+    Args:
+        path: of the file; a .nhdr's or .mhd's voxels lie beside it.
+        admit: told how many bytes the scan will take at least, before they are taken; raises
+            HeaderError where there are not so many.
+
+    Raises:
+        ScanError: a name of no format that is read, unreadable, truncated, corrupt, not one 3D
+            volume, or with contents that are no CT (NaN, constant).
+    """
+    with _explained(path):
+        if path.name.lower().endswith(NIFTI_SUFFIXES):
+            return _read_nifti(path, admit)
+        return _read_other(path, admit)
+
+
+def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
+    """Read a label map of values 0..255 in its own axis order. Raises ScanError."""
+    with _explained(path):
+        if path.name.lower().endswith(NIFTI_SUFFIXES):
+            header, stored = stored_nifti(path)
+            values, grid = hounsfield(stored, *header.scale), header.grid
+        else:
+            values, grid = stored_other(path)
+        labels = values.astype(np.uint8)
+        if not np.array_equal(labels, values):
+            raise HeaderError("holds values that are no labels 0..255", "give a label map")
+        return labels, grid
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever reading ``path`` can raise into a ScanError: file, cause, remedy."""
+    again = "copy the file again from its source"
+    try:
+        yield
+    except HeaderError as error:
+        raise ScanError(path, str(error), error.remedy) from error
+    except (gzip.BadGzipFile, _INFLATE_ERROR) as error:
+        raise ScanError(path, f"the compressed data are corrupt ({error})", again) from error
+    except EOFError as error:
+        raise ScanError(path, "ends before its data do: it is truncated", again) from error
+    except MemoryError as error:
+        raise ScanError(path, "does not fit into memory", "give more memory, or crop") from error
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror or error})"
+        raise ScanError(path, cause, "check that it exists and may be read") from error
+
+
+def write_labels(path: Path, labels_ZYX: npt.NDArray[np.uint8], header: NiftiHeader) -> None:
+    """Write a label map. See :func:`write_image`."""
+    write_image(path, labels_ZYX, header)
+
+
+def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -> None:
+    """Write uint8 labels or int16 HU as .nii.gz: beside its place, then renamed. Never half a file.
+
+    Args:
+        path: ends in .nii.gz, since nothing else is written.
+        voxels_ZYX: uint8 or int16, in the scan's own axis order.
+        header: the scan's; its geometry is copied bit for bit.
+
+    Raises:
+        OutputError: another name; the folder is missing, read-only or full.
+    """
+    if not path.name.lower().endswith(".nii.gz"):
+        raise OutputError(path, "is no name for labels", "end it in .nii.gz")
+    compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
+    voxels = memoryview(np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8))
+    data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype))]
+    data += [
+        compressor.compress(voxels[i : i + _CHUNK_BYTES])
+        for i in range(0, len(voxels), _CHUNK_BYTES)
+    ]
+    data.append(compressor.flush())
+    write_atomically(path, b"".join(data))
+
+
+def _read_nifti(path: Path, admit: Admit) -> Volume:
+    header, stored = stored_nifti(path, admit)
+    return _checked(hounsfield(stored, *header.scale), header, header.warnings)
+
+
+def _read_other(path: Path, admit: Admit) -> Volume:
+    stored, grid = stored_other(path, admit)
+    return _checked(hounsfield(stored, 1.0, 0.0), NiftiHeader.of_grid(grid))
+
+
+def _checked(voxels_ZYX: Image, header: NiftiHeader, notes: tuple[str, ...] = ()) -> Volume:
+    """The volume with all that is odd about it. Raises HeaderError for what is no scan at all."""
+    volume = Volume(voxels_ZYX, header.grid, header)
+    canonical_ZYX, _ = volume.canonical()
+    notes = (*notes, *unlikely_extent(header.grid), *check_contents(canonical_ZYX))
+    return Volume(voxels_ZYX, header.grid, header, notes)
+
+
+def of_simpleitk(image: Any) -> Volume:
+    """A scan that is a SimpleITK image already. Raises ScanError."""
+    if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
+        raise ScanError("the image", "is not one 3D volume of grey values", "give one")
+    return Volume.of_array(*array_of(image))

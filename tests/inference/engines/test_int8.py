@@ -1,0 +1,272 @@
+"""int8: what is rounded, how far labels move, when it is chosen, and where it cannot be."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+import torch
+from openvino import opset13 as ops
+from safetensors.numpy import save as save_safetensors
+
+from inference.engines import load_engine, openvino_engine, openvino_graph, processor
+from inference.engines.openvino_engine import OpenVinoEngine
+from inference.engines.torch_unet import UNet
+from inference.errors import DeviceError, ModelError
+from inference.model.architecture import Architecture
+from inference.model.description import ModelDescription
+from inference.model.int8_ranges import Ranges, map_channels
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.volume import read_labels, write_image
+from inference.segmenter import Segmenter
+from inference.steps.bfloat16 import as_float32
+from phantom import Phantom
+from tests.inference.by_engine import volume_of
+from tests.inference.engines.test_engines import ARCHITECTURES, reference
+from tests.random_model import TINY, description_of, random_weights, write_model
+from training.ship.calibrate import RecordingEngine, calibrate, ranges_of
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def computed(node: object, image: np.ndarray) -> np.ndarray:
+    """What a graph of one node makes of an image."""
+    parameter = ops.parameter(list(image.shape), np.float32)
+    model = ov.Model([node(parameter.output(0))], [parameter])
+    core = ov.Core()
+    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    request = core.compile_model(model, "CPU").create_infer_request()
+    request.infer([image])
+    out: np.ndarray = request.get_output_tensor(0).data.copy()
+    return out
+
+
+@pytest.mark.parametrize(("zero", "low"), [(5, -0.02), (128, -128 / 127)])
+def test_maps_are_rounded_to_bytes_of_which_one_is_zero(zero: int, low: float):
+    values = np.linspace(-1.5, 1.5, 3001, dtype=np.float32).reshape(1, 1, 1, 1, -1)
+    builder = openvino_graph._Builder(TINY.architecture, {}, {})
+    found = computed(lambda x: builder._in_bytes(x, zero), values).ravel()
+    steps = found * (255 - zero)
+    np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
+    assert abs(found[1500]) < 1e-6 and found.max() == pytest.approx(1)
+    assert found.min() == pytest.approx(low, rel=1e-5)
+    assert len(np.unique(steps.round())) <= 256
+    inside = (values.ravel() > low) & (values.ravel() < 1)
+    assert np.abs(found - values.ravel())[inside].max() <= 0.5001 / (255 - zero)
+
+
+def test_weights_are_rounded_for_each_output_channel():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 2, 1, 1, 1)).astype(np.float32)
+    weights[1] *= 1000
+    weights[2] = 0
+    factors = np.array([2.0, 0.5], np.float32)
+    image = np.eye(2, dtype=np.float32).reshape(1, 2, 1, 1, 2)
+    node = openvino_graph._weights(weights, factors, inputs=1)
+    found = computed(
+        lambda x: ops.convolution(x, node, [1] * 3, [0] * 3, [0] * 3, [1] * 3).output(0), image
+    ).reshape(3, 2)
+    scaled = (weights * factors.reshape(1, -1, 1, 1, 1)).reshape(3, 2)
+    most = np.abs(scaled).max(axis=1, keepdims=True)
+    assert np.abs(found - scaled).max(initial=0, where=most > 0) <= 0.51 / 127 * most.max()
+    assert (np.abs(found - scaled) <= 0.51 / 127 * most).all()
+    assert (found[2] == 0).all()
+
+
+def emulated(
+    net: Architecture, weights: dict[str, np.ndarray], window: np.ndarray, ranges: Ranges
+) -> np.ndarray:
+    """The network in double precision, its maps and weights rounded as the module says."""
+    network = UNet(net).double().eval()
+    network.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
+    factors = {name: torch.tensor(values).double() for name, values in ranges.items()}
+
+    def rounded_map(name: str, zero: int) -> Callable[..., torch.Tensor]:
+        factor, top = factors[name].view(1, -1, 1, 1, 1), 255 - zero
+
+        def rounded(module: object, given: object, out: torch.Tensor) -> torch.Tensor:
+            return (out / factor * top).round().clamp(-zero, top) / top * factor
+
+        return rounded
+
+    def rounded_weight(weight: torch.Tensor, factor: torch.Tensor, dims: list[int]) -> torch.Tensor:
+        scaled = weight * factor
+        limit = scaled.abs().amax(dims, keepdim=True)
+        return (scaled / limit * 127).round() / 127 * limit / factor
+
+    def round_conv(name: str, inputs: list[str]) -> None:
+        weight, first = network.get_submodule(name).weight.data, 0
+        for source in inputs:
+            part = weight[:, first : (first := first + len(factors[source]))]
+            part[:] = rounded_weight(part, factors[source].view(1, -1, 1, 1, 1), [1, 2, 3, 4])
+
+    last = net.convolutions - 1
+    for stage in range(len(net.features)):
+        for i in range(net.convolutions):
+            before = f"encoder.{stage}.{i - 1}" if i else f"encoder.{stage - 1}.{last}"
+            if before in factors:
+                round_conv(f"encoder.{stage}.{i}.conv", [before])
+    for stage in range(len(net.features) - 1):
+        deepest = stage == len(net.features) - 2
+        below = f"{'encoder' if deepest else 'decoder'}.{stage + 1}.{last}"
+        # Factors of the channels that it makes are folded into a transposed convolution, too.
+        up, out = network.get_submodule(f"up.{stage}"), factors[f"up.{stage}"]
+        both = factors[below].view(-1, 1, 1, 1, 1) / out.view(1, -1, 1, 1, 1)
+        up.weight.data = rounded_weight(up.weight.data, both, [0, 2, 3, 4])
+        round_conv(f"decoder.{stage}.0.conv", [f"up.{stage}", f"encoder.{stage}.{last}"])
+        for i in range(1, net.convolutions):
+            round_conv(f"decoder.{stage}.{i}.conv", [f"decoder.{stage}.{i - 1}"])
+    for name in factors:
+        zero = 128 if name.startswith("up") else 5
+        network.get_submodule(name).register_forward_hook(rounded_map(name, zero))
+    with torch.no_grad():
+        logits: np.ndarray = network(torch.from_numpy(window)[None, None].double())[0].numpy()
+    return logits
+
+
+SHALLOW = Architecture(
+    (6, 10), ((1, 1, 1), (1, 2, 2)), ((1, 3, 3), (3, 3, 3)), convolutions=1
+), (16, 24, 20)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["shallow", *ARCHITECTURES])
+def test_logits_are_those_of_rounded_maps_and_weights(name: str):
+    net, patch = {"shallow": SHALLOW, **ARCHITECTURES}[name]
+    weights = random_weights(net, seed=4)
+    description = description_of(net, patch)
+    window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
+    exact = reference(net, weights, window)
+    data = save_safetensors(weights)
+    recorder = RecordingEngine(description, data)
+    recorder.forward([window])
+    ranges = ranges_of(recorder.highs)
+    engine = OpenVinoEngine(dataclasses.replace(description, ranges=ranges), data, "int8")
+    engine._core.set_property("CPU", {"PERF_COUNT": True})
+    found = as_float32(engine.forward([window])[0])
+    assert engine.name.endswith("int8")
+    # Eight bits through some ten layers, few channels and random weights.
+    lost = (found - exact).std() / exact.std()
+    assert 0.005 < lost < 0.1
+    # A value beside the middle of two bytes may fall to either side, and with every layer the
+    # difference grows: 76 millionths after the second, three times as much after each other one.
+    expected = emulated(net, weights, window, ranges)
+    assert (found - expected).std() / exact.std() < lost * (0.1 if name == "shallow" else 0.7)
+    kinds = {p.exec_type for p in engine._request.profiling_info if p.node_type == "Convolution"}
+    assert any(kind.endswith("I8") for kind in kinds), kinds
+
+
+@pytest.fixture(scope="module")
+def ranged(tiny_model: Path, phantom: Phantom) -> ModelDescription:
+    """The tiny model's description with ranges measured on the phantom."""
+    ranges = calibrate(tiny_model, [volume_of(phantom)])
+    return dataclasses.replace(ModelDescription.load(tiny_model), ranges=ranges)
+
+
+def test_labels_move_little(tiny_model: Path, ranged: ModelDescription, phantom: Phantom):
+    segmenter = Segmenter.load(tiny_model, "cpu", precision="f32")
+    expected = segmenter.segment(volume_of(phantom)).labels
+    segmenter.engine = OpenVinoEngine(
+        ranged, (tiny_model / "model.safetensors").read_bytes(), "int8"
+    )
+    labels = segmenter.segment(volume_of(phantom)).labels
+    # A random model decides by chance between classes that are all alike.
+    assert len(np.unique(labels)) > 8
+    assert 0.85 < (labels == expected).mean() < 1
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
+def test_processors_without_vnni_compute_it_too(
+    instructions: str, ranged: ModelDescription, tiny_model: Path, phantom: Phantom, tmp_path: Path
+):
+    """oneDNN held to older instructions, of which not every one adds bytes up exactly."""
+    model = write_model(tmp_path / "ranged", ranged)
+    scan, found = tmp_path / "scan.nii.gz", []
+    write_image(scan, phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
+    for held in ({}, {"ONEDNN_MAX_CPU_ISA": instructions}):
+        out = tmp_path / f"{len(found)}.nii.gz"
+        words = ["-i", str(scan), "-o", str(out), "--model", str(model), "--precision", "int8"]
+        command = [sys.executable, "-m", "inference", "--device", "cpu", "--quiet", *words]
+        subprocess.run(command, check=True, env={**os.environ, **held}, cwd=ROOT)
+        found.append(read_labels(out)[0])
+    assert len(np.unique(found[1])) > 8
+    assert (found[0] == found[1]).mean() > 0.85
+
+
+@pytest.mark.parametrize(
+    ("precision", "bfloat16", "multiplies", "measured", "kind"),
+    [
+        ("auto", True, True, True, "bf16"),
+        ("auto", False, True, True, "int8"),
+        ("auto", False, True, False, "f32"),
+        ("auto", False, False, True, "f32"),
+        ("int8", True, False, True, "int8"),
+        ("f32", True, True, True, "f32"),
+    ],
+)
+def test_choice_of_precision(
+    precision: str,
+    bfloat16: bool,
+    multiplies: bool,
+    measured: bool,
+    kind: str,
+    ranged: ModelDescription,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(openvino_engine, "multiplies_bytes", lambda: multiplies)
+    description = ranged if measured else dataclasses.replace(ranged, ranges={})
+    assert openvino_engine._kind(description, precision, bfloat16) == kind  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "multiplies", "old"),
+    [
+        ("processor: 0\nflags\t\t: sse2 avx2 avx512_vnni\nflags\t\t: fpu\n", True, False),
+        ("flags\t\t: sse2 avx2 avx_vnni\n", True, False),
+        ("flags\t\t: sse2 avx2 avx512f avx512_vnnix\n", False, False),
+        ("flags\t\t: sse2 avx\n", False, True),
+        ("Features\t: fp asimd i8mm\n", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_linux_says_of_the_processor(
+    text: str, multiplies: bool, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    assert not processor.multiplies_bytes()  # there is no such file
+    assert not processor.too_old_for_bytes()
+    (tmp_path / "cpuinfo").write_text(text)
+    assert processor.multiplies_bytes() is multiplies
+    assert processor.too_old_for_bytes() is old
+
+
+def test_a_processor_that_is_too_old_is_named(
+    ranged: ModelDescription, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(openvino_engine, "too_old_for_bytes", lambda: True)
+    with pytest.raises(DeviceError, match="AVX2"):
+        openvino_engine._kind(ranged, "int8", bfloat16=False)
+    assert openvino_engine._kind(ranged, "f32", bfloat16=False) == "f32"
+
+
+def test_a_model_without_ranges_and_a_device_without_int8_are_named(tiny_model: Path):
+    with pytest.raises(ModelError, match=r"has no ranges .* training calibrate"):
+        Segmenter.load(tiny_model, "cpu", precision="int8")
+    with pytest.raises(
+        DeviceError, match="--precision int8: is not for torch-cpu; use --device cpu"
+    ):
+        load_engine(TINY, b"", "torch-cpu", precision="int8")
+
+
+def test_maps_of_an_architecture():
+    channels = map_channels(TINY.architecture)
+    assert channels["encoder.2.1"] == channels["encoder.2.0"] == 32
+    assert channels["up.1"] == channels["decoder.1.0"] == channels["decoder.1.1"] == 16
+    assert "decoder.0.0" in channels and "decoder.0.1" not in channels
+    assert len(channels) == 6 + 2 + 3

@@ -1,0 +1,191 @@
+"""``python -m training evaluate``: DSC and NSD of a run on its validation cases.
+
+Runs what a user runs: the model is exported into the run's folder, loaded by the
+:class:`inference.segmenter.Segmenter`, and its labels are compared on each scan's own grid. So is a
+cascade's second network, which gets the first one's labels from the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.cases import CaseResult
+from evaluation.rules import MODES
+from evaluation.scoring import evaluate_case
+from evaluation.table import cases_csv, summarise, summary_markdown
+from inference.errors import AbdoboxError
+from inference.grid import Orientation
+from inference.labels import NAMES
+from inference.model.description import DECODES, Decode, ModelDescription
+from inference.scan.atomic import write_atomically
+from inference.scan.volume import read_labels
+from inference.segmenter import Segmenter
+from training.data.store import Store, StoredCase, StoreError
+from training.learn import checkpoint
+from training.options import add_threshold
+from training.recipe import Recipe, from_dict
+from training.ship.cascade import CascadePredictor
+from training.ship.export import export, exported
+
+Labels = npt.NDArray[np.uint8]
+
+
+class Predictor(NamedTuple):
+    """A model that is ready to be scored.
+
+    Attributes:
+        labels: of a stored case's original scan, in its own axis order.
+        decode: the decoding used.
+        engine: name of what computes, which says the precision.
+    """
+
+    labels: Callable[[StoredCase], Labels]
+    decode: Decode
+    engine: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        path = arguments.run / arguments.checkpoint
+        state = checkpoint.load(path, remedy=checkpoint.NAME_RUN)
+        cases = Store(arguments.data, state.get("held_out", [])).split(arguments.split)
+        if not cases:
+            raise StoreError(
+                arguments.data,
+                f"has no {arguments.split} cases",
+                "name another --split, or hold patients out of the training (train --hold-out)",
+            )
+        predict = predictor(arguments, from_dict(state["recipe"]))
+        results = [score(case, predict.labels(case), arguments.mode) for case in cases]
+        folder = model_folder(arguments)
+        description = dataclasses.replace(ModelDescription.load(folder), decode=predict.decode)
+        write_metrics(arguments.run, description, predict.engine, arguments.mode, results)
+    except AbdoboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = summarise(results, MODES[arguments.mode].decimals)
+    print(summary_markdown(rows, arguments.mode, results))
+    return 0
+
+
+def predictor(arguments: argparse.Namespace, recipe: Recipe) -> Predictor:
+    """What labels the cases: the run, exported, or the model that was named.
+
+    Raises:
+        AbdoboxError: it cannot be exported, or not be loaded.
+    """
+    decode = arguments.decode or recipe.decode
+    folder = model_folder(arguments)
+    if arguments.model is None:
+        export(
+            arguments.run,
+            folder,
+            recipe.name,
+            which=arguments.checkpoint,
+            store=arguments.data,
+            tumor_threshold=arguments.tumor_threshold,
+        )
+    if recipe.network.previous:
+        store = Store(arguments.data)
+        cascade = CascadePredictor(folder, store, arguments.device, decode)
+        return Predictor(cascade, decode, cascade.engine.name)
+    segmenter = Segmenter.load(folder, arguments.device)
+
+    def labels(case: StoredCase) -> Labels:
+        return segmenter.segment(Path(case.image), decode=decode).labels
+
+    return Predictor(labels, decode, segmenter.engine.name)
+
+
+def model_folder(arguments: argparse.Namespace) -> Path:
+    """Of the model that is scored."""
+    folder: Path = arguments.model or arguments.run / "model"
+    return folder
+
+
+def score(case: StoredCase, predicted: Labels, mode: str) -> CaseResult:
+    """Compare with the labels that the case was preprocessed from."""
+    reference, grid = read_labels(Path(case.label))
+    spacing = grid.spacing
+    if MODES[mode].canonical_axes:
+        orientation = Orientation.of(grid.direction)
+        predicted, reference = orientation.apply(predicted), orientation.apply(reference)
+        spacing = orientation.canonical(grid).spacing
+    scores = evaluate_case(
+        predicted,
+        reference,
+        spacing,
+        case.annotated,
+        mode,
+    )
+    return CaseResult(case.name, scores)
+
+
+def write_metrics(
+    run: Path,
+    description: ModelDescription,
+    engine: str,
+    mode: str,
+    results: Sequence[CaseResult],
+) -> None:
+    """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in the run's folder.
+
+    Args:
+        run: its folder.
+        description: of the model that was scored.
+        engine: name of what computed; the same model scores otherwise in another precision.
+        mode: of the scoring.
+        results: of each case.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    rows = summarise(results, MODES[mode].decimals)
+    document: dict[str, Any] = {
+        "against": "the labels of the data set, pseudo-labels where no person drew any",
+        "model": exported(description),
+        "engine": engine,
+        "step": description.card["training"]["steps"],
+        "mode": mode,
+        "mean": {
+            row.target: {"cases": row.cases, "dsc": _number(row.dsc[0]), "nsd": _number(row.nsd[0])}
+            for row in rows
+        },
+        "dsc": {r.name: {NAMES[v]: _number(s[0]) for v, s in r.scores.items()} for r in results},
+        "nsd": {r.name: {NAMES[v]: _number(s[1]) for v, s in r.scores.items()} for r in results},
+    }
+    write_atomically(run / "metrics.json", json.dumps(document, indent=1).encode())
+    write_atomically(run / "metrics.csv", cases_csv(results).encode())
+    write_atomically(run / "metrics.md", summary_markdown(rows, mode, results).encode())
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training evaluate", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
+    parser.add_argument("--split", default="validation", choices=("validation", "train"))
+    parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="exported from this run, with its own settings"
+    )
+    parser.add_argument("--decode", choices=DECODES, help="by default the recipe's")
+    parser.add_argument("--mode", default="default", choices=("default", "flare23"))
+    parser.add_argument("--device", default="auto")
+    add_threshold(parser)
+    return parser
