@@ -32,7 +32,7 @@ from benchmarks.models import HELP, How, chosen
 from inference.engines import openvino_engine
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
-from inference.steps.resample import worker_count
+from inference.steps.threads import worker_count
 
 WORK = ROOT / "build" / "folder"
 TARGET = 0.9

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from benchmarks.environment import ROOT
-from inference.engines import Precision
+from inference.engines.interface import Precision
 from inference.model.description import ModelDescription
 from inference.model.folder import WEIGHTS, model_folder
 

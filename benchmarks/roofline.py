@@ -21,8 +21,8 @@ import numpy as np
 from safetensors.numpy import load as load_safetensors
 
 from benchmarks.models import HELP, chosen
-from inference.grid import Shape
 from inference.model.description import Architecture, ModelDescription, verified_weights
+from inference.types import Shape
 
 
 @dataclass(frozen=True)

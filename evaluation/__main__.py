@@ -12,7 +12,7 @@ from evaluation.cases import CaseResult, find_cases, read_annotated, score_cases
 from evaluation.reading import CaseError
 from evaluation.rules import MODES
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
-from inference.cli.options import count
+from inference.cli.parser import count
 from inference.errors import AbdoboxError, OutputError
 from inference.scan.atomic import write_atomically
 

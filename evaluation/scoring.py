@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from evaluation.dice import dice
 from evaluation.rules import MODES, PARTLY_LABELLED, Rules
-from evaluation.surface import Box, nsd
-from inference.grid import Triple
+from evaluation.surface import nsd
 from inference.labels import NAMES
+from inference.types import Box, Triple
 
 Score = tuple[float, float]
 

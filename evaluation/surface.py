@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from evaluation.surfels import neighbourhoods, on_surface, surfel_areas
-from inference.grid import Triple
-
-Box = tuple[slice, slice, slice]
+from inference.types import Box, Triple
 
 
 def nsd(

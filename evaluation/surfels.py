@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.grid import Triple
+from inference.types import Triple
 
 # One neighbourhood per case and the triangles and quadrilaterals of its surface, as the absolute
 # components of their area vectors (z, y, x) in eighths of a voxel face. Bit 4z + 2y + x of the

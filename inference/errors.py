@@ -41,3 +41,11 @@ class OutputError(AbdoboxError):
 
 class DeviceError(AbdoboxError):
     """A device or engine that was asked for and cannot be used."""
+
+
+class HeaderError(ValueError):
+    """A header that cannot be trusted. The message is the cause; ``remedy`` says what to do."""
+
+    def __init__(self, cause: str, remedy: str = "convert the scan again from its source") -> None:
+        super().__init__(cause)
+        self.remedy = remedy

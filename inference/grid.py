@@ -13,8 +13,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-Shape = tuple[int, int, int]
-Triple = tuple[float, float, float]
+from .types import Shape, Triple
+
 Direction = tuple[float, float, float, float, float, float, float, float, float]
 
 IDENTITY: Direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

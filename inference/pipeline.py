@@ -9,14 +9,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import numpy as np
 import numpy.typing as npt
 
-from .engines import Array, Engine
-from .grid import Grid, Shape
+from .engines.interface import Engine
+from .grid import Grid
 from .model.description import Decode, ModelDescription
 from .steps.accumulator import accumulator
 from .steps.body import BODY_HU, body_mask
+from .steps.boxes import bounding_box, grown, whole, window_box
 from .steps.decode import Decoder
-from .steps.resample import Image
-from .steps.windows import Box, Placement, Room, around, box, grown, mirror_index, whole
+from .steps.windows import Placement, Room, mirror_index
+from .types import Array, Box, Image, Shape
 
 
 class Clock:
@@ -69,7 +70,7 @@ def place(
     if step is None:
         margin = (divisor[0] // 2, divisor[1] // 2, divisor[2] // 2)
         extent = (shape[0], shape[1], shape[2])
-        return place_within(around(body_ZYX, margin), extent, description, room)
+        return place_within(bounding_box(body_ZYX, margin), extent, description, room)
     for axis, (n, p) in enumerate(zip(shape, patch, strict=True)):
         body_ZYX = body_ZYX.take(mirror_index(n, p)[0], axis)
     z_size, y_size, x_size = body_ZYX.shape
@@ -80,7 +81,7 @@ def place(
 def place_within(
     wanted: Box, extent: Shape, description: ModelDescription, room: Room
 ) -> tuple[Box, Placement]:
-    """As :func:`place`, for a box ``wanted`` of a grid of shape ``extent``."""
+    """As :func:`place`, for a window_box ``wanted`` of a grid of shape ``extent``."""
     divisor = description.architecture.divisor
     placement = Placement.fit(_size(wanted), description.patch, divisor, room)
     return grown(wanted, placement.patch, extent), placement
@@ -239,7 +240,8 @@ class Passage:
                     count = min(batch, engine.batch)
                     starts, left = left[:count], left[count:]
                     with clock("network"):
-                        logits = engine.forward([image[box(s, placement.patch)] for s in starts])
+                        boxes = [window_box(start, placement.patch) for start in starts]
+                        logits = engine.forward([image[box] for box in boxes])
                     with clock("accumulate"):
                         for start, window in zip(starts, logits, strict=True):
                             gathered.add(start, window)

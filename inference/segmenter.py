@@ -12,15 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .engines import (
-    Engine,
-    HalfPrecisionError,
-    Precision,
-    Resampler,
-    ready_engine,
-)
+from .engines.choice import ready_engine
+from .engines.interface import Engine, HalfPrecisionError, Precision, Resampler
 from .errors import DeviceError
-from .grid import Grid, Orientation, Shape
+from .grid import Grid, Orientation
 from .labels import BACKGROUND
 from .model.description import DECODES, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
@@ -29,7 +24,7 @@ from .scan.nifti_header import NiftiHeader
 from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
 from .steps.components import clear_islands
 from .steps.organs import agreement, organ_box
-from .steps.resample import Image
+from .types import Image, Shape
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.grid import IDENTITY, Direction, Grid, Shape, Triple
+from inference.grid import IDENTITY, Direction, Grid
+from inference.types import Shape, Triple
 from phantom.anatomy import Anatomy, make_anatomy
 from phantom.appearance import PHASES, Phase
 from phantom.sampling import sample

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from inference.errors import AbdoboxError
-from inference.grid import Shape, Triple
 from inference.labels import NAMES, TUMOR
 from inference.model.description import Architecture, Decode
+from inference.types import Shape, Triple
 
 FOLDER = Path(__file__).parent / "recipes"
 Range = tuple[float, float]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.flare_harness.machine import Gpu, NoGpuError
-from inference.engines.devices import with_index
+from inference.engines.choice import with_index
 
 Row = dict[str, Any]
 

@@ -15,11 +15,12 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from inference.engines.torch_unet import NEGATIVE_SLOPE, UNet
-from inference.grid import Grid, Shape, Triple
+from inference.grid import Grid
 from inference.model.description import Architecture, Intensity, ModelDescription
 from inference.scan.nifti_header import NiftiHeader
 from inference.scan.volume import Volume, write_image
 from inference.steps.resample import nearest_taps
+from inference.types import Shape, Triple
 from phantom import Phantom, make_phantom
 
 SMALL = Path(__file__).resolve().parents[2] / "weights" / "small"

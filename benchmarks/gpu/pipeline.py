@@ -14,8 +14,8 @@ from benchmarks.flare_harness.machine import MB
 from benchmarks.gpu.bench import Bench, Row
 from benchmarks.gpu.data import scan, usual_scan
 from benchmarks.gpu.meter import memory, synchronize
-from inference.engines import Precision
 from inference.engines.device_memory import memory_plan
+from inference.engines.interface import Precision
 from inference.errors import DeviceError
 from inference.labels import NAMES
 from inference.model.description import Decode

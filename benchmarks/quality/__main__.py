@@ -11,24 +11,17 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.quality.degrade import degradations
-from benchmarks.quality.scan import (
-    Labels,
-    Scan,
-    Scores,
-    labelled,
-    named_scans,
-    segment,
-    validation_scans,
-)
+from benchmarks.quality.scan import Scan, Scores, labelled, named_scans, segment, validation_scans
 from benchmarks.quality.synthetic import synthetic_scans
 from benchmarks.quality.tables import as_json, table, write
 from benchmarks.quality.tumor import tumor_results, tumor_table
-from inference.engines import Precision
+from inference.engines.interface import Precision
 from inference.errors import AbdoboxError, DeviceError, ModelError
 from inference.labels import NAMES, TUMOR
 from inference.model.description import DECODES
 from inference.model.folder import WEIGHTS
 from inference.segmenter import Segmenter
+from inference.types import Labels
 from training.data.folders import make_folder
 
 Rows = dict[str, list[Scores]]

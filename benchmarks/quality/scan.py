@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from evaluation.scoring import Score, evaluate_case
 from inference.errors import AbdoboxError
-from inference.grid import Grid, Orientation, Triple
+from inference.grid import Grid, Orientation
 from inference.labels import BACKGROUND, TUMOR
 from inference.model.description import Decode
 from inference.scan.volume import Volume, read_labels, read_volume
 from inference.segmenter import Segmenter
+from inference.types import Labels, Triple
 from training.data.case import parse_classes
 from training.data.table import read_cases
 
-Labels = npt.NDArray[np.uint8]
 Scores = Mapping[int, Score]
 COLUMNS = ("name", "split", "image", "label", "annotated")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.quality.scan import Scan
-from inference.grid import Shape, Triple
+from inference.types import Shape, Triple
 from training.synthesis.source import SyntheticSource, load_anatomies
 
 # The whole abdomen of an adult at a usual spacing.

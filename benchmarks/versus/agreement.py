@@ -6,12 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluation.dice import dice
 from inference.labels import NAMES
-
-Labels = npt.NDArray[np.uint8]
+from inference.types import Labels
 
 
 def between(labels_ZYX: Labels, reference_ZYX: Labels) -> dict[str, Any]:

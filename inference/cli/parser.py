@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 
 from .. import __version__
-from ..engines.devices import HINT, is_device
+from ..engines.choice import HINT, is_device
 from ..errors import ModelError
 from ..labels import NAMES
 from ..many.progress import Progress
 from ..many.shard import Shard, parse_shard
 from ..model.folder import WEIGHTS, model_folder
-from .options import count
 from .signals import Terminated, leaving_on_signals, unheard
 
 
@@ -203,3 +202,10 @@ def _shard(text: str) -> Shard:
         return parse_shard(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def count(text: str) -> int:
+    """A whole number above 0. Raises argparse.ArgumentTypeError."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)

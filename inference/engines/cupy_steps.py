@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..grid import Shape
 from ..labels import TUMOR
 from ..model.description import Intensity
-from ..steps.resample import Image, Taps, linear_taps
-from ..steps.windows import Box, whole
+from ..steps.boxes import whole
+from ..steps.resample import Taps, linear_taps
+from ..types import Box, Image, Shape
 from .device_memory import IMAGE_PLANES
 from .torch_steps import LinearDecoder, uploaded
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
 from ..model.description import Decode, Intensity
 from ..steps.bfloat16 import as_float32
 from ..steps.decode import Decoder, numpy_decoder
-from ..steps.resample import Image, resample_image
-from ..steps.windows import Box
+from ..steps.resample import resample_image
+from ..types import Box, Image, Shape
 
 
 class NumpyArrays:
-    """See :class:`inference.engines.Engine` for what each method is for."""
+    """See :class:`.interface.Engine` for what each method is for."""
 
     batch = 1
     exclusive = False

@@ -9,13 +9,12 @@ import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
 from ..errors import DeviceError, ModelError
-from ..grid import Shape
 from ..model.architecture import Architecture
 from ..model.description import Intensity, ModelDescription
 from ..steps.bfloat16 import bfloat16
-from ..steps.resample import Image
-from ..steps.windows import Box, Room
-from . import Precision
+from ..steps.windows import Room
+from ..types import Box, Image, Shape
+from .interface import Precision
 from .lean_openvino import ov
 from .numpy_arrays import NumpyArrays
 from .openvino_graph import Kind, build_graph, merged_stages
@@ -26,7 +25,7 @@ WINDOW_BYTES = 1100 << 20
 
 
 class OpenVinoEngine(NumpyArrays):
-    """Runs one window after another on all processors. See :class:`inference.engines.Engine`.
+    """Runs one window after another on all processors. See :class:`.interface.Engine`.
 
     Args:
         description, weights: the model.

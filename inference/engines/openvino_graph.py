@@ -23,9 +23,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
 from ..model.architecture import Architecture
 from ..model.int8_ranges import Ranges
+from ..types import Shape
 from .lean_openvino import ops, ov
 
 Node = Any  # openvino.Output, which has no type information

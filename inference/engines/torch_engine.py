@@ -8,19 +8,13 @@ import torch
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from ..grid import Shape
 from ..model.description import Decode, Intensity, ModelDescription
 from ..steps.decode import Decoder
-from ..steps.resample import Image
-from ..steps.windows import Box, NoRoomError, Room
-from . import (
-    Engine,
-    HalfPrecisionError,
-    Precision,
-    choose_device,
-    load_engine,
-)
+from ..steps.windows import NoRoomError, Room
+from ..types import Box, Image, Shape
+from .choice import choose_device, load_engine
 from .device_memory import WINDOW_BYTES, window_bytes
+from .interface import Engine, HalfPrecisionError, Precision
 from .numpy_arrays import NumpyArrays
 from .torch_forward import lean_forward
 from .torch_steps import resample_image, torch_decoder
@@ -46,7 +40,7 @@ _NO_MEMORY = (
 
 
 class TorchEngine:
-    """See :class:`inference.engines.Engine`.
+    """See :class:`.interface.Engine`.
 
     Several scans on the device at once would each need memory there, so ``exclusive``.
 

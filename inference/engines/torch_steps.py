@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..grid import Shape
 from ..labels import TUMOR
 from ..model.description import Decode, Intensity
-from ..steps.ballot import Labels
+from ..steps.boxes import whole
 from ..steps.decode import Decoder
-from ..steps.resample import Image, Reach, Taps, linear_taps, reaches
-from ..steps.windows import Box, whole
+from ..steps.resample import Reach, Taps, linear_taps, reaches
+from ..types import Box, Image, Labels, Shape
 from .device_memory import IMAGE_PLANES, SLAB_PLANES, SLAB_SLICES
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..grid import Shape
 from ..model.architecture import Architecture
+from ..types import Shape
 
 NORM_EPSILON = 1e-5
 NEGATIVE_SLOPE = 0.01

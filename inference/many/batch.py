@@ -22,7 +22,7 @@ from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
 from ..scan.volume import read_volume
 from ..segmenter import Segmentation, Segmenter
-from ..steps.resample import worker_count
+from ..steps.threads import worker_count
 from .cases import Case
 from .progress import Progress
 from .run_report import CaseReport, RunReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..grid import Shape
 from ..labels import NAMES
+from ..types import Shape
 
 # Far more than any network has: a description that asks for more is damaged.
 _MOST_CONVOLUTIONS = 64

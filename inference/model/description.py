@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import ModelError
-from ..grid import Shape, Triple
 from ..labels import NAMES
+from ..types import Shape, Triple
 from .architecture import Architecture
 from .int8_ranges import Ranges, read_ranges
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from isal import isal_zlib
 
-from .limits import HeaderError
+from ..errors import HeaderError
 from .regular_file import open_regular
 
 _CHUNK_BYTES = 1 << 20

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..steps.resample import Image
-from .limits import HeaderError
+from ..errors import HeaderError
+from ..types import Image
 
 # Above what metal reaches on an extended scale: no measured value.
 _PADDING_HU = 31743

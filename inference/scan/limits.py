@@ -7,7 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Grid, Shape
+from ..errors import HeaderError
+from ..grid import Grid
+from ..types import Shape
 
 MAX_AXIS = 8192
 MAX_VOXELS = 2**30
@@ -19,14 +21,6 @@ MAX_EXTENT_MM = 3000.0
 LIKELY_EXTENT_MM = (100.0, 1000.0)
 # Cosines between axes up to this are rounding or slight tilt: the nearest rotation is used.
 MAX_SHEAR = 0.02
-
-
-class HeaderError(ValueError):
-    """A header that cannot be trusted. The message is the cause; ``remedy`` says what to do."""
-
-    def __init__(self, cause: str, remedy: str = "convert the scan again from its source") -> None:
-        super().__init__(cause)
-        self.remedy = remedy
 
 
 def check_size(shape: Shape) -> None:

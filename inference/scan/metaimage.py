@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from ..errors import HeaderError
 from .compressed_voxels import check_compressed
-from .limits import HeaderError, check_size
+from .limits import check_size
 from .regular_file import beside
 
 _LONGEST_HEADER = 1 << 20

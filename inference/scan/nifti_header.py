@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Direction, Grid, Shape
-from .limits import HeaderError, check_extent, check_size, check_spacing
+from ..errors import HeaderError
+from ..grid import Direction, Grid
+from ..types import Shape
+from .limits import check_extent, check_size, check_spacing
 from .nifti_orientation import placement, quaternion
 
 NIFTI1 = np.dtype([

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .limits import HeaderError, check_origin, check_shear
+from ..errors import HeaderError
+from .limits import check_origin, check_shear
 
 
 def placement(

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 
+from ..errors import HeaderError
 from ..memory import Admit, check_memory
-from .limits import HeaderError
 from .nifti_header import NiftiHeader
 from .regular_file import open_regular
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..errors import HeaderError
 from .compressed_voxels import check_compressed
-from .limits import HeaderError
 from .regular_file import beside
 
 _LONGEST_HEADER = 1 << 20

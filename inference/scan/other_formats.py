@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy.typing as npt
 
+from ..errors import HeaderError
 from ..grid import Grid
 from ..memory import Admit, check_memory
-from .limits import HeaderError, check_grid, check_size
+from .limits import check_grid, check_size
 from .metaimage import check_metaimage
 from .nrrd import check_nrrd
 from .regular_file import beside, open_regular

@@ -7,7 +7,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-from .limits import HeaderError
+from ..errors import HeaderError
 
 
 def beside(header: Path, name: str) -> Path:

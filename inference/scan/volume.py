@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from ..errors import OutputError, ScanError
+from ..errors import HeaderError, OutputError, ScanError
 from ..grid import Grid, Orientation
 from ..memory import Admit, check_memory
-from ..steps.resample import Image
+from ..types import Image
 from .atomic import write_atomically
 from .contents import check_contents, hounsfield
-from .limits import HeaderError, check_grid, unlikely_extent
+from .limits import check_grid, unlikely_extent
 from .nifti_header import NiftiHeader
 from .nifti_voxels import stored_nifti
 from .other_formats import READERS, array_of, stored_other

@@ -14,17 +14,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
+from ..types import Array, Shape
 from .bfloat16 import copied, weighted
-from .resample import in_threads
-from .windows import (
-    BLENDED_PLANES,
-    Array,
-    Placement,
-    box,
-    importance,
-    importance_planes,
-)
+from .boxes import window_box
+from .threads import in_threads
+from .windows import BLENDED_PLANES, Placement, importance, importance_planes
 
 # Logit of voxels that no window was asked about: far on the background's side.
 UNSEEN_LOGIT = -10.0
@@ -153,7 +147,7 @@ class Weighted:
 
     def add(self, start: Shape, logits_CZYX: Array) -> None:
         height = self._placement.patch[0]
-        _, y, x = box(start, self._placement.patch)
+        _, y, x = window_box(start, self._placement.patch)
 
         def add_plane(plane: int) -> None:
             row = (start[0] + plane) % height

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from .resample import in_chunks
-
-Array = Any  # numpy.ndarray or torch.Tensor
+from ..types import Array
+from .threads import in_chunks
 
 
 def as_float32(values: Array) -> Array:

@@ -7,15 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Triple
-from .bfloat16 import Array
+from ..types import Array, Mask, Triple
 
 BODY_HU = -300.0
 # In-plane opening: what is thinner than twice this (table top, lines, blankets) is no patient.
 _OPENING_MM = 12.0
 _COARSE_MM = 6.0
-
-Mask = npt.NDArray[np.bool_]
 
 
 def body_mask(

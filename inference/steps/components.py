@@ -1,4 +1,4 @@
-"""Connected pieces of a label map, and the small ones among them.
+"""Connected components of a label map, and the small ones among them.
 
 A network that sees no further than its window now and then finds a bit of liver in a shoulder. An
 organ is one piece, or nearly so; what lies apart and is small beside it is not believed.
@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
 from ..labels import ORGANS, TUMOR
+from ..types import Labels, Shape
+from .boxes import bounding_box
 from .resample import gather_labels, nearest_taps
-from .windows import around
 
-Labels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 
 # Rows of voxels that touch a row from behind or below, as (z, y); all that do, itself among them.
@@ -41,7 +40,7 @@ class Runs(NamedTuple):
 
     @classmethod
     def of(cls, labels_ZYX: Labels) -> Runs:
-        box = around(labels_ZYX != 0, (0, 0, 0))
+        box = bounding_box(labels_ZYX != 0)
         part = np.ascontiguousarray(labels_ZYX[box])
         begins, ends = (np.empty(part.shape, bool) for _ in range(2))
         begins[:, :, 0] = ends[:, :, -1] = True
@@ -193,7 +192,7 @@ def _clear(labels_ZYX: Labels, staying: Labels, voxels: Numbers, label: np.uint8
     outer = np.maximum(low - 1, 0)
     beside = tuple(slice(a, b + 1) for a, b in zip(outer, high, strict=True))
     kept = np.argwhere(staying[beside] == label) + outer
-    near = _around(voxels, low, high) & ~_around(kept, low, high)
+    near = _dilated(voxels, low, high) & ~_dilated(kept, low, high)
     reached = [nearest_taps(m, n) for n, m in zip(labels_ZYX.shape, network, strict=True)]
     spans = [np.searchsorted(r, (a, b)) for r, a, b in zip(reached, low, high, strict=True)]
     box = tuple(slice(int(a), int(b)) for a, b in spans)
@@ -202,7 +201,7 @@ def _clear(labels_ZYX: Labels, staying: Labels, voxels: Numbers, label: np.uint8
     part[near[np.ix_(z, y, x)] & (part == label)] = 0
 
 
-def _around(voxels: Numbers, low: Numbers, high: Numbers) -> npt.NDArray[np.bool_]:
+def _dilated(voxels: Numbers, low: Numbers, high: Numbers) -> npt.NDArray[np.bool_]:
     """The box from ``low`` to ``high``: True at the voxels and their neighbours.
 
     The voxels lie in the box or beside it.

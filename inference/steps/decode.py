@@ -13,12 +13,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
+from ..labels import TUMOR
 from ..model.description import Decode
-from .ballot import Ballot, Labels, Logits, winners
+from ..types import Array, Box, Labels, Logits, Shape
 from .bfloat16 import as_float32, copied, positive_channels
-from .resample import Taps, gather_labels, in_threads, reaches
-from .windows import Array, Box
+from .resample import Taps, gather_labels, reaches
+from .threads import in_threads
 
 Indices = npt.NDArray[np.int64]
 
@@ -252,3 +252,30 @@ def numpy_decoder(mode: Decode, network: Shape, scan: Shape, region: Box) -> Dec
     """The decoder for ``mode`` on arrays of the CPU."""
     kind = LinearDecoder if mode == "linear" else NearestDecoder
     return kind(network, scan, region)
+
+
+def winners(logits_CV: Logits) -> Labels:
+    """The label of each voxel from its logits, channels first.
+
+    Among the organs whose probability exceeds one half (logit > 0) the likeliest wins, the lower
+    label where two are equal; a tumour wins over the organ that it lies in; where nothing passes,
+    background.
+    """
+    ballot = Ballot(logits_CV.shape[1:])
+    for label, logits in enumerate(logits_CV, 1):
+        ballot.cast(label, logits)
+    return ballot.labels
+
+
+class Ballot:
+    """Finds the winners of some voxels, label after label in ascending order."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.labels: Labels = np.zeros(shape, np.uint8)
+        self._best = np.zeros(shape, np.float32)
+
+    def cast(self, label: int, logits: Logits) -> None:
+        wins = logits > (0 if label == TUMOR else self._best)
+        np.maximum(self._best, logits, out=self._best)
+        # The label rises from call to call: whoever wins now outnumbers the former winner.
+        np.maximum(self.labels, wins.view(np.uint8) * np.uint8(label), out=self.labels)

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from ..grid import Grid
 from ..labels import TUMOR
+from ..types import Box
 from .components import Pieces
 from .resample import gather_labels, nearest_taps
-from .windows import Box
 
 # With less of organs than this, the small network has not understood the scan.
 _LEAST_ML = 200.0

@@ -7,21 +7,18 @@ samples the input at ``(i + 0.5) * n_in / n_out - 0.5``, held at the border. Thi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
 from ..model.description import Intensity
-from .windows import Box, whole
+from ..types import Box, Image, Shape
+from .boxes import whole
+from .threads import in_chunks
 
 T = TypeVar("T")
-Image = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
 class Taps(NamedTuple):
@@ -88,11 +85,6 @@ def reaches(
     """The reach of a region of the network's grid along z, y and x."""
     z, y, x = (Reach.of(n, m, part) for n, m, part in zip(network, scan, region, strict=True))
     return z, y, x
-
-
-def worker_count() -> int:
-    """Processors that this process may run on."""
-    return max(1, len(os.sched_getaffinity(0)))
 
 
 def resample_image(
@@ -168,12 +160,6 @@ def gather_labels(
     in_chunks(planes, len(z))
 
 
-def in_threads(work: Callable[[int], T], items: Iterable[int]) -> list[T]:
-    """``[work(item) for item in items]``, on all processors."""
-    with ThreadPoolExecutor(worker_count()) as pool:
-        return list(pool.map(work, items))
-
-
 def _blend_clipped(
     a: npt.NDArray[np.generic],
     b: npt.NDArray[np.generic],
@@ -189,13 +175,3 @@ def _blend_clipped(
     second *= fraction
     first += second
     return first
-
-
-def in_chunks(work: Callable[[int, int], None], count: int) -> None:
-    """Call ``work(first, last)`` over ``range(count)`` in one contiguous chunk per processor."""
-    workers = min(worker_count(), count)
-    if not workers:
-        return
-    edges = [count * i // workers for i in range(workers + 1)]
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))

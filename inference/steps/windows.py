@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise, product
 from math import ceil, prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..grid import Shape
 from ..labels import NAMES
+from ..types import Shape
+from .boxes import window_box
 
 # Least weight of a voxel in its window, as a share of the centre's.
 MIN_WEIGHT = 1e-3
@@ -29,9 +30,6 @@ _BESIDE = 1.2
 _LEAST_DEEPEST_X = 2
 # Planes of an overlap that are blended at once: little enough that their memory is used again.
 BLENDED_PLANES = 4
-
-Array = Any  # numpy.ndarray or torch.Tensor: the caller's engine decides
-Box = tuple[slice, slice, slice]  # a part (z, y, x) of an image
 
 
 def window_starts(size: int, patch: int, step: float) -> list[int]:
@@ -133,7 +131,7 @@ class Placement:
         starts = [window_starts(n, p, step) for n, p in zip(shape, patch, strict=True)]
 
         def wanted(start: Shape) -> bool:
-            return body_ZYX is None or bool(body_ZYX[box(start, patch)].any())
+            return body_ZYX is None or bool(body_ZYX[window_box(start, patch)].any())
 
         layers = (
             tuple(s for s in product((z,), starts[1], starts[2]) if wanted(s)) for z in starts[0]
@@ -221,35 +219,3 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
     if room.firm or least is None:
         raise NoRoomError(f"windows for {size} voxels do not fit into {room}")
     return least[2]
-
-
-def around(body_ZYX: npt.NDArray[np.bool_], margin: Shape) -> Box:
-    """The smallest box (z, y, x) that holds what is True, and a margin as far as there is image."""
-    sides = []
-    for axis, (extent, more) in enumerate(zip(body_ZYX.shape, margin, strict=True)):
-        others = tuple(a for a in range(3) if a != axis)
-        inside = np.flatnonzero(body_ZYX.any(axis=others))
-        sides.append(slice(max(0, int(inside[0]) - more), min(extent, int(inside[-1]) + 1 + more)))
-    return (sides[0], sides[1], sides[2])
-
-
-def grown(region: Box, window: Shape, extent: Shape) -> Box:
-    """``region`` made as large as a window, as far as the image of shape ``extent`` reaches."""
-    sides = []
-    for part, w, n in zip(region, window, extent, strict=True):
-        length = min(n, max(part.stop - part.start, w))
-        start = min(part.start, n - length)
-        sides.append(slice(start, start + length))
-    return (sides[0], sides[1], sides[2])
-
-
-def whole(shape: Shape) -> Box:
-    """All of an image of this shape."""
-    z, y, x = shape
-    return slice(0, z), slice(0, y), slice(0, x)
-
-
-def box(start: Shape, patch: Shape) -> Box:
-    """The slices (z, y, x) of a window."""
-    z, y, x = (slice(s, s + p) for s, p in zip(start, patch, strict=True))
-    return (z, y, x)

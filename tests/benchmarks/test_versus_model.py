@@ -15,7 +15,7 @@ from benchmarks.versus.nnunet_model import CONFIGURATION, write_model
 from inference.engines.torch_unet import UNet
 from inference.labels import NAMES
 from inference.model.description import Architecture
-from inference.steps.ballot import winners
+from inference.steps.decode import winners
 from tests.random_model import TINY, random_weights
 
 NET = Architecture(

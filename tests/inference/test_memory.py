@@ -10,9 +10,8 @@ import pytest
 import SimpleITK as sitk
 
 from inference import memory
-from inference.errors import ScanError
+from inference.errors import HeaderError, ScanError
 from inference.memory import SharedMemory, available_bytes, check_memory
-from inference.scan.limits import HeaderError
 from inference.scan.volume import read_volume
 from tests.inference.nifti_files import scan_voxels, write_nifti
 

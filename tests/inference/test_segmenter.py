@@ -159,7 +159,7 @@ def test_equals_the_slow_way(
     from test_decode import enlarged
 
     from inference import pipeline as module
-    from inference.steps.ballot import winners
+    from inference.steps.decode import winners
 
     monkeypatch.setattr(module, "body_mask", lambda image, *_: np.ones(image.shape, bool))
     phantom = make_phantom(*SHAPES[name], seed=5)

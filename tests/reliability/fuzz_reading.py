@@ -17,8 +17,7 @@ import atheris
 from isal import isal_zlib
 
 with atheris.instrument_imports(include=["inference"]):
-    from inference.errors import ScanError
-    from inference.scan.limits import HeaderError
+    from inference.errors import HeaderError, ScanError
     from inference.scan.metaimage import check_metaimage
     from inference.scan.nrrd import check_nrrd
     from inference.scan.other_formats import check_data_files

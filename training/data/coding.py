@@ -15,15 +15,13 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from inference.grid import Shape
 from inference.labels import NAMES, ORGANS, TUMOR
 from inference.steps.resample import linear_taps
+from inference.types import Labels, Shape
 
 TUMOR_BIT = 16
 # Of a tumour's outer layer at least this share must be organ for it to lie in that organ.
 HOST_SHARE = 0.2
-
-Labels = npt.NDArray[np.uint8]
 
 
 def code_labels(labels_ZYX: Labels) -> Labels:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.cli.options import count
+from inference.cli.parser import count
 from inference.errors import AbdoboxError
-from inference.grid import Shape, Triple
 from inference.model.description import Intensity
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import read_labels, read_volume
+from inference.types import Shape, Triple
 from training.data.case import DatasetError
 from training.data.folders import make_folder
 from training.data.table import read_cases

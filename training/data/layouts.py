@@ -17,7 +17,7 @@ import numpy as np
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, ORGANS, TUMOR
 from inference.scan.volume import read_labels
-from inference.steps.resample import worker_count
+from inference.steps.threads import worker_count
 from training.data.case import (
     SUFFIX,
     TRUTH,

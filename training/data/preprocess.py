@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.cli.options import count
+from inference.cli.parser import count
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.model.description import Intensity

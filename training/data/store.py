@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.errors import AbdoboxError
-from inference.grid import Shape, Triple
 from inference.model.description import Intensity
-from training.data.coding import Labels, members
+from inference.types import Labels, Shape, Triple
+from training.data.coding import members
 from training.recipe import Sampling
 
 FORMAT = 1

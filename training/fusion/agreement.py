@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inference.grid import Grid, Orientation, Triple
+from inference.grid import Grid, Orientation
 from inference.labels import NAMES, ORGANS, TUMOR
 from inference.scan.volume import read_labels
+from inference.types import Labels, Triple
 from training.data.case import DRAWN, Case, Classes, DatasetError
 from training.data.overrides import NO_OVERRIDES, Override, Overrides
 from training.fusion.plausibility import doubts
 
-Labels = npt.NDArray[np.uint8]
 GROUND_TRUTH = "ground truth"
 BY_EYE = "by eye"
 

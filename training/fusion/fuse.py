@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inference.cli.options import count
+from inference.cli.parser import count
 from inference.errors import AbdoboxError, one_line
 from inference.labels import TUMOR
 from inference.scan.volume import read_volume, write_labels

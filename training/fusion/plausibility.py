@@ -14,11 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.grid import Triple
 from inference.labels import NAMES
-
-Labels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
+from inference.types import Labels, Mask, Triple
 
 # Adult volumes in ml with room for splenomegaly, a lone kidney and an empty or full stomach.
 VOLUME_ML: dict[int, tuple[float, float]] = {

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from inference.engines.devices import HINT, is_device
+from inference.engines.choice import HINT, is_device
 from inference.errors import DeviceError
 
 

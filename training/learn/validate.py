@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inference.grid import Shape
+from inference.types import Shape
 from training.data.coding import one_hot
 from training.data.store import StoredCase
 from training.learn.precision import autocast, memory_format

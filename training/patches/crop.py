@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.grid import Shape, Triple
+from inference.types import Shape, Triple
 from training.data.coding import one_hot
 from training.data.store import Store, StoredCase
 from training.patches.deform import IDENTITY, Deformation, mirrored, sample, sampling_grid

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inference.grid import Shape, Triple
+from inference.types import Shape, Triple
 from training.recipe import Augmentation
 
 

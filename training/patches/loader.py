@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from inference.grid import Shape, Triple
 from inference.labels import NAMES, TUMOR
+from inference.types import Shape, Triple
 from training.data.store import Store, StoredCase
 from training.patches.augment import augment
 from training.patches.crop import Crop, Place, read_crop

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.errors import AbdoboxError, ModelError
-from inference.grid import Shape
 from inference.model.description import ModelDescription, verified_weights
 from inference.model.folder import WEIGHTS, model_folder
 from inference.model.int8_ranges import Ranges, map_channels, read_ranges
@@ -27,6 +26,7 @@ from inference.scan.atomic import write_atomically
 from inference.scan.volume import Volume, read_volume
 from inference.segmenter import Segmenter
 from inference.steps.body import BODY_HU, body_mask
+from inference.types import Shape
 from training.data.case import DatasetError
 from training.data.folders import check_writable
 from training.data.table import read_cases

@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inference.engines import choose_device
+from inference.engines.choice import choose_device
 from inference.engines.torch_engine import TorchEngine
 from inference.errors import AbdoboxError
-from inference.grid import Orientation, Shape
+from inference.grid import Orientation
 from inference.model.description import Decode, Intensity, ModelDescription, verified_weights
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
-from inference.steps.resample import Image
-from inference.steps.windows import Box, whole
-from training.data.coding import Labels, code_labels, one_hot, resample_coded
+from inference.steps.boxes import whole
+from inference.types import Box, Image, Labels, Shape
+from training.data.coding import code_labels, one_hot, resample_coded
 from training.data.store import Store, StoredCase, StoreError
 
 

@@ -16,9 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from evaluation.cases import CaseResult
 from evaluation.rules import MODES
 from evaluation.scoring import evaluate_case
@@ -30,14 +27,13 @@ from inference.model.description import DECODES, Decode, ModelDescription
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
+from inference.types import Labels
 from training.data.store import Store, StoredCase, StoreError
 from training.learn import checkpoint
 from training.options import add_threshold
 from training.recipe import Recipe, from_dict
 from training.ship.cascade import CascadePredictor
 from training.ship.export import export, exported
-
-Labels = npt.NDArray[np.uint8]
 
 
 class Predictor(NamedTuple):

@@ -17,8 +17,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from inference.errors import AbdoboxError
-from inference.grid import Orientation, Triple
+from inference.grid import Orientation
 from inference.scan.volume import read_labels
+from inference.types import Labels, Mask, Triple
 from training.synthesis.tissues import BY_HEIGHT, LABELS, LUMENS, Tissue, tissue_of
 
 # code = 256 * tissue + position; positions keep this margin to both ends of their range, so that
@@ -38,8 +39,6 @@ ANGLES = 180
 LIMBS = ("humerus", "clavicula", "femur")
 
 Codes = npt.NDArray[np.int16]
-Labels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 
 class AnatomyError(AbdoboxError):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.grid import Shape, Triple
+from inference.types import Shape, Triple
 
 
 class Draw:

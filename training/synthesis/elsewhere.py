@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from inference.grid import Shape, Triple
+from inference.types import Shape, Triple
 from training.patches.deform import rotation
 from training.synthesis.draw import Draw
 from training.synthesis.scanner import add_noise, add_table

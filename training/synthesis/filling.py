@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.grid import Triple
+from inference.types import Triple
 from training.synthesis.draw import Draw
 from training.synthesis.scanner import averaged, fine_noise
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inference.grid import Shape, Triple
+from inference.types import Shape, Triple
 from training.patches.deform import rotation
 from training.synthesis.anatomy import Anatomy
 from training.synthesis.draw import Draw

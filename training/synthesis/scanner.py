@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.grid import Triple
+from inference.types import Triple
 from training.synthesis.draw import Draw
 
 PADDING_HU = -1024.0

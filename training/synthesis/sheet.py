@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from inference.grid import Triple
 from inference.labels import COLORS, TUMOR
+from inference.types import Triple
 from training.synthesis.source import SyntheticSource, load_anatomies
 
 WINDOW_HU = (-160.0, 240.0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inference.grid import Shape, Triple
 from inference.labels import NAMES, TUMOR
+from inference.types import Shape, Triple
 from training.data.coding import TUMOR_BIT
 from training.synthesis.anatomy import MARGIN, Anatomy, build_anatomy
 from training.synthesis.appearance import Appearance, draw_appearance

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inference.grid import Triple
 from inference.labels import BACKGROUND, TUMOR
+from inference.types import Triple
 from training.synthesis.draw import Draw
 from training.synthesis.scanner import averaged, fine_noise
 

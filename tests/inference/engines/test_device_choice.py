@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchmarks.gpu.data import scan
-from inference import engines
-from inference.engines import choose_device, load_engine
+from inference.engines import choice
+from inference.engines.choice import choose_device, load_engine
 from inference.errors import DeviceError
 from inference.model.description import ModelDescription
 from inference.model.folder import WEIGHTS
@@ -67,7 +67,7 @@ def test_choice_by_what_is_installed(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engines, "_driver_present", lambda: True)
+    monkeypatch.setattr(choice, "_driver_present", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto") == choose_device("cuda") == "cuda:0"
@@ -91,11 +91,11 @@ def test_torch_takes_the_chosen_device(monkeypatch: pytest.MonkeyPatch):
 def test_a_driver_without_a_usable_device_falls_to_the_cpu(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(engines, "_driver_present", lambda: True)
+    monkeypatch.setattr(choice, "_driver_present", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == "openvino"
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert engines.unusable_gpu() == ""  # a build of torch for the CPU
+    assert choice.unusable_gpu() == ""  # a build of torch for the CPU
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     volume = scan((4, 12, 12), (20.0, 30.0, 30.0))
     # Once, also by a model that finds the organs with another one.

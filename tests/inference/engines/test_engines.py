@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import save as save_safetensors
 
-from inference.engines import load_engine, openvino_engine
+from inference.engines import openvino_engine
+from inference.engines.choice import load_engine
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_engine import TorchEngine
 from inference.model.description import Architecture, ModelDescription

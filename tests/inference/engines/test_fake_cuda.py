@@ -25,8 +25,8 @@ from benchmarks.gpu.correctness import (
     resampling,
 )
 from benchmarks.gpu.data import scan, usual_scan
-from inference import engines
 from inference.cli.parser import main
+from inference.engines import choice
 from inference.engines.device_memory import memory_plan
 from inference.model.folder import WEIGHTS
 from inference.scan.volume import Volume, read_labels, write_image
@@ -41,7 +41,7 @@ HALF_DIFFERS = 1e-2  # the model's weights are random: much is in doubt
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
     """The device; names of kernels that CuPy has run on it."""
-    monkeypatch.setattr(engines, "_driver_present", lambda: True)
+    monkeypatch.setattr(choice, "_driver_present", lambda: True)
     with fake_cuda(monkeypatch, tmp_path) as run:
         yield run
 

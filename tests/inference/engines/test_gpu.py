@@ -21,7 +21,7 @@ from benchmarks.gpu.correctness import (
     whole,
 )
 from benchmarks.gpu.data import scan
-from inference.engines import choose_device
+from inference.engines.choice import choose_device
 from inference.engines.torch_engine import TorchEngine
 from inference.errors import DeviceError
 from inference.scan.volume import Volume

@@ -16,7 +16,8 @@ import torch
 from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
-from inference.engines import load_engine, openvino_engine, openvino_graph, processor
+from inference.engines import openvino_engine, openvino_graph, processor
+from inference.engines.choice import load_engine
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_unet import UNet
 from inference.errors import DeviceError, ModelError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from inference.engines import Engine
 from inference.engines.device_memory import memory_plan
+from inference.engines.interface import Engine
 from inference.engines.numpy_arrays import NumpyArrays
 from inference.engines.openvino_engine import OpenVinoEngine
 from inference.engines.torch_engine import HostEngine, TorchEngine
@@ -269,7 +269,7 @@ def test_words_for_a_lack_of_memory(tiny_model: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
-    from inference import engines as module
+    from inference.engines import choice as module
 
     load = module.load_engine
 

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from inference.cli.parser import main
 from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
-from inference.steps.resample import Image
+from inference.types import Image
 from tests.inference.scan_folders import NAMES, Run, contents, spoil
 
 

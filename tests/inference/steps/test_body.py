@@ -9,8 +9,9 @@ import pytest
 
 from inference.model.description import Intensity
 from inference.steps.body import BODY_HU, body_mask
+from inference.steps.boxes import window_box
 from inference.steps.resample import resample_image
-from inference.steps.windows import Placement, box
+from inference.steps.windows import Placement
 from phantom import Phantom, make_phantom
 
 HU = Intensity(lower=-900.0, upper=300.0, mean=80.0, std=60.0)
@@ -59,7 +60,7 @@ def test_table_windows_are_left_out_and_organs_are_not():
     covered = np.zeros(scan.shape, bool)
     for layer in with_body.layers:
         for start in layer:
-            covered[box(start, patch)] = True
+            covered[window_box(start, patch)] = True
     assert covered[phantom.labels_ZYX > 0].all()
 
 

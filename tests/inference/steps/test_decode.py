@@ -19,10 +19,9 @@ from inference.engines.cupy_steps import DECIDE_SOURCE, CupyLinearDecoder
 from inference.engines.torch_steps import torch_decoder
 from inference.engines.torch_steps import winners as torch_winners
 from inference.labels import NAMES, TUMOR
-from inference.steps.ballot import winners
-from inference.steps.decode import Decoder, numpy_decoder
+from inference.steps.decode import Decoder, numpy_decoder, winners
 from inference.steps.resample import Taps
-from inference.steps.windows import Box
+from inference.types import Box
 from tests.inference.gcc import compiled
 
 LABELS = len(NAMES)

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 
 from inference.steps.accumulator import UNSEEN_LOGIT, accumulator, accumulator_bytes
 from inference.steps.bfloat16 import as_float32, weighted
+from inference.steps.boxes import bounding_box, grown, window_box
 from inference.steps.windows import (
     FIT_PATCHES,
     NoRoomError,
     Placement,
     Room,
-    around,
-    box,
-    grown,
     importance,
     mirror_index,
     window_starts,
@@ -103,10 +101,10 @@ def test_placement_leaves_out_only_windows_without_body():
     kept = {s for layer in placement.layers for s in layer}
     assert placement.count == len(kept) < everything.count == len(every)
     for start in every:
-        assert (start in kept) == bool(body[box(start, patch)].any())
+        assert (start in kept) == bool(body[window_box(start, patch)].any())
     covered = np.zeros(shape, bool)
     for start in kept:
-        covered[box(start, patch)] = True
+        covered[window_box(start, patch)] = True
     assert covered[body].all()
 
 
@@ -124,7 +122,7 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     )
     body[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = True
     margin = tuple(d // 2 for d in divisor)
-    found = around(body, margin)
+    found = bounding_box(body, margin)
     for side, n, a, b, more in zip(found, shape, low, high, margin, strict=True):
         assert side == slice(max(0, a - more), min(n, b + 1 + more))
     size = tuple(side.stop - side.start for side in found)
@@ -152,7 +150,7 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     for layer in placement.layers:
         firsts.append({start[0] for start in layer})
         for start in layer:
-            inside = box(start, window)
+            inside = window_box(start, window)
             assert all(s >= 0 for s in start)
             assert covered[inside].shape == window  # none reaches over the edge
             covered[inside] = True
@@ -227,7 +225,7 @@ def dense(placement: Placement, windows: dict) -> np.ndarray:
     weights = np.zeros(placement.shape)
     weight = importance(placement.patch).astype(np.float64)
     for start, logits in windows.items():
-        inside = box(start, placement.patch)
+        inside = window_box(start, placement.patch)
         total[(slice(None), *inside)] += weight * logits
         weights[inside] += weight
     unseen = weights == 0
@@ -300,7 +298,7 @@ def test_windows_that_agree_come_back_as_they_were(kind: str):
     placement = Placement.plan((21, 18, 23), (8, 8, 8), 0.5)
     volume = np.random.default_rng(3).normal(size=(CHANNELS, *placement.shape)).astype(np.float32)
     windows = {
-        start: volume[(slice(None), *box(start, placement.patch))]
+        start: volume[(slice(None), *window_box(start, placement.patch))]
         for layer in placement.layers
         for start in layer
     }
