@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from benchmarks import environment
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, How, chosen
-from inference.engines import openvino_engine
+from inference.engines import openvino_network
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
 from inference.steps.threads import worker_count
@@ -48,14 +48,14 @@ sys.exit(main(sys.argv[1:]))
 
 def hold_network(threads: int) -> None:
     """Give OpenVINO, in this process, so many threads; 0 are as many as there are processors."""
-    make = openvino_engine.ov.Core
+    make = openvino_network.ov.Core
 
     def held() -> Any:
         core = make()
         core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
         return core
 
-    openvino_engine.ov.Core = held
+    openvino_network.ov.Core = held
 
 
 def network_alone(scan: Path, model: Path, device: str, how: How) -> Callable[[], float]:

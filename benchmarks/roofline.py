@@ -21,7 +21,8 @@ import numpy as np
 from safetensors.numpy import load as load_safetensors
 
 from benchmarks.models import HELP, chosen
-from inference.model.description import Architecture, ModelDescription, verified_weights
+from inference.model.architecture import IMAGE, Architecture, Convolution, Head, Transposed
+from inference.model.description import ModelDescription, verified_weights
 from inference.types import Shape
 
 
@@ -106,37 +107,22 @@ def layers(net: Architecture, patch: Shape, merged: Container[int] = ()) -> list
         merged: stages whose transposed convolution is one with the convolution that reads it.
     """
     voxels = [math.prod(shape) for shape in net.stage_shapes(patch)]
+    values = {IMAGE: net.inputs * voxels[0]}
     found: list[Layer] = []
-
-    def block(name: str, stage: int, before: int, read: int) -> None:
-        after = net.features[stage]
-        weights = before * after * math.prod(net.kernels[stage])
-        found.append(Layer(name, weights, voxels[stage], read, after * voxels[stage], True))
-
-    width = net.inputs
-    for stage, features in enumerate(net.features):
-        for i in range(net.convolutions):
-            entry = voxels[max(stage - 1, 0)] if i == 0 else voxels[stage]
-            block(f"encoder.{stage}.{i}", stage, width, width * entry)
-            width = features
-    for stage in reversed(range(len(net.features) - 1)):
-        deeper, features = net.features[stage + 1], net.features[stage]
-        taps = net.strides[stage + 1]
-        if stage in merged:
-            taps = [s + k - 1 for s, k in zip(taps, net.kernels[stage], strict=True)]
-        weights = deeper * features * math.prod(taps)
-        coarse, fine = voxels[stage + 1], voxels[stage]
-        found.append(Layer(f"up.{stage}", weights, coarse, deeper * coarse, features * fine, False))
-        for i in range(net.convolutions):
-            joined = 2 * features if i == 0 else features
+    for layer in net.layers():
+        read = sum(values[name] for name in layer.reads)
+        written = values[layer.name] = layer.outputs * voxels[layer.stage]
+        weights = math.prod(layer.weight_shape)
+        if layer.stage in merged and isinstance(layer, Transposed):
+            kernel = net.kernels[layer.stage]
+            taps = [s + k - 1 for s, k in zip(layer.stride, kernel, strict=True)]
+            weights = layer.inputs * layer.outputs * math.prod(taps)
+        elif layer.stage in merged and len(layer.reads) == 2:
             # What is merged already stands in the place of the result, which is added to it.
-            before = features if stage in merged else joined
-            block(f"decoder.{stage}.{i}", stage, before, joined * fine)
-    first, outputs = net.features[0], net.outputs
-    fine = voxels[0]
-    found.append(
-        Layer("heads.0", first * outputs, fine, first * fine, outputs * fine, False, False)
-    )
+            weights //= 2
+        normalised, between = isinstance(layer, Convolution), not isinstance(layer, Head)
+        visits = voxels[layer.visited]
+        found.append(Layer(layer.name, weights, visits, read, written, normalised, between))
     return found
 
 

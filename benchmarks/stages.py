@@ -41,8 +41,8 @@ IN_CASE = ("waited", "organs", "organs network", "waiting", "resample", "body", 
            "accumulate", "decode", "agreement", "islands", "orient")  # fmt: skip
 _IMPORTS = "import inference.many.batch, inference.many.run_report, inference.segmenter, {engine}"
 _ENGINES = {
-    "cpu": "inference.engines.openvino_engine",
-    "cuda": "inference.engines.torch_engine",
+    "cpu": "inference.engines.openvino_network",
+    "cuda": "inference.engines.torch_network",
 }
 _PROBE = """
 import json, sys, time

@@ -1,4 +1,4 @@
-"""One scan's way through resampling, windows and decoding, on one engine."""
+"""One scan's way through resampling, windows and decoding, with one network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import numpy as np
 import numpy.typing as npt
 
-from .engines.interface import Engine
+from .engines.interface import Network
 from .grid import Grid
 from .model.description import Decode, ModelDescription
 from .steps.accumulator import accumulator
@@ -17,7 +17,7 @@ from .steps.body import BODY_HU, body_mask
 from .steps.boxes import bounding_box, grown, whole, window_box
 from .steps.decode import Decoder
 from .steps.windows import Placement, Room, mirror_index
-from .types import Array, Box, Image, Shape
+from .types import Array, Box, Image, Labels, Shape
 
 
 class Clock:
@@ -87,11 +87,11 @@ def place_within(
     return grown(wanted, placement.patch, extent), placement
 
 
-class Passage:
+class Pipeline:
     """Walks one scan through the rooms.
 
     Args:
-        description, engine: the model.
+        description, network: the model.
         clock: of the scan.
         turn: a re-entrant lock that scans share whose networks are not to run at a time.
 
@@ -102,16 +102,16 @@ class Passage:
     def __init__(
         self,
         description: ModelDescription,
-        engine: Engine,
+        network: Network,
         clock: Clock,
         turn: AbstractContextManager[object],
     ) -> None:
-        self._description, self._engine, self._clock = description, engine, clock
+        self._description, self._network, self._clock = description, network, clock
         self._turn = turn
-        clock.settle = engine.settle
+        clock.settle = network.arrays.settle
         self.windows, self.window = 0, description.patch
 
-    def coarse(self, image_ZYX: Image, grid: Grid) -> npt.NDArray[np.uint8]:
+    def coarse(self, image_ZYX: Image, grid: Grid) -> Labels:
         """Labels on the network's grid of a scan in canonical order, windows cut to the patient."""
         shape = grid.resampled_shape(self._description.spacing)
         return self._labels(image_ZYX, shape, shape, "nearest", None, None)
@@ -123,7 +123,7 @@ class Passage:
         decode: Decode,
         step: float | None,
         within: Box | None = None,
-    ) -> npt.NDArray[np.uint8]:
+    ) -> Labels:
         """Labels (z, y, x) of a scan in canonical order.
 
         Args:
@@ -140,7 +140,7 @@ class Passage:
             )
             within = (z, y, x)
         labels = self._labels(image_ZYX, shape, grid.shape, decode, step, within)
-        self._engine.leave()
+        self._network.arrays.leave()
         return labels
 
     def _labels(
@@ -151,10 +151,10 @@ class Passage:
         decode: Decode,
         step: float | None,
         within: Box | None,
-    ) -> npt.NDArray[np.uint8]:
-        engine, clock = self._engine, self._clock
-        engine.enter()
-        with self._alone() if engine.exclusive else nullcontext():
+    ) -> Labels:
+        arrays, clock = self._network.arrays, self._clock
+        arrays.enter()
+        with self._alone() if arrays.exclusive else nullcontext():
             image, region, placement = self._placed(image_ZYX, shape, step, within)
             with clock("body"):
                 mirrors = [
@@ -162,15 +162,17 @@ class Passage:
                 ]
                 for axis, (index, _) in enumerate(mirrors):
                     if len(index) != image.shape[axis]:
-                        image = engine.take(image, index, axis)
+                        image = arrays.take(image, index, axis)
             self.windows, self.window = placement.count, placement.patch
             inside = tuple(
                 slice(before, before + n)
                 for (_, before), n in zip(mirrors, _size(region), strict=True)
             )
-            decoder = engine.decoder(decode, shape, out, region)
+            decoder = arrays.decoder(decode, shape, out, region)
             # Windows cut to the patient are as large as the memory allows: one at a time.
-            self._stream(placement, image, inside, decoder, 1 if step is None else engine.batch)
+            self._stream(
+                placement, image, inside, decoder, 1 if step is None else self._network.batch
+            )
             with clock("decode"):
                 return decoder.finish()
 
@@ -178,21 +180,21 @@ class Passage:
         self, image_ZYX: Image, shape: Shape, step: float | None, within: Box | None
     ) -> tuple[Array, Box, Placement]:
         """The image of the region that is computed, the region, and its windows."""
-        description, engine, clock = self._description, self._engine, self._clock
-        intensity = description.intensity
+        description, network, clock = self._description, self._network, self._clock
+        arrays, intensity = network.arrays, description.intensity
         if within is not None:
-            region, placement = place_within(within, shape, description, engine.room)
+            region, placement = place_within(within, shape, description, network.room)
             with clock("resample"):
-                return engine.network_image(image_ZYX, intensity, shape, region), region, placement
+                return arrays.network_image(image_ZYX, intensity, shape, region), region, placement
         with clock("resample"):
-            image = engine.network_image(image_ZYX, intensity, shape)
+            image = arrays.network_image(image_ZYX, intensity, shape)
         with clock("body"):
             threshold = intensity.normalised(BODY_HU)
             if intensity.lower < BODY_HU:
-                body = body_mask(image, threshold, description.spacing, engine.numpy)
+                body = body_mask(image, threshold, description.spacing, arrays.numpy)
             else:  # air looks like fat
                 body = np.ones(shape, bool)
-            region, placement = place(body, description, step, engine.room)
+            region, placement = place(body, description, step, network.room)
         return image[region], region, placement
 
     @contextmanager
@@ -210,10 +212,10 @@ class Passage:
         decoder: Decoder,
         batch: int,
     ) -> None:
-        engine, clock = self._engine, self._clock
+        network, arrays, clock = self._network, self._network.arrays, self._clock
         channels = self._description.architecture.outputs
         with clock("accumulate"):
-            gathered = accumulator(placement, channels, engine.sums, engine.zeros, engine.array)
+            gathered = accumulator(placement, channels, arrays.sums, arrays.zeros, arrays.array)
 
         def hand_on(until: int) -> None:
             finished = gathered.advance(until)
@@ -231,17 +233,17 @@ class Passage:
 
         with self._alone():
             with clock("compile"):
-                engine.prepare(placement.patch)
+                network.prepare(placement.patch)
             for layer in placement.layers:
                 hand_on(layer[0][0])
                 left = layer
                 while left:
-                    # The engine's batch may shrink on the way, where memory is short.
-                    count = min(batch, engine.batch)
+                    # The network's batch may shrink on the way, where memory is short.
+                    count = min(batch, network.batch)
                     starts, left = left[:count], left[count:]
                     with clock("network"):
                         boxes = [window_box(start, placement.patch) for start in starts]
-                        logits = engine.forward([image[box] for box in boxes])
+                        logits = network.forward([image[box] for box in boxes])
                     with clock("accumulate"):
                         for start, window in zip(starts, logits, strict=True):
                             gathered.add(start, window)

@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from .engines.choice import ready_engine
-from .engines.interface import Engine, HalfPrecisionError, Precision, Resampler
+from .engines.choice import ready_network
+from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
 from .errors import DeviceError
 from .grid import Grid, Orientation
 from .labels import BACKGROUND
-from .model.description import DECODES, Decode, ModelDescription, verified_weights
+from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
-from .pipeline import Clock, Passage
+from .pipeline import Clock, Pipeline
 from .scan.nifti_header import NiftiHeader
 from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
 from .steps.components import clear_islands
 from .steps.organs import agreement, organ_box
-from .types import Image, Shape
+from .types import Box, Image, Labels, Shape
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ class Segmentation:
     """The labels of one scan.
 
     Attributes:
-        labels: uint8 (z, y, x), in the scan's own axis order; values of inference.labels.NAMES.
+        labels: uint8 (z, y, x), in the scan's own axis order; values of labels.NAMES.
         grid: of the scan, and so of the labels.
         timings: seconds per stage.
         windows: how many windows the network was run on.
@@ -42,7 +41,7 @@ class Segmentation:
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
     """
 
-    labels: npt.NDArray[np.uint8]
+    labels: Labels
     grid: Grid
     timings: dict[str, float]
     windows: int
@@ -59,20 +58,25 @@ class Segmenter:
     """Holds a model on a device, ready for any number of scans. Made by :meth:`load`.
 
     Several threads may segment a scan each: their networks take turns.
+
+    Attributes:
+        folder, description: of the model.
+        network: the model, ready to run.
+        note: what is to be said about the choice of the device, if anything.
     """
 
     def __init__(
         self,
         folder: Path,
         description: ModelDescription,
-        engine: Engine,
+        network: Network,
         note: str = "",
         finder: Segmenter | None = None,
     ) -> None:
         self.folder = folder
         self.description = description
-        self.engine = engine
-        self._note = note
+        self.network = network
+        self.note = note
         self._finder = finder
         self._turn: AbstractContextManager[object] = (
             threading.RLock() if finder is None else finder._turn
@@ -107,22 +111,22 @@ class Segmenter:
         folder = model_folder(Path(path), model)
         description = ModelDescription.load(folder)
         weights = verified_weights(folder, description)
-        engine, note = ready_engine(description, weights, device, resampler, precision)
+        network, note = ready_network(description, weights, device, resampler, precision)
         if description.crop is None:
-            return cls(folder, description, engine, note)
+            return cls(folder, description, network, note)
         beside = finder_folder(folder, description.crop.model)
         # It looks at the whole scan, whatever model.json says of a crop of its own.
         finding = replace(ModelDescription.load(beside), crop=None)
         weights = verified_weights(beside, finding)
-        finder = cls(beside, finding, *ready_engine(finding, weights, device, precision=precision))
-        return cls(folder, description, engine, note, finder)
+        finder = cls(beside, finding, *ready_network(finding, weights, device, precision=precision))
+        return cls(folder, description, network, note, finder)
 
     def prepare(self, step: float | None = None) -> None:
         """Get ready for the first scan while it is being read: for windows of the patch's shape, if
         they are to be so. ``step`` as for :meth:`segment`.
         """
         if (step or self.description.step) is not None:
-            self.engine.prepare(self.description.patch)
+            self.network.prepare(self.description.patch)
 
     def segment(
         self,
@@ -156,74 +160,106 @@ class Segmenter:
         clock = Clock(on_stage)
         with clock("read"):
             volume = _volume(image)
-        finder = self._finder if crop is not None else None
-        # Both may have the same to say about their device.
-        said = {self._note: None, finder._note if finder is not None else "": None}
-        notes: list[str] = [*volume.warnings, *filter(None, said)]
-        orientation = Orientation.of(volume.grid.direction)
         image_ZYX, grid = volume.canonical()
-        found, within = None, None
-        if crop is not None and finder is not None:
-            with clock("organs"):
-                inner = Clock(None)
-                found = finder.organs(image_ZYX, grid, notes, inner)
-                within = organ_box(found, grid, crop.margin_mm)
-            clock.split("organs", "organs network", inner.seconds["network"])
-            clock.split("organs", "waiting", inner.seconds["waiting"])
-            if within is None:
-                notes.append("too little of the organs was found to crop to: took the whole body")
-
-        def walk(engine: Engine) -> tuple[npt.NDArray[np.uint8], Passage]:
-            run = Passage(self.description, engine, clock, self._turn)
-            return run(image_ZYX, grid, decode, step, within), run
-
-        labels, run = self._with_fallbacks(walk, notes)
-        if found is not None and crop is not None and crop.agreement:
-            with clock("agreement"):
-                notes += _emptied(labels, found, crop.agreement)
-        if self.description.islands:
-            with clock("islands"):
-                network = grid.resampled_shape(self.description.spacing)
-                clear_islands(labels, network, self.description.islands)
+        found = self._find(image_ZYX, grid, crop, clock)
+        labels_ZYX, run, fallbacks = self._label(image_ZYX, grid, decode, step, found.box, clock)
+        emptied = self._tidy(labels_ZYX, grid, found, clock)
         with clock("orient"):
-            labels = np.ascontiguousarray(orientation.invert(labels))
+            orientation = Orientation.of(volume.grid.direction)
+            labels_ZYX = np.ascontiguousarray(orientation.invert(labels_ZYX))
         return Segmentation(
-            labels,
+            labels_ZYX,
             volume.grid,
             clock.seconds,
             run.windows,
             run.window,
-            tuple(notes),
+            (*volume.warnings, *self._said(crop), *found.notes, *fallbacks, *emptied),
             volume.header,
         )
 
-    def organs(
-        self, image_ZYX: Image, grid: Grid, notes: list[str], clock: Clock
-    ) -> npt.NDArray[np.uint8]:
+    def _said(self, crop: Crop | None) -> dict[str, None]:
+        """What is to be said about the devices; two models may have the same to say."""
+        finders = self._finder.note if crop is not None and self._finder is not None else ""
+        return dict.fromkeys(note for note in (self.note, finders) if note)
+
+    def _find(self, image_ZYX: Image, grid: Grid, crop: Crop | None, clock: Clock) -> _Found:
+        """Where the organs are, by the smaller model; nothing where the scan is not cropped."""
+        if crop is None or self._finder is None:
+            return _Found()
+        inner = Clock(None)
+        with clock("organs"):
+            labels_ZYX, notes = self._finder.organs(image_ZYX, grid, inner)
+            box = organ_box(labels_ZYX, grid, crop.margin_mm)
+        clock.split("organs", "organs network", inner.seconds["network"])
+        clock.split("organs", "waiting", inner.seconds["waiting"])
+        if box is None:
+            notes += ("too little of the organs was found to crop to: took the whole body",)
+        return _Found(labels_ZYX, box, notes)
+
+    def organs(self, image_ZYX: Image, grid: Grid, clock: Clock) -> tuple[Labels, tuple[str, ...]]:
         """This model's labels of a scan in canonical order, on the network's grid.
 
-        Fallbacks that were needed are added to ``notes``.
+        Returns:
+            The labels, and the fallbacks that were needed, in words.
         """
 
-        def walk(engine: Engine) -> npt.NDArray[np.uint8]:
-            return Passage(self.description, engine, clock, self._turn).coarse(image_ZYX, grid)
+        def walk(network: Network) -> Labels:
+            return Pipeline(self.description, network, clock, self._turn).coarse(image_ZYX, grid)
 
-        return self._with_fallbacks(walk, notes)
+        return self._with_fallbacks(walk)
 
-    def _with_fallbacks(self, walk: Callable[[Engine], T], notes: list[str]) -> T:
-        """Do something with the engine, or with what it falls back to; say so in ``notes``.
+    def _label(
+        self,
+        image_ZYX: Image,
+        grid: Grid,
+        decode: Decode,
+        step: float | None,
+        within: Box | None,
+        clock: Clock,
+    ) -> tuple[Labels, Pipeline, tuple[str, ...]]:
+        """Labels of a scan in canonical order, the way that they went, and fallbacks in words."""
+
+        def walk(network: Network) -> tuple[Labels, Pipeline]:
+            run = Pipeline(self.description, network, clock, self._turn)
+            return run(image_ZYX, grid, decode, step, within), run
+
+        (labels_ZYX, run), notes = self._with_fallbacks(walk)
+        return labels_ZYX, run, notes
+
+    def _tidy(self, labels_ZYX: Labels, grid: Grid, found: _Found, clock: Clock) -> tuple[str, ...]:
+        """Empty labels that the two models do not agree on, and take small pieces away, in place.
+
+        Returns:
+            Why they were emptied, if they were.
+        """
+        notes: tuple[str, ...] = ()
+        crop = self.description.crop
+        if found.labels_ZYX is not None and crop is not None and crop.agreement:
+            with clock("agreement"):
+                notes = _emptied(labels_ZYX, found.labels_ZYX, crop.agreement)
+        if self.description.islands:
+            with clock("islands"):
+                network = grid.resampled_shape(self.description.spacing)
+                clear_islands(labels_ZYX, network, self.description.islands)
+        return notes
+
+    def _with_fallbacks(self, walk: Callable[[Network], T]) -> tuple[T, tuple[str, ...]]:
+        """Do something with the network, or with what it falls back to.
+
+        Returns:
+            What came of it, and the fallbacks in words.
 
         Raises:
             DeviceError: not even the CPU has the memory.
         """
-        engine = self.engine
+        network, notes = self.network, []
         while True:
-            batch = engine.batch
+            batch = network.batch
             try:
-                result = walk(engine)
-                if engine.batch < batch:
-                    notes.append(f"{engine.name} ran out of memory: batches of {engine.batch}")
-                return result
+                result = walk(network)
+                if network.batch < batch:
+                    notes.append(f"{network.name} ran out of memory: batches of {network.batch}")
+                return result, tuple(notes)
             except MemoryError as error:
                 raise DeviceError(
                     "this machine",
@@ -231,28 +267,41 @@ class Segmenter:
                     "give more memory, or crop the scan",
                 ) from error
             except RuntimeError as error:
-                next_engine = engine.fallback(error)
-                if next_engine is None:
+                instead = network.fallback(error)
+                if instead is None:
                     raise
                 lack = "range" if isinstance(error, HalfPrecisionError) else "memory"
-                notes.append(f"{engine.name} ran out of {lack}: going on with {next_engine.name}")
+                notes.append(f"{network.name} ran out of {lack}: going on with {instead.name}")
             # Outside the handler, whose traceback would keep the failed run's memory alive. Only
             # this scan pays: the next one starts on the device again.
-            engine = next_engine
+            network = instead
 
 
-def _emptied(
-    labels_ZYX: npt.NDArray[np.uint8], found_ZYX: npt.NDArray[np.uint8], least: float
-) -> list[str]:
+@dataclass(frozen=True)
+class _Found:
+    """What the smaller model says of a scan.
+
+    Attributes:
+        labels_ZYX: on its network's grid; None where it was not asked.
+        box: of the organs, in voxels of the scan in canonical order; None: all of it.
+        notes: in words.
+    """
+
+    labels_ZYX: Labels | None = None
+    box: Box | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _emptied(labels_ZYX: Labels, found_ZYX: Labels, least: float) -> tuple[str, ...]:
     """Empty the labels, and say so, where they agree less than that with what was found first."""
     agreed = agreement(found_ZYX, labels_ZYX)
     if agreed >= least:
-        return []
+        return ()
     labels_ZYX[:] = BACKGROUND
-    return [
+    return (
         f"no abdomen is recognised (two models agree by {agreed:.2f}): the labels are left empty; "
-        "--step 0.5 gives one model's"
-    ]
+        "--step 0.5 gives one model's",
+    )
 
 
 def _volume(image: Volume | Path | str | Any) -> Volume:

@@ -1,17 +1,96 @@
-"""ARCHITECTURE.md's table of rooms and the rooms themselves."""
+"""Imports run one way: which room of the box may import from which, and who may import the box."""
 
 from __future__ import annotations
 
-import re
+import ast
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+VALUES = {"labels", "grid", "errors", "types"}
+# Room of inference/ -> the rooms that it may import from, besides itself.
+BELOW = {
+    "values": set(),
+    "memory": {"values"},
+    "model": {"values", "memory"},
+    "steps": {"values", "memory", "model"},
+    "scan": {"values", "memory", "model", "steps"},
+    "engines": {"values", "memory", "model", "steps"},
+    "pipeline": {"values", "memory", "model", "steps", "scan", "engines"},
+    "findings": {"values", "memory", "model", "steps", "scan"},
+}
+BELOW["segmenter"] = {*BELOW, "findings"}
+BELOW["many"] = {*BELOW}
+BELOW["cli"] = {*BELOW}
+# The face of the package and its entry points hand on names of any room.
+FACES = {"__init__", "__main__", "convert", "merge"}
+# Package -> the others of the repository that it may import.
+PACKAGES = {
+    "inference": set(),
+    "phantom": {"inference"},
+    "evaluation": {"inference"},
+    "training": {"inference", "evaluation", "phantom"},
+    "node": {"inference"},
+    # Peers run in an environment of their own; the kinds of bad input are the tests'.
+    "benchmarks": {
+        *("inference", "training", "evaluation", "phantom", "node", "tests"),
+        *("nnunetv2", "monai"),
+    },  # fmt: skip
+    "examples": {"inference", "phantom", "evaluation"},
+}
 
 
-def test_every_module_of_the_box_has_its_place():
+def imported(path: Path, root: Path) -> set[tuple[str, ...]]:
+    """What a file imports of its own package, by relative imports, as paths in it."""
+    package = path.relative_to(root).parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)]
+            parts = (*base, *(node.module or "").split(".")) if node.module else base
+            found |= {parts} if node.module else {(*parts, alias.name) for alias in node.names}
+    return found
+
+
+def room(parts: tuple[str, ...]) -> str:
+    """The room that a module of inference/ belongs to."""
+    name = parts[0].removesuffix(".py")
+    return "values" if name in VALUES else name
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "inference").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_imports_run_one_way(path: Path):
+    here = room(path.relative_to(ROOT / "inference").parts)
+    if here in FACES:
+        return
+    rooms = {room(parts) for parts in imported(path, ROOT / "inference")}
+    assert rooms - {here, *BELOW[here]} == set()
+
+
+def test_every_room_is_drawn():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    lines = text.partition("## Rooms of `inference/`")[2].partition("##")[0].splitlines()
-    modules = [line.split("|")[2] for line in lines if line.startswith("|")]
-    named = re.findall(r"`(\w+)`", " ".join(modules))
-    there = [path.stem for path in (ROOT / "inference").rglob("*.py") if path.stem != "__init__"]
-    assert sorted(named) == sorted(there)
+    rooms = {
+        p.stem for p in (ROOT / "inference").iterdir() if p.stem not in {*FACES, "__pycache__"}
+    }
+    assert {name for name in rooms if f"`{name}" not in text} == set()
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_packages_import_only_what_they_may(package: str):
+    wrong = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            )
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            tops = {name.partition(".")[0] for name in names}
+            wrong |= {
+                (str(path.relative_to(ROOT)), top)
+                for top in tops & {*PACKAGES, "tests", "nnunetv2", "monai"}
+                if top != package and top not in PACKAGES[package]
+            }
+    assert wrong == set()

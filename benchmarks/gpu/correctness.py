@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.gpu.bench import Row
 from benchmarks.gpu.data import coarse_phantom
-from inference.engines.torch_engine import TorchEngine
+from inference.engines.torch_network import TorchNetwork
 from inference.engines.torch_steps import resample_image as torch_resample
 from inference.engines.torch_steps import torch_decoder
 from inference.engines.torch_unet import UNet
@@ -114,12 +114,12 @@ def network(segmenter: Segmenter, reference: UNet, windows: Tensor) -> Iterator[
     """Logits of the engine against float32 on the CPU: relative error, and voxels that change side.
 
     Args:
-        segmenter: with a TorchEngine.
+        segmenter: with a TorchNetwork.
         reference: the same network, float32, on the CPU.
         windows: (n, z, y, x) on the CPU.
     """
-    engine = segmenter.engine
-    assert isinstance(engine, TorchEngine)
+    engine = segmenter.network
+    assert isinstance(engine, TorchNetwork)
     with torch.no_grad():
         wanted = reference(windows[:, None])
     found = torch.stack(engine.forward(list(windows.to(engine.device)))).float().cpu()
@@ -205,7 +205,7 @@ def whole(device: Segmenter, cpu: Segmenter, volume: Volume) -> Iterator[Check]:
         found = device.segment(volume, decode=mode).labels  # type: ignore[arg-type]
         wanted = cpu.segment(volume, decode=mode).labels  # type: ignore[arg-type]
         differ = float((found != wanted).mean())
-        yield Check(f"whole scan, {mode}: {device.engine.name} against CPU", differ, 1e-2)
+        yield Check(f"whole scan, {mode}: {device.network.name} against CPU", differ, 1e-2)
 
 
 def _distance(found: np.ndarray, wanted: np.ndarray) -> float:

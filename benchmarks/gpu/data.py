@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from inference.engines.torch_unet import NEGATIVE_SLOPE, UNet
+from inference.engines.torch_unet import UNet
 from inference.grid import Grid
+from inference.model.architecture import NEGATIVE_SLOPE
 from inference.model.description import Architecture, Intensity, ModelDescription
 from inference.scan.nifti_header import NiftiHeader
 from inference.scan.volume import Volume, write_image

@@ -99,7 +99,7 @@ def _one(network: UNet, windows: Tensor, setting: Setting, bench: Bench) -> Row:
 def engine_forward(bench: Bench) -> Iterator[Row]:
     """What the engine makes of the network: casts, stacking and all, by its own batch sizes."""
     segmenter = Segmenter.load(bench.model, bench.device if bench.cuda else "torch-cpu")
-    engine, patch = segmenter.engine, segmenter.description.patch
+    engine, patch = segmenter.network, segmenter.description.patch
     device = torch.device(bench.device)
     for batch in sorted({1, engine.batch}):
         windows = [torch.randn(patch, device=device) for _ in range(batch)]

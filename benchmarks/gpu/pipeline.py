@@ -174,8 +174,8 @@ def _limited(
         warnings = "; ".join(result.warnings)
         on_cpu |= "going on with OpenVINO" in warnings or "going on with torch on CPU" in warnings
         allowed = _DIFFER_ON_CPU if on_cpu else _DIFFER
-        row |= {"differ": differ, "ok": differ < allowed, "batch": segmenter.engine.batch}
-        row |= {"engine": segmenter.engine.name, "warnings": warnings}
+        row |= {"differ": differ, "ok": differ < allowed, "batch": segmenter.network.batch}
+        row |= {"engine": segmenter.network.name, "warnings": warnings}
         row |= peak.row()
     except Exception as error:
         row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]

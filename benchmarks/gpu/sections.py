@@ -52,7 +52,7 @@ def checks(bench: Bench) -> Iterator[Row]:
     middle = usual.voxels_ZYX[:, 24:104, 24:104]
     volume = Volume.of_array(middle, replace(usual.grid, shape=middle.shape))
     shape = volume.grid.resampled_shape(description.spacing)
-    image = cpu.engine.network_image(volume.voxels_ZYX, description.intensity, shape)
+    image = cpu.network.arrays.network_image(volume.voxels_ZYX, description.intensity, shape)
     patch = description.patch
     # The image's middle repeated where it is smaller than a window.
     index = [
@@ -84,7 +84,7 @@ def resamplers(bench: Bench) -> Iterator[Row]:
         ):
             with memory(device, bench.gpu) as peak:
                 times = measure(
-                    lambda e=segmenter.engine, v=voxels, i=intensity, s=shape: (  # type: ignore[misc]
+                    lambda e=segmenter.network.arrays, v=voxels, i=intensity, s=shape: (  # type: ignore[misc]
                         e.network_image(v, i, s)
                     ),
                     device,

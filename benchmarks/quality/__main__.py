@@ -97,7 +97,7 @@ def _precisions(options: argparse.Namespace) -> tuple[str, Any]:
         description = segmenter.description
         reference = replace(description, step=0.5, crop=None)
         for windows, variant in (("default", description), ("step 0.5", reference)):
-            row = f"{segmenter.engine.name}, {windows}"
+            row = f"{segmenter.network.name}, {windows}"
             if row in rows:  # auto is one of the others
                 continue
             segmenter.description = variant

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.engines.torch_unet import NEGATIVE_SLOPE, NORM_EPSILON
 from inference.labels import TUMOR
+from inference.model.architecture import NEGATIVE_SLOPE, NORM_EPSILON
 from inference.model.description import Architecture
 
 CLASS = "dynamic_network_architectures.architectures.unet.PlainConvUNet"

@@ -11,7 +11,7 @@ from ..errors import DeviceError
 
 if TYPE_CHECKING:
     from ..model.description import ModelDescription
-    from .interface import Engine, Precision, Resampler
+    from .interface import Network, Precision, Resampler
 
 _NAMES = re.compile(r"auto|cpu|torch-cpu|cuda(:\d+)?")
 HINT = "use auto, cpu, cuda or cuda:N"
@@ -58,13 +58,13 @@ def choose_device(device: str) -> str:
     )
 
 
-def load_engine(
+def load_network(
     description: ModelDescription,
     weights: bytes,
     device: str,
     resampler: Resampler = "torch",
     precision: Precision = "auto",
-) -> Engine:
+) -> Network:
     """Build the network of ``description`` on the device that :func:`choose_device` named.
 
     Args:
@@ -100,28 +100,28 @@ def load_engine(
                 "pip install cupy-cuda13x, or leave it out",
             )
     if device == "openvino":
-        from .openvino_engine import OpenVinoEngine
+        from .openvino_network import OpenVinoNetwork
 
-        return OpenVinoEngine(description, weights, precision)
-    from .torch_engine import TorchEngine
+        return OpenVinoNetwork(description, weights, precision)
+    from .torch_network import TorchNetwork
 
-    return TorchEngine(description, weights, device.removeprefix("torch-"), resampler, precision)
+    return TorchNetwork(description, weights, device.removeprefix("torch-"), resampler, precision)
 
 
-def ready_engine(
+def ready_network(
     description: ModelDescription,
     weights: bytes,
     device: str,
     resampler: Resampler = "torch",
     precision: Precision = "auto",
-) -> tuple[Engine, str]:
-    """An engine on the device that was asked for, or with ``auto`` on one that takes the model.
+) -> tuple[Network, str]:
+    """A network on the device that was asked for, or with ``auto`` on one that takes the model.
 
     Args:
-        device: as for :func:`choose_device`; the others as for :func:`load_engine`.
+        device: as for :func:`choose_device`; the others as for :func:`load_network`.
 
     Returns:
-        The engine, and what is to be said about the choice, if anything.
+        The network, and what is to be said about the choice, if anything.
 
     Raises:
         DeviceError: as from these two, or the device does not take the model.
@@ -129,7 +129,7 @@ def ready_engine(
     chosen = choose_device(device)
     note = unusable_gpu() if device == "auto" and not chosen.startswith("cuda") else ""
     try:
-        return load_engine(description, weights, chosen, resampler, precision), note
+        return load_network(description, weights, chosen, resampler, precision), note
     except RecursionError:  # a RuntimeError too, but no word about a device
         raise
     except RuntimeError as error:
@@ -138,8 +138,8 @@ def ready_engine(
         if device != "auto" or not chosen.startswith("cuda"):
             raise DeviceError(f"device {device}", f"does not take the model ({cause})",
                               "free its memory, or use --device cpu") from error  # fmt: skip
-        engine = load_engine(description, weights, choose_device("cpu"), precision=precision)
-        return engine, f"the GPU does not take the model ({cause}): going on with {engine.name}"
+        network = load_network(description, weights, choose_device("cpu"), precision=precision)
+        return network, f"the GPU does not take the model ({cause}): going on with {network.name}"
 
 
 def unusable_gpu() -> str:

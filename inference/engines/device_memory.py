@@ -7,7 +7,7 @@ from math import prod
 from ..grid import Grid
 from ..model.architecture import Architecture
 from ..model.description import ModelDescription
-from ..steps.accumulator import accumulator_bytes
+from ..steps.accumulator import memory_of
 from ..steps.windows import Placement, Room
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
@@ -46,7 +46,7 @@ def memory_plan(description: ModelDescription, grid: Grid, value: int = 2) -> di
     window = prod(placement.patch)
     slab = 2 + -(-IMAGE_PLANES * grid.shape[0] // shape[0])
     always = value * net.parameters() + 4 * prod(placement.shape)  # weights and image
-    gathered = accumulator_bytes(placement, net.outputs)
+    gathered = memory_of(placement, net.outputs)
     return {
         # int16, float32 and clipped voxels; for each plane its neighbours and their blend.
         "resample": always + slab * 10 * scan_plane + 12 * IMAGE_PLANES * scan_plane,

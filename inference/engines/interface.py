@@ -1,8 +1,8 @@
-"""What an engine does for a scan: arrays on a device, and a network that is ready to run."""
+"""What runs a scan: arrays on some device, and a network that is ready to run on them."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,33 +10,24 @@ import numpy.typing as npt
 from ..model.description import Decode, Intensity
 from ..steps.decode import Decoder
 from ..steps.windows import Room
-from ..types import Box, Image, Shape
+from ..types import Array, Box, Image, Shape
 
 Precision = Literal["auto", "int8", "f32"]
 Resampler = Literal["torch", "cupy"]
-Array = Any  # numpy.ndarray (OpenVINO) or torch.Tensor (torch)
 
 
 class HalfPrecisionError(RuntimeError):
     """A network's numbers left the range of half precision."""
 
 
-class Engine(Protocol):
-    """A network that is ready to run, and the array operations of the device it runs on.
+class Arrays(Protocol):
+    """Where a scan's arrays live, and the operations on them that depend on it.
 
     Attributes:
-        name: of the engine and its device, for reports.
-        batch: windows that :meth:`forward` takes at once.
         exclusive: a scan needs the device for all that it does, not for the network alone.
     """
 
-    name: str
-    batch: int
     exclusive: bool
-
-    @property
-    def room(self) -> Room:
-        """The memory that there should be for windows cut to the patient."""
 
     def enter(self) -> None:
         """Called by each thread before anything else."""
@@ -44,11 +35,53 @@ class Engine(Protocol):
     def leave(self) -> None:
         """Called when a scan's labels are in main memory: give back what is kept for itself."""
 
+    def settle(self) -> None:
+        """Wait until everything asked for is done: for times that are true."""
+
     def network_image(
         self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
     ) -> Array:
         """A region of the scan, clipped, normalised and resampled to ``shape`` (z, y, x); by
         default all of it."""
+
+    def zeros(self, shape: Shape) -> Array:
+        """A float32 array of zeros."""
+
+    def sums(self, channels: int, shape: Shape) -> Array:
+        """Zeros of (channels, *shape), laid out as it suits adding the network's logits up."""
+
+    def array(self, values: npt.NDArray[np.float32]) -> Array:
+        """A NumPy array brought to the device."""
+
+    def numpy(self, array: Array) -> npt.NDArray[np.float32]:
+        """An array brought back from the device."""
+
+    def take(self, array: Array, index: npt.NDArray[np.int64], axis: int) -> Array:
+        """``array`` gathered at ``index`` along one axis."""
+
+    def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
+        """A decoder for logits of a region of the network's grid."""
+
+
+class Network(Protocol):
+    """A network that is ready to run.
+
+    Attributes:
+        name: of the engine and its device, for reports.
+        arrays: whose arrays it takes and gives.
+        batch: windows that :meth:`forward` takes at once.
+    """
+
+    name: str
+    batch: int
+
+    @property
+    def arrays(self) -> Arrays:
+        """See above."""
+
+    @property
+    def room(self) -> Room:
+        """The memory that there should be for windows cut to the patient, and their least size."""
 
     def prepare(self, window: Shape) -> None:
         """Get ready for windows of this shape (z, y, x)."""
@@ -56,32 +89,11 @@ class Engine(Protocol):
     def forward(self, windows: list[Array]) -> list[Array]:
         """Logits (labels, z, y, x) of each image window (z, y, x), the caller's to keep.
 
-        Of any layout, and of the types that :func:`inference.steps.bfloat16.as_float32` takes.
+        Of any layout, and of the types that :func:`..steps.bfloat16.as_float32` takes.
         """
-
-    def zeros(self, shape: Shape) -> Array:
-        """A float32 array of zeros on the engine's device."""
-
-    def sums(self, channels: int, shape: Shape) -> Array:
-        """Zeros of (channels, *shape), laid out as it suits adding this engine's logits up."""
-
-    def array(self, values: npt.NDArray[np.float32]) -> Array:
-        """A NumPy array brought to the engine's device."""
-
-    def numpy(self, array: Array) -> npt.NDArray[np.float32]:
-        """An array brought back from the engine's device."""
-
-    def take(self, array: Array, index: npt.NDArray[np.int64], axis: int) -> Array:
-        """``array`` gathered at ``index`` along one axis."""
-
-    def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
-        """A decoder for logits of a region of the network's grid, on the engine's device."""
 
     def peak_memory(self) -> int | None:
         """Peak bytes of device memory since loading; None on the CPU."""
 
-    def fallback(self, error: Exception) -> Engine | None:
-        """An engine without the lack of memory or of range that ``error`` reports; else None."""
-
-    def settle(self) -> None:
-        """Wait until everything asked for is done: for times that are true."""
+    def fallback(self, error: Exception) -> Network | None:
+        """A network without the lack of memory or of range that ``error`` reports; else None."""

@@ -1,4 +1,4 @@
-"""The array half of an engine whose arrays are NumPy's."""
+"""A scan's arrays in main memory, as NumPy's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from ..types import Box, Image, Shape
 
 
 class NumpyArrays:
-    """See :class:`.interface.Engine` for what each method is for."""
+    """See :class:`.interface.Arrays` for what each method is for."""
 
-    batch = 1
     exclusive = False
 
     def enter(self) -> None:
@@ -28,9 +27,6 @@ class NumpyArrays:
         self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
     ) -> npt.NDArray[np.generic]:
         return resample_image(image_ZYX, intensity, shape, region)
-
-    def prepare(self, window: Shape) -> None:
-        """Nothing to do."""
 
     def settle(self) -> None:
         """Nothing to do: every call has done its work when it returns."""

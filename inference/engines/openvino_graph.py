@@ -23,7 +23,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..model.architecture import Architecture
+from ..model.architecture import (
+    IMAGE,
+    NEGATIVE_SLOPE,
+    NORM_EPSILON,
+    Architecture,
+    Convolution,
+    Head,
+    Transposed,
+)
 from ..model.int8_ranges import Ranges
 from ..types import Shape
 from .lean_openvino import ops, ov
@@ -31,8 +39,6 @@ from .lean_openvino import ops, ov
 Node = Any  # openvino.Output, which has no type information
 Floats = npt.NDArray[np.float32]
 Kind = Literal["f32", "bf16", "int8"]
-NORM_EPSILON = 1e-5
-NEGATIVE_SLOPE = 0.01
 # The byte that stands for 0: in maps after LeakyReLU, whose negative values are small, and in maps
 # of both signs. Whole bytes, so that the 0 of padding is exact.
 _ZERO_ACTIVATED, _ZERO_SIGNED = 5, 128
@@ -86,7 +92,7 @@ def build_graph(
     """
     form = ov.Type.bf16 if kind == "bf16" else ov.Type.f32
     image = ops.parameter([1, net.inputs, *window], form, name="image")
-    builder = _Builder(net, weights, ranges or {}, merged)
+    builder = GraphBuilder(net, weights, ranges or {}, merged)
     last = builder.last_map(ops.convert(image, "f32").output(0))
     logits = builder.head_as_product(last) if kind == "bf16" else builder.head(last)
     if kind != "f32":
@@ -94,7 +100,7 @@ def build_graph(
     return ov.Model([logits], [image], "abdobox")
 
 
-class _Builder:
+class GraphBuilder:
     """Adds the network's layers, one after another, to a graph; arguments as for
     :func:`build_graph`."""
 
@@ -113,33 +119,31 @@ class _Builder:
 
     def last_map(self, image: Node) -> _Map:
         """What the head reads."""
-        net, one = self._net, (1, 1, 1)
-        skips: list[_Map] = []
-        x = _Map(image)
-        for stage, (kernel, stride) in enumerate(zip(net.kernels, net.strides, strict=True)):
-            for i in range(net.convolutions):
-                name = f"encoder.{stage}.{i}"
-                x = self._block(
-                    name, self._convolve([x], f"{name}.conv", kernel, stride if i == 0 else one)
-                )
-            skips.append(x)
-        for stage in reversed(range(len(net.features) - 1)):
-            skip, kernel = skips.pop(stage), net.kernels[stage]
-            for i in range(net.convolutions):
-                name = f"decoder.{stage}.{i}"
-                if i:
-                    y = self._convolve([x], f"{name}.conv", kernel, one)
-                elif stage in self._merged:
-                    y = self._up_and_convolve(x, skip, stage)
-                else:
-                    y = self._convolve([self._up(x, stage), skip], f"{name}.conv", kernel, one)
-                x = self._block(name, y)
-        return x
+        maps = {IMAGE: _Map(image)}
+        for layer in self._net.layers():
+            read = [maps[name] for name in layer.reads]
+            match layer:
+                case Head():
+                    return read[0]
+                case Transposed() if layer.stage in self._merged:
+                    maps[layer.name] = read[0]  # as it is: what reads it does both
+                case Transposed():
+                    maps[layer.name] = self._up(read[0], layer)
+                case Convolution() if len(read) == 2 and layer.stage in self._merged:
+                    below, skip = read
+                    y = self._up_and_convolve(below, skip, layer)
+                    maps[layer.name] = self._block(layer.name, y)
+                case Convolution():
+                    y = self._convolve(read, layer)
+                    maps[layer.name] = self._block(layer.name, y)
+        raise AssertionError("a network without a head")
 
     def head(self, x: _Map) -> Node:
         """Logits (1, z, y, x, labels) as oneDNN computes them, channels last and not converted:
         anything else would copy them."""
-        logits = self._convolve([x], "heads.0", (1, 1, 1), (1, 1, 1))
+        weights = _constant(self._floats("heads.0.weight"))
+        one, zero = [1, 1, 1], [0, 0, 0]
+        logits = ops.convolution(x.node, weights, one, zero, zero, one).output(0)
         logits = ops.add(logits, _channels(self._floats("heads.0.bias"))).output(0)
         return ops.transpose(logits, _LAST).output(0)
 
@@ -161,47 +165,43 @@ class _Builder:
         x.get_tensor().set_names({name})
         return _Map(x if factors is None else self._in_bytes(x, _ZERO_ACTIVATED), factors)
 
-    def _convolve(
-        self, xs: list[_Map], name: str, kernel: Shape, stride: Shape, first: int = 0
-    ) -> Node:
+    def _convolve(self, xs: list[_Map], layer: Convolution, first: int = 0) -> Node:
         """Of ``xs`` joined, without joining them: convolutions of each, added up. No bias.
 
         ``first``: the input of the weights that the first channel of ``xs`` is.
         """
-        pad, weights = [k // 2 for k in kernel], self._floats(f"{name}.weight")
+        pad, weights = [k // 2 for k in layer.kernel], self._floats(f"{layer.weight}.weight")
         parts = []
         for x in xs:
             part = weights[:, first : (first := first + x.channels)]
             kernels = _weights(part, x.factors, inputs=1)
-            convolved = ops.convolution(x.node, kernels, list(stride), pad, pad, [1, 1, 1])
-            parts.append(convolved.output(0))
+            stride, one = list(layer.stride), [1, 1, 1]
+            parts.append(ops.convolution(x.node, kernels, stride, pad, pad, one).output(0))
         return reduce(lambda y, part: ops.add(part, y).output(0), parts)
 
-    def _up(self, x: _Map, stage: int) -> _Map:
+    def _up(self, x: _Map, layer: Transposed) -> _Map:
         """Transposed convolution from the stage below."""
-        name, stride = f"up.{stage}", list(self._net.strides[stage + 1])
+        name = layer.name
         weights, bias = self._floats(f"{name}.weight"), self._floats(f"{name}.bias")
         factors = self._factors(name)
         if factors is not None:
             weights, bias = weights / _along(factors, 1), bias / factors
         kernels = _weights(weights, x.factors, inputs=0)
-        y = ops.convolution_backprop_data(x.node, kernels, stride)
+        y = ops.convolution_backprop_data(x.node, kernels, list(layer.stride))
         y = ops.add(y, _channels(bias)).output(0)
         y.get_tensor().set_names({name})
         return _Map(y if factors is None else self._in_bytes(y, _ZERO_SIGNED), factors)
 
-    def _up_and_convolve(self, x: _Map, skip: _Map, stage: int) -> Node:
+    def _up_and_convolve(self, x: _Map, skip: _Map, layer: Convolution) -> Node:
         """Transposed convolution from the stage below, and what joins it and the skip."""
         up, joined = (
-            self._floats(f"{name}.weight") for name in (f"up.{stage}", f"decoder.{stage}.0.conv")
+            self._floats(f"{name}.weight") for name in (f"up.{layer.stage}", layer.weight)
         )
-        pad, one = [k // 2 for k in self._net.kernels[stage]], [1, 1, 1]
+        pad, one = [k // 2 for k in layer.kernel], [1, 1, 1]
         kernels = _constant(merged_kernels(up, joined[:, : up.shape[1]]))
-        stride = list(self._net.strides[stage + 1])
+        stride = list(up.shape[2:])
         y = ops.convolution_backprop_data(x.node, kernels, stride, None, pad, pad, one).output(0)
-        name, kernel = f"decoder.{stage}.0.conv", self._net.kernels[stage]
-        z = self._convolve([skip], name, kernel, (1, 1, 1), first=up.shape[1])
-        return ops.add(z, y).output(0)
+        return ops.add(self._convolve([skip], layer, first=up.shape[1]), y).output(0)
 
     def _in_bytes(self, x: Node, zero: int) -> Node:
         """Values rounded to 256 levels, of which the one of that number is 0 and the last one 1."""

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .torch_unet import NEGATIVE_SLOPE, NORM_EPSILON, ConvBlock, UNet
+from ..model.architecture import NEGATIVE_SLOPE, NORM_EPSILON
+from .torch_unet import ConvBlock, UNet
 
 _VOXELS = (2, 3, 4)
 

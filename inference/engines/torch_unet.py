@@ -9,11 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model.architecture import Architecture
+from ..model.architecture import NEGATIVE_SLOPE, NORM_EPSILON, Architecture
 from ..types import Shape
-
-NORM_EPSILON = 1e-5
-NEGATIVE_SLOPE = 0.01
 
 
 class InstanceNorm(nn.InstanceNorm3d):

@@ -56,14 +56,14 @@ class RunReport:
                 "version": description.version,
                 "sha256": description.sha256,
             }
-            device_bytes = segmenter.engine.peak_memory()
+            device_bytes = segmenter.network.peak_memory()
         return {
             "abdobox": __version__,
             "python": platform.python_version(),
             "packages": _versions(),
             "machine": platform.machine(),
             "model": model,
-            "engine": segmenter.engine.name if segmenter else None,
+            "engine": segmenter.network.name if segmenter else None,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "seconds": round(time.perf_counter() - self._start, 3),
             "peak_ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -17,18 +17,11 @@ Ranges = Mapping[str, tuple[float, ...]]
 _LOWEST, _HIGHEST = 1e-6, 1e6
 
 
-def map_channels(net: Architecture) -> dict[str, int]:
+def byte_maps(net: Architecture) -> dict[str, int]:
     """Name and channels of the maps that are kept in 8 bits: all but the last, which the head reads
     as it is."""
-    maps = {
-        f"encoder.{stage}.{i}": width
-        for stage, width in enumerate(net.features)
-        for i in range(net.convolutions)
-    }
-    for stage, width in enumerate(net.features[:-1]):
-        maps[f"up.{stage}"] = width
-        maps |= {f"decoder.{stage}.{i}": width for i in range(net.convolutions)}
-    del maps[f"decoder.0.{net.convolutions - 1}"]
+    maps = net.map_channels()
+    maps.popitem()
     return maps
 
 
@@ -43,7 +36,7 @@ def read_ranges(entry: Any, net: Architecture) -> Ranges:
     ranges = {name: tuple(float(v) for v in values) for name, values in entry.items()}
     if not ranges:
         return ranges
-    if {name: len(values) for name, values in ranges.items()} != map_channels(net):
+    if {name: len(values) for name, values in ranges.items()} != byte_maps(net):
         raise ValueError("the ranges are not those of the architecture's feature maps")
     if not all(_LOWEST <= v <= _HIGHEST for values in ranges.values() for v in values):
         raise ValueError(f"the ranges must lie in {_LOWEST:g} to {_HIGHEST:g}")

@@ -18,7 +18,7 @@ from ..types import Array, Shape
 from .bfloat16 import copied, weighted
 from .boxes import window_box
 from .threads import in_threads
-from .windows import BLENDED_PLANES, Placement, importance, importance_planes
+from .windows import BLENDED_PLANES, Placement, accumulator_bytes, importance, importance_planes
 
 # Logit of voxels that no window was asked about: far on the background's side.
 UNSEEN_LOGIT = -10.0
@@ -51,7 +51,7 @@ def accumulator(
     Args:
         placement: the windows to come.
         channels: of their logits.
-        sums, zeros, array: make its arrays; see :class:`inference.engines.Engine`.
+        sums, zeros, array: make its arrays; see :class:`..engines.interface.Arrays`.
     """
     if placement.stacked:
         return Stack(placement, array)
@@ -64,16 +64,14 @@ def accumulator(
     )
 
 
-def accumulator_bytes(placement: Placement, channels: int) -> int:
-    """Memory of the accumulator, float32: sums of logits and weights and one window's weights, all
-    one window high; or one overlap's logits, and what is blended at once."""
+def memory_of(placement: Placement, channels: int) -> int:
+    """Bytes that the accumulator of a placement takes."""
     plane = prod(placement.shape[1:])
     if not placement.stacked:
-        return 4 * (channels + 1) * placement.patch[0] * plane + 4 * prod(placement.patch)
+        return accumulator_bytes(placement.patch, plane, channels, None)
     firsts = [layer[0][0] for layer in placement.layers]
     overlaps = [a + placement.patch[0] - b for a, b in pairwise(firsts)]
-    overlap = max(overlaps, default=0)
-    return 4 * plane * (channels * overlap + 2 * (channels + 1) * min(overlap, BLENDED_PLANES))
+    return accumulator_bytes(placement.patch, plane, channels, max(overlaps, default=0))
 
 
 class Stack:

@@ -25,9 +25,6 @@ MIN_WEIGHT = 1e-3
 FIT_PATCHES = 3
 # Windows beside one another are only worth it where they save so much computation.
 _BESIDE = 1.2
-# Least x extent of a window cut to the patient, in voxels of the network's deepest map: oneDNN's
-# convolutions by AMX are wrong where that is 1 (docs/LOG.md).
-_LEAST_DEEPEST_X = 2
 # Planes of an overlap that are blended at once: little enough that their memory is used again.
 BLENDED_PLANES = 4
 
@@ -96,11 +93,33 @@ class Room(NamedTuple):
         total: bytes for the network and the accumulator.
         per_voxel: bytes that the network takes for each voxel of a window.
         firm: there is no more; else a scan for which it does not do takes as little as it can.
+        least: the smallest window (z, y, x) that the network computes rightly.
     """
 
     total: int
     per_voxel: int
     firm: bool = False
+    least: Shape = (1, 1, 1)
+
+
+def accumulator_bytes(window: Shape, plane: int, channels: int, overlap: int | None) -> int:
+    """Memory of the accumulator of windows (:mod:`.accumulator`), float32.
+
+    Args:
+        window: shape (z, y, x) of the windows.
+        plane: voxels of a plane of the image that they cover.
+        channels: of the logits.
+        overlap: planes that windows one above the other share; None where windows lie beside one
+            another.
+
+    Returns:
+        Bytes: sums of logits and weights and one window's weights, all one window high; or one
+        overlap's logits, and what is blended at once.
+    """
+    if overlap is None:
+        return 4 * (channels + 1) * window[0] * plane + 4 * prod(window)
+    blended = 2 * (channels + 1) * min(overlap, BLENDED_PLANES)
+    return 4 * plane * (channels * overlap + blended)
 
 
 @dataclass(frozen=True)
@@ -193,20 +212,15 @@ def fitted_window(size: Shape, patch: Shape, divisor: Shape, room: Room) -> Shap
             -(-(n + (k - 1) * (p // 4)) // (k * d)) * d
             for n, k, p, d in zip(size, counts, patch, divisor, strict=True)
         )
-        x = max(x, _LEAST_DEEPEST_X * divisor[2])
-        windows, beside = prod(counts), counts[1:] != (1, 1)
-        # See steps.accumulator: whole windows, or the overlap and what is blended at once.
-        overlap = max(0, -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)))
-        overlap = overlap if counts[0] > 1 else 0
-        plane = 4 * max(size[1], y) * max(size[2], x)
-        if beside:
-            gathered = z * plane * (len(NAMES) + 1) + 4 * z * y * x
-        else:
-            blended = 2 * (len(NAMES) + 1) * min(overlap, BLENDED_PLANES)
-            gathered = plane * (len(NAMES) * overlap + blended)
-        memory = z * y * x * room.per_voxel + gathered
+        z, y, x = (max(n, m) for n, m in zip((z, y, x), room.least, strict=True))
         if z * y * x > limit:
             continue
+        windows, beside = prod(counts), counts[1:] != (1, 1)
+        overlap = max(0, -(-(counts[0] * z - size[0]) // max(1, counts[0] - 1)))
+        overlap = overlap if counts[0] > 1 else 0
+        plane = max(size[1], y) * max(size[2], x)
+        gathered = accumulator_bytes((z, y, x), plane, len(NAMES), None if beside else overlap)
+        memory = z * y * x * room.per_voxel + gathered
         smaller = (memory, windows, (z, y, x))
         least = smaller if least is None else min(least, smaller)
         if memory > room.total:

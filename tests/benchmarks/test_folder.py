@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from benchmarks import folder
-from inference.engines import openvino_engine
+from inference.engines import openvino_network
 from phantom import Phantom
 
 
@@ -43,7 +43,7 @@ def test_a_folder_of_phantoms(
     words = ["--case", scan, "--model", tiny_model, "--scans", "3", "--rounds", "1", "--out", out,
              "--jobs", "1", "2", "--network-threads", "1",
              "--step", "0.5"]  # fmt: skip
-    monkeypatch.setattr(openvino_engine.ov, "Core", openvino_engine.ov.Core)
+    monkeypatch.setattr(openvino_network.ov, "Core", openvino_network.ov.Core)
     folder.main([str(word) for word in words])
     assert len(list((tmp_path / "work" / "out").glob("*.nii.gz"))) == 1  # of the last, half run
     found = json.loads(out.read_text())["figures"]

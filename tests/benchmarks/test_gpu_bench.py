@@ -21,7 +21,7 @@ from benchmarks.gpu.correctness import Check, accumulation, decoding, resampling
 from benchmarks.gpu.data import RANDOM, coarse_phantom, scan, usual_scan, write_random
 from benchmarks.gpu.meter import measure, memory
 from benchmarks.gpu.network import Setting, flags, settings
-from inference.engines.torch_engine import TorchEngine
+from inference.engines.torch_arrays import TorchArrays
 from inference.model.description import ModelDescription, verified_weights
 from inference.scan.volume import Volume
 from inference.segmenter import Segmenter
@@ -180,10 +180,10 @@ def test_network_settings() -> None:
 def test_stages_wait_for_the_device(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = []
 
-    def settle(engine: TorchEngine) -> None:
-        waits.append(engine)
+    def settle(arrays: TorchArrays) -> None:
+        waits.append(arrays)
 
-    monkeypatch.setattr(TorchEngine, "settle", settle)
+    monkeypatch.setattr(TorchArrays, "settle", settle)
     rows = list(gpu_pipeline.stages(bench))
     assert [(row["decode"], row["step"]) for row in rows] == [
         ("nearest", "model's"),

@@ -134,7 +134,7 @@ def slow_logits(segmenter: Segmenter, phantom: Phantom, step: float) -> np.ndarr
                 inside = tuple(
                     slice(s, s + p) for s, p in zip((z, y, x), description.patch, strict=True)
                 )
-                logits = segmenter.engine.forward([np.ascontiguousarray(image[inside])])[0]
+                logits = segmenter.network.forward([np.ascontiguousarray(image[inside])])[0]
                 total[(slice(None), *inside)] += logits * weight
                 weights[inside] += weight
     cropped = tuple(slice(a, n - b) for (a, b), n in zip(padding, image.shape, strict=True))
@@ -156,10 +156,9 @@ def test_equals_the_slow_way(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, device: str, name: str
 ):
     """Every window, dense sums, logits enlarged by SciPy: what the streaming is a short cut for."""
-    from test_decode import enlarged
-
     from inference import pipeline as module
     from inference.steps.decode import winners
+    from tests.inference.steps.test_decode import enlarged
 
     monkeypatch.setattr(module, "body_mask", lambda image, *_: np.ones(image.shape, bool))
     phantom = make_phantom(*SHAPES[name], seed=5)

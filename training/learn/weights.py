@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engines.torch_unet import NEGATIVE_SLOPE, UNet
+from inference.engines.torch_unet import UNet
+from inference.model.architecture import NEGATIVE_SLOPE
 from training.recipe import Network
 
 

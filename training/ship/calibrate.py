@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inference.engines.openvino_engine import OpenVinoEngine
+from inference.engines.openvino_network import OpenVinoNetwork
 from inference.errors import AbdoboxError, ModelError
 from inference.model.description import ModelDescription, verified_weights
 from inference.model.folder import WEIGHTS, model_folder
-from inference.model.int8_ranges import Ranges, map_channels, read_ranges
+from inference.model.int8_ranges import Ranges, byte_maps, read_ranges
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import Volume, read_volume
 from inference.segmenter import Segmenter
@@ -43,7 +43,7 @@ _LEAST = 0.1
 _DIGITS = 4
 
 
-class RecordingEngine(OpenVinoEngine):
+class RecordingNetwork(OpenVinoNetwork):
     """The network in float32, which remembers how far its maps reached.
 
     Attributes:
@@ -53,11 +53,11 @@ class RecordingEngine(OpenVinoEngine):
     def __init__(self, description: ModelDescription, weights: bytes) -> None:
         super().__init__(description, weights, "f32")
         self.merged = range(0)  # int8 has all maps
-        self._names = list(map_channels(description.architecture))
+        self._names = list(byte_maps(description.architecture))
         self.highs: dict[str, npt.NDArray[np.float64]] = {}
 
-    def _graph(self, window: Shape) -> object:
-        graph = super()._graph(window)
+    def graph(self, window: Shape) -> object:
+        graph = super().graph(window)
         graph.add_outputs(self._names)
         return graph
 
@@ -67,7 +67,7 @@ class RecordingEngine(OpenVinoEngine):
             logits += super().forward([window])
             for name in self._names:
                 # After LeakyReLU the negative values are a hundredth of what they were.
-                map_CV = np.abs(self._request.get_tensor(name).data[0])
+                map_CV = np.abs(self.request.get_tensor(name).data[0])
                 map_CV = map_CV.reshape(len(map_CV), -1)
                 every = -(-map_CV.shape[1] // _SAMPLES)
                 high = np.quantile(map_CV[:, ::every], QUANTILE, axis=1)
@@ -83,13 +83,13 @@ def calibrate(folder: Path, scans: Iterable[Path | Volume]) -> Ranges:
     """
     segmenter = Segmenter.load(folder, "cpu", precision="f32")
     weights = verified_weights(folder, segmenter.description)
-    engine = RecordingEngine(segmenter.description, weights)
-    segmenter.engine = engine
+    network = RecordingNetwork(segmenter.description, weights)
+    segmenter.network = network
     for number, scan in enumerate(scans, 1):
         segmenter.segment(scan)
         print(f"scan {number} measured", file=sys.stderr)
     try:
-        return read_ranges(ranges_of(engine.highs), segmenter.description.architecture)
+        return read_ranges(ranges_of(network.highs), segmenter.description.architecture)
     except ValueError as error:  # what would be written could not be read again
         raise ModelError(folder, f"has no use for int8: {error}", "leave it as it is") from error
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inference.engines.choice import choose_device
-from inference.engines.torch_engine import TorchEngine
+from inference.engines.torch_arrays import TorchArrays
+from inference.engines.torch_network import TorchNetwork
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.model.description import Decode, Intensity, ModelDescription, verified_weights
@@ -83,13 +84,13 @@ class CascadePredictor:
             )
         chosen = choose_device(device)
         place = chosen if chosen.startswith("cuda") else "cpu"
-        self.engine = CascadeEngine(description, verified_weights(folder, description), place)
-        self.segmenter = Segmenter(folder, description, self.engine)
+        self.network = CascadeNetwork(description, verified_weights(folder, description), place)
+        self.segmenter = Segmenter(folder, description, self.network)
         self.store, self.decode = store, decode
 
     def __call__(self, case: StoredCase) -> Labels:
         """Labels (z, y, x) in the scan's own axis order."""
-        self.engine.previous_ZYX = self.store.previous(case)
+        self.network.arrays.previous_ZYX = self.store.previous(case)
         return self.segmenter.segment(Path(case.image), decode=self.decode).labels
 
 
@@ -111,8 +112,8 @@ class CascadeImage:
         return CascadeImage(self.scan_ZYX[box], self.previous_ZYX[box])
 
 
-class CascadeEngine(TorchEngine):
-    """Runs a second network on the scan and on the first one's labels.
+class CascadeArrays(TorchArrays):
+    """Scans together with the first network's labels of them.
 
     Attributes:
         previous_ZYX: the first network's labels of the scan that is segmented next, coded, in
@@ -130,13 +131,6 @@ class CascadeEngine(TorchEngine):
             coded = functional.interpolate(coded[None, None], shape, mode="nearest-exact")[0, 0]
         return CascadeImage(scan, coded[region or whole(shape)])
 
-    def forward(self, windows: list[CascadeImage]) -> list[Tensor]:
-        scans = torch.stack([window.scan_ZYX for window in windows])[:, None]
-        labels = one_hot(torch.stack([window.previous_ZYX for window in windows]))
-        with torch.no_grad():
-            batch = torch.cat((scans, labels), dim=1).to(self._type, memory_format=self._format)
-            return list(self._network(batch).float().unbind())
-
     def numpy(self, array: CascadeImage) -> npt.NDArray[np.float32]:
         return super().numpy(array.scan_ZYX)
 
@@ -144,6 +138,20 @@ class CascadeEngine(TorchEngine):
         return CascadeImage(
             super().take(array.scan_ZYX, index, axis), super().take(array.previous_ZYX, index, axis)
         )
+
+
+class CascadeNetwork(TorchNetwork):
+    """A second network, which sees the scan and the first one's labels."""
+
+    def __init__(self, description: ModelDescription, weights: bytes, device: str) -> None:
+        super().__init__(description, weights, device)
+        self.arrays: CascadeArrays = CascadeArrays(self.device, self.gpu)
+
+    def stacked(self, windows: list[CascadeImage]) -> Tensor:
+        scans = super().stacked([window.scan_ZYX for window in windows])
+        labels = one_hot(torch.stack([window.previous_ZYX for window in windows]))
+        batch = torch.cat((scans, labels.to(scans.dtype)), dim=1)
+        return batch.contiguous(memory_format=torch.channels_last_3d)
 
     def fallback(self, error: Exception) -> None:
         """None: an evaluation does not go on without the memory that it needs."""

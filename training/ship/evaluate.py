@@ -96,13 +96,13 @@ def predictor(arguments: argparse.Namespace, recipe: Recipe) -> Predictor:
     if recipe.network.previous:
         store = Store(arguments.data)
         cascade = CascadePredictor(folder, store, arguments.device, decode)
-        return Predictor(cascade, decode, cascade.engine.name)
+        return Predictor(cascade, decode, cascade.network.name)
     segmenter = Segmenter.load(folder, arguments.device)
 
     def labels(case: StoredCase) -> Labels:
         return segmenter.segment(Path(case.image), decode=decode).labels
 
-    return Predictor(labels, decode, segmenter.engine.name)
+    return Predictor(labels, decode, segmenter.network.name)
 
 
 def model_folder(arguments: argparse.Namespace) -> Path:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.gpu.data import scan
 from inference.engines import choice
-from inference.engines.choice import choose_device, load_engine
+from inference.engines.choice import choose_device, load_network
 from inference.errors import DeviceError
 from inference.model.description import ModelDescription
 from inference.model.folder import WEIGHTS
@@ -129,4 +129,4 @@ def test_cupy_needs_cuda_and_cupy(tiny_model: Path, monkeypatch: pytest.MonkeyPa
     installed(monkeypatch, "torch")
     description = ModelDescription.load(tiny_model)
     with pytest.raises(DeviceError, match="CuPy is not installed"):
-        load_engine(description, b"", "cuda", "cupy")
+        load_network(description, b"", "cuda", "cupy")

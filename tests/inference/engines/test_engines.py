@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.numpy import save as save_safetensors
 
-from inference.engines import openvino_engine
-from inference.engines.choice import load_engine
-from inference.engines.openvino_engine import OpenVinoEngine
-from inference.engines.torch_engine import TorchEngine
+from inference.engines import openvino_network
+from inference.engines.choice import load_network
+from inference.engines.openvino_network import OpenVinoNetwork
+from inference.engines.torch_network import TorchNetwork
 from inference.model.description import Architecture, ModelDescription
 from inference.segmenter import Segmentation, Segmenter
 from phantom import Phantom, make_phantom
@@ -60,9 +60,9 @@ def test_logits_equal_double_precision(name: str, stored: type):
     # Stated for logits of standard deviation 1.
     scale = expected.std()
     data = save_safetensors(weights)
-    openvino = OpenVinoEngine(description, data)
+    openvino = OpenVinoNetwork(description, data)
     np.testing.assert_allclose(openvino.forward([window])[0], expected, atol=2e-3 * scale)
-    by_torch = TorchEngine(description, data, "cpu")
+    by_torch = TorchNetwork(description, data, "cpu")
     np.testing.assert_allclose(
         by_torch.forward([torch.from_numpy(window)])[0], expected, atol=1e-4 * scale
     )
@@ -71,13 +71,15 @@ def test_logits_equal_double_precision(name: str, stored: type):
 @pytest.mark.parametrize("device", ["openvino", "torch-cpu"])
 def test_windows_may_be_views_and_are_left_as_they_are(tiny_model: Path, device: str):
     description = ModelDescription.load(tiny_model)
-    engine = load_engine(description, (tiny_model / "model.safetensors").read_bytes(), device)
+    engine = load_network(description, (tiny_model / "model.safetensors").read_bytes(), device)
     image = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
     kept = image.copy()
     view = image[3:35, 4:36, 5:37]
-    inside = engine.array(image)[3:35, 4:36, 5:37]
-    first = np.array(engine.numpy(engine.forward([inside])[0]))
-    again = engine.numpy(engine.forward([engine.array(np.ascontiguousarray(view))])[0])
+    inside = engine.arrays.array(image)[3:35, 4:36, 5:37]
+    first = np.array(engine.arrays.numpy(engine.forward([inside])[0]))
+    again = engine.arrays.numpy(
+        engine.forward([engine.arrays.array(np.ascontiguousarray(view))])[0]
+    )
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(image, kept)
     assert first.shape == (14, 32, 32, 32)
@@ -96,9 +98,9 @@ def test_half_precision_changes_little_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ):
     # OpenVINO puts out bfloat16 on every processor, and computes in it where it can.
-    monkeypatch.setattr(openvino_engine, "_kind", lambda *_: "bf16")
+    monkeypatch.setattr(openvino_network, "_kind", lambda *_: "bf16")
     segmenter = Segmenter.load(tiny_model, "cpu", precision="auto")
-    assert segmenter.engine.name.endswith("bf16")
+    assert segmenter.network.name.endswith("bf16")
     labels = segmenter.segment(volume_of(phantom)).labels
     # A random model decides by chance between classes that are all alike.
     assert (labels == by_openvino.labels).mean() > 0.95
@@ -115,7 +117,7 @@ def test_openvino_and_torch_agree_with_a_trained_model():
 
 def test_openvinos_converter_is_not_loaded_but_can_be():
     code = (
-        "import sys, inference.engines.openvino_engine\n"
+        "import sys, inference.engines.openvino_network\n"
         "assert 'openvino.tools.ovc' not in sys.modules and 'absl' not in sys.modules\n"
         "from openvino.tools.ovc import convert_model\n"
     )

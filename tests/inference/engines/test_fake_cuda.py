@@ -109,7 +109,7 @@ def test_whole_scans(
 ):
     on_cpu = Segmenter.load(tiny_model, "torch-cpu")
     on_cuda = Segmenter.load(tiny_model, "auto", resampler=resampler, precision=precision)
-    assert on_cuda.engine.device == CUDA
+    assert on_cuda.network.device == CUDA
     for decode in ("linear", "nearest"):
         found = on_cuda.segment(volume, decode=decode)
         assert found.warnings == ()
@@ -126,14 +126,14 @@ def test_a_region_is_that_part_of_all(
 ):
     segmenter = Segmenter.load(tiny_model, "cuda", resampler=resampler)
     image_ZYX, shape = volume.canonical()[0], (45, 37, 29)
-    engine, intensity = segmenter.engine, segmenter.description.intensity
+    arrays, intensity = segmenter.network.arrays, segmenter.description.intensity
     region = slice(20, 41), slice(3, 30), slice(11, 12)
-    part = engine.network_image(image_ZYX, intensity, shape, region)
-    everything = engine.network_image(image_ZYX, intensity, shape)
-    expected = engine.numpy(everything)[region]
+    part = arrays.network_image(image_ZYX, intensity, shape, region)
+    everything = arrays.network_image(image_ZYX, intensity, shape)
+    expected = arrays.numpy(everything)[region]
     assert expected.std() > 0.1
     # Slabs begin elsewhere, and torch may round otherwise then.
-    np.testing.assert_allclose(engine.numpy(part), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(arrays.numpy(part), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_scarce_memory(
 ):
     on_cuda = Segmenter.load(tiny_model, "cuda")
     # What takes over then; in bfloat16, random weights would decide otherwise too often.
-    on_cuda.engine._precision = "f32"
-    on_cuda.engine.batch = 8
+    on_cuda.network.precision = "f32"
+    on_cuda.network.batch = 8
     expected = on_cuda.segment(volume, step=0.5).labels
     torch.cuda.set_per_process_memory_fraction((allocator.live + mb * 2**20) / TOTAL, CUDA)
     scarce = on_cuda.segment(volume, step=0.5)

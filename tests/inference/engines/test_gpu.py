@@ -22,7 +22,7 @@ from benchmarks.gpu.correctness import (
 )
 from benchmarks.gpu.data import scan
 from inference.engines.choice import choose_device
-from inference.engines.torch_engine import TorchEngine
+from inference.engines.torch_network import TorchNetwork
 from inference.errors import DeviceError
 from inference.scan.volume import Volume
 from inference.segmenter import Segmenter
@@ -88,8 +88,8 @@ def test_network_in_half_precision(on_cuda: Segmenter) -> None:
 
 def test_whole_scan(on_cuda: Segmenter, on_cpu: Segmenter, volume: Volume) -> None:
     assert [check for check in whole(on_cuda, on_cpu, volume) if not check.ok] == []
-    assert (on_cuda.engine.peak_memory() or 0) > 0
-    assert torch.cuda.get_device_name(CUDA) in on_cuda.engine.name
+    assert (on_cuda.network.peak_memory() or 0) > 0
+    assert torch.cuda.get_device_name(CUDA) in on_cuda.network.name
 
 
 @pytest.mark.parametrize("resampler", ["torch", pytest.param("cupy", marks=needs_cupy)])
@@ -113,22 +113,22 @@ def test_resamplers_give_the_same_labels(
 
 def test_batches_do_not_matter(on_cuda: Segmenter, volume: Volume) -> None:
     usual = on_cuda.segment(volume)
-    on_cuda.engine.batch = 3
+    on_cuda.network.batch = 3
     assert disagreement(on_cuda.segment(volume).labels, usual.labels) < ROUNDING
 
 
 def test_no_window_is_lost_when_a_batch_does_not_fit(on_cuda: Segmenter, volume: Volume) -> None:
     usual = on_cuda.segment(volume)
-    engine = on_cuda.engine
-    assert isinstance(engine, TorchEngine)
-    logits = engine._network_logits
+    engine = on_cuda.network
+    assert isinstance(engine, TorchNetwork)
+    logits = engine.compute
 
     def small_only(batch: torch.Tensor) -> torch.Tensor:
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return logits(batch)
 
-    engine._network_logits = small_only  # type: ignore[method-assign]
+    engine.compute = small_only
     engine.batch = 8
     result = on_cuda.segment(volume)  # 16 windows in a layer: two batches of 8
     assert engine.batch <= 2

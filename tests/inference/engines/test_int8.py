@@ -16,14 +16,14 @@ import torch
 from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
-from inference.engines import openvino_engine, openvino_graph, processor
-from inference.engines.choice import load_engine
-from inference.engines.openvino_engine import OpenVinoEngine
+from inference.engines import openvino_graph, openvino_network, processor
+from inference.engines.choice import load_network
+from inference.engines.openvino_network import OpenVinoNetwork
 from inference.engines.torch_unet import UNet
 from inference.errors import DeviceError, ModelError
 from inference.model.architecture import Architecture
 from inference.model.description import ModelDescription
-from inference.model.int8_ranges import Ranges, map_channels
+from inference.model.int8_ranges import Ranges, byte_maps
 from inference.scan.nifti_header import NiftiHeader
 from inference.scan.volume import read_labels, write_image
 from inference.segmenter import Segmenter
@@ -32,7 +32,7 @@ from phantom import Phantom
 from tests.inference.by_engine import volume_of
 from tests.inference.engines.test_engines import ARCHITECTURES, reference
 from tests.random_model import TINY, description_of, random_weights, write_model
-from training.ship.calibrate import RecordingEngine, calibrate, ranges_of
+from training.ship.calibrate import RecordingNetwork, calibrate, ranges_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -52,7 +52,7 @@ def computed(node: object, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("zero", "low"), [(5, -0.02), (128, -128 / 127)])
 def test_maps_are_rounded_to_bytes_of_which_one_is_zero(zero: int, low: float):
     values = np.linspace(-1.5, 1.5, 3001, dtype=np.float32).reshape(1, 1, 1, 1, -1)
-    builder = openvino_graph._Builder(TINY.architecture, {}, {})
+    builder = openvino_graph.GraphBuilder(TINY.architecture, {}, {})
     found = computed(lambda x: builder._in_bytes(x, zero), values).ravel()
     steps = found * (255 - zero)
     np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
@@ -145,11 +145,11 @@ def test_logits_are_those_of_rounded_maps_and_weights(name: str):
     window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
     exact = reference(net, weights, window)
     data = save_safetensors(weights)
-    recorder = RecordingEngine(description, data)
+    recorder = RecordingNetwork(description, data)
     recorder.forward([window])
     ranges = ranges_of(recorder.highs)
-    engine = OpenVinoEngine(dataclasses.replace(description, ranges=ranges), data, "int8")
-    engine._core.set_property("CPU", {"PERF_COUNT": True})
+    engine = OpenVinoNetwork(dataclasses.replace(description, ranges=ranges), data, "int8")
+    engine.core.set_property("CPU", {"PERF_COUNT": True})
     found = as_float32(engine.forward([window])[0])
     assert engine.name.endswith("int8")
     # Eight bits through some ten layers, few channels and random weights.
@@ -159,7 +159,7 @@ def test_logits_are_those_of_rounded_maps_and_weights(name: str):
     # difference grows: 76 millionths after the second, three times as much after each other one.
     expected = emulated(net, weights, window, ranges)
     assert (found - expected).std() / exact.std() < lost * (0.1 if name == "shallow" else 0.7)
-    kinds = {p.exec_type for p in engine._request.profiling_info if p.node_type == "Convolution"}
+    kinds = {p.exec_type for p in engine.request.profiling_info if p.node_type == "Convolution"}
     assert any(kind.endswith("I8") for kind in kinds), kinds
 
 
@@ -173,7 +173,7 @@ def ranged(tiny_model: Path, phantom: Phantom) -> ModelDescription:
 def test_labels_move_little(tiny_model: Path, ranged: ModelDescription, phantom: Phantom):
     segmenter = Segmenter.load(tiny_model, "cpu", precision="f32")
     expected = segmenter.segment(volume_of(phantom)).labels
-    segmenter.engine = OpenVinoEngine(
+    segmenter.network = OpenVinoNetwork(
         ranged, (tiny_model / "model.safetensors").read_bytes(), "int8"
     )
     labels = segmenter.segment(volume_of(phantom)).labels
@@ -220,9 +220,9 @@ def test_choice_of_precision(
     ranged: ModelDescription,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(openvino_engine, "multiplies_bytes", lambda: multiplies)
+    monkeypatch.setattr(openvino_network, "multiplies_bytes", lambda: multiplies)
     description = ranged if measured else dataclasses.replace(ranged, ranges={})
-    assert openvino_engine._kind(description, precision, bfloat16) == kind  # type: ignore[arg-type]
+    assert openvino_network._kind(description, precision, bfloat16) == kind  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_what_linux_says_of_the_processor(
 def test_a_processor_that_is_too_old_is_named(
     ranged: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(openvino_engine, "too_old_for_bytes", lambda: True)
+    monkeypatch.setattr(openvino_network, "too_old_for_bytes", lambda: True)
     with pytest.raises(DeviceError, match="AVX2"):
-        openvino_engine._kind(ranged, "int8", bfloat16=False)
-    assert openvino_engine._kind(ranged, "f32", bfloat16=False) == "f32"
+        openvino_network._kind(ranged, "int8", bfloat16=False)
+    assert openvino_network._kind(ranged, "f32", bfloat16=False) == "f32"
 
 
 def test_a_model_without_ranges_and_a_device_without_int8_are_named(tiny_model: Path):
@@ -262,11 +262,11 @@ def test_a_model_without_ranges_and_a_device_without_int8_are_named(tiny_model: 
     with pytest.raises(
         DeviceError, match="--precision int8: is not for torch-cpu; use --device cpu"
     ):
-        load_engine(TINY, b"", "torch-cpu", precision="int8")
+        load_network(TINY, b"", "torch-cpu", precision="int8")
 
 
 def test_maps_of_an_architecture():
-    channels = map_channels(TINY.architecture)
+    channels = byte_maps(TINY.architecture)
     assert channels["encoder.2.1"] == channels["encoder.2.0"] == 32
     assert channels["up.1"] == channels["decoder.1.0"] == channels["decoder.1.1"] == 16
     assert "decoder.0.0" in channels and "decoder.0.1" not in channels

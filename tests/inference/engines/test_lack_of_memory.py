@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from inference.engines.device_memory import memory_plan
-from inference.engines.interface import Engine
+from inference.engines.interface import Network
 from inference.engines.numpy_arrays import NumpyArrays
-from inference.engines.openvino_engine import OpenVinoEngine
-from inference.engines.torch_engine import HostEngine, TorchEngine
+from inference.engines.openvino_network import OpenVinoNetwork
+from inference.engines.torch_network import HostNetwork, TorchNetwork
 from inference.engines.torch_steps import uploaded
 from inference.errors import DeviceError
 from inference.grid import Grid
@@ -38,15 +38,25 @@ class Failing:
         return self.logits(batch)
 
 
-def pretend_cuda(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an engine on the CPU take itself for one on CUDA."""
-    engine._cuda = True
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 123)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**30 + 99))
-    for name in ("memory_reserved", "memory_allocated"):
-        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+class PretendedGpu:
+    """What a network on the CPU is told of a GPU."""
+
+    name = "a pretended GPU"
+
+    def make_current(self) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+    def give_back(self) -> None:
+        pass
+
+    def free_bytes(self) -> int:
+        return 2**30
+
+    def peak_bytes(self) -> int:
+        return 123
 
 
 @pytest.mark.parametrize(("most", "batch"), [(3, 2), (1, 1)])
@@ -54,9 +64,9 @@ def test_smaller_batches_when_memory_is_short(
     tiny_model: Path, phantom: Phantom, by_torch: Segmentation, most: int, batch: int
 ):
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
-    engine = segmenter.engine
+    engine = segmenter.network
     engine.batch = 8
-    engine._network_logits = Failing(engine._network_logits, most)
+    engine.compute = Failing(engine.compute, most)
     result = segmenter.segment(volume_of(phantom))
     assert (result.labels == by_torch.labels).mean() > 0.9999  # rounding may follow the batch
     assert engine.batch == batch
@@ -70,9 +80,9 @@ def test_no_window_is_lost_when_the_batch_shrinks_on_the_way(tiny_model: Path, b
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
     whole = segmenter.segment(volume_of(phantom), step=0.5)
     assert whole.windows > 2 * batch
-    engine = segmenter.engine
+    engine = segmenter.network
     engine.batch = batch
-    engine._network_logits = Failing(engine._network_logits, most=1)
+    engine.compute = Failing(engine.compute, most=1)
     pieces = segmenter.segment(volume_of(phantom), step=0.5)
     assert engine.batch == 1
     assert (pieces.labels == whole.labels).mean() > 0.9999
@@ -85,15 +95,15 @@ def test_accumulation_moves_to_the_host_when_the_device_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ):
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
-    engine = segmenter.engine
-    pretend_cuda(engine, monkeypatch)
+    engine = segmenter.network
+    engine.gpu = PretendedGpu()
 
     def no_room(shape: tuple[int, ...]) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(engine, "zeros", no_room)
+    monkeypatch.setattr(engine.arrays, "zeros", no_room)
     result = segmenter.segment(volume_of(phantom))
-    assert HostEngine(engine).peak_memory() == 123
+    assert HostNetwork(engine).peak_memory() == 123
     assert (result.labels == by_torch.labels).mean() > 0.9999
     assert any("out of memory" in w and "accumulating on the CPU" in w for w in result.warnings)
 
@@ -105,16 +115,16 @@ def test_the_cpu_takes_over_when_not_one_window_fits(
     monkeypatch: pytest.MonkeyPatch,
 ):
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
-    engine = segmenter.engine
-    pretend_cuda(engine, monkeypatch)
-    engine._network_logits = Failing(engine._network_logits, most=0)
+    engine = segmenter.network
+    engine.gpu = PretendedGpu()
+    engine.compute = Failing(engine.compute, most=0)
     result = segmenter.segment(volume_of(phantom))
     np.testing.assert_array_equal(result.labels, by_openvino.labels)
     steps = [w for w in result.warnings if "out of memory" in w]
     assert len(steps) == 2
     assert "OpenVINO on CPU" in steps[1]
     # Only that scan pays: the next one starts on the device again.
-    assert segmenter.engine is engine
+    assert segmenter.network is engine
 
 
 @pytest.mark.parametrize("accumulating", ["device", "host"])
@@ -126,20 +136,20 @@ def test_full_precision_takes_over_where_half_has_not_the_range(
     accumulating: str,
 ):
     segmenter = Segmenter.load(tiny_model, "torch-cpu", precision="f32")
-    engine = segmenter.engine
-    assert isinstance(engine, TorchEngine)
+    engine = segmenter.network
+    assert isinstance(engine, TorchNetwork)
     # Of the values that float16 has, some overflow on the way.
-    monkeypatch.setattr(engine, "_type", torch.float16)
-    logits = engine._network_logits
+    monkeypatch.setattr(engine, "dtype", torch.float16)
+    logits = engine.compute
 
     def overflowing(batch: torch.Tensor) -> torch.Tensor:
         found = logits(batch.float()).half()
         found[0, 3, 2, 1, 0] = torch.inf
         return found
 
-    monkeypatch.setattr(engine, "_network_logits", overflowing)
+    monkeypatch.setattr(engine, "compute", overflowing)
     if accumulating == "host":
-        segmenter.engine = HostEngine(engine)
+        segmenter.network = HostNetwork(engine)
     result = segmenter.segment(volume_of(phantom))
     assert (result.labels == by_torch.labels).mean() > 0.9999
     (said,) = set(result.warnings) - set(by_torch.warnings)
@@ -179,8 +189,10 @@ def test_where_no_windows_fit_the_device_the_host_accumulates(
     """The device gives windows no room at all; on the host they take as little as they can."""
     segmenter = Segmenter.load(make_model("cut", step=None), "torch-cpu", precision="f32")
     plain = segmenter.segment(volume_of(phantom))
-    pretend_cuda(segmenter.engine, monkeypatch)
-    monkeypatch.setattr(TorchEngine, "room", property(lambda self: Room(1000, 100, self._cuda)))
+    segmenter.network.gpu = PretendedGpu()
+    monkeypatch.setattr(
+        TorchNetwork, "room", property(lambda self: Room(1000, 100, self.gpu is not None))
+    )
     result = segmenter.segment(volume_of(phantom))
     (said,) = set(result.warnings) - set(plain.warnings)
     assert "ran out of memory" in said and "accumulating on the CPU" in said
@@ -196,29 +208,35 @@ def test_what_finds_the_organs_falls_back_like_any_model(
     plain = segmenter.segment(volume_of(phantom))
     finder = segmenter._finder
     assert finder is not None
-    spare = finder.engine
-    monkeypatch.setattr(finder, "engine", Short(spare))
+    spare = finder.network
+    monkeypatch.setattr(finder, "network", Short(spare))
     result = segmenter.segment(volume_of(phantom))
     (said,) = set(result.warnings) - set(plain.warnings)
     assert said == f"a short one ran out of memory: going on with {spare.name}"
     np.testing.assert_array_equal(result.labels, plain.labels)
-    monkeypatch.setattr(spare, "network_image", raising(MemoryError()))
+    monkeypatch.setattr(spare.arrays, "network_image", raising(MemoryError()))
     with pytest.raises(DeviceError, match="not enough memory"):
         segmenter.segment(volume_of(phantom))
 
 
-class Short(NumpyArrays):
-    """An engine that is out of memory from the start."""
-
-    name = "a short one"
-
-    def __init__(self, spare: Engine) -> None:
-        self._spare = spare
+class NoArrays(NumpyArrays):
+    """Arrays of a device that is full."""
 
     def network_image(self, *_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    def fallback(self, error: Exception) -> Engine:
+
+class Short:
+    """A network that is out of memory from the start."""
+
+    name = "a short one"
+    batch = 1
+    arrays = NoArrays()
+
+    def __init__(self, spare: Network) -> None:
+        self._spare, self.room = spare, spare.room
+
+    def fallback(self, error: Exception) -> Network:
         return self._spare
 
 
@@ -233,7 +251,7 @@ def test_the_cpu_without_memory_says_so(
     tiny_model: Path, phantom: Phantom, monkeypatch: pytest.MonkeyPatch
 ):
     segmenter = Segmenter.load(tiny_model, "cpu")
-    monkeypatch.setattr(segmenter.engine, "network_image", raising(MemoryError()))
+    monkeypatch.setattr(segmenter.network.arrays, "network_image", raising(MemoryError()))
     with pytest.raises(DeviceError, match="not enough memory"):
         segmenter.segment(volume_of(phantom))
 
@@ -243,11 +261,11 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
 ):
     for device in ("cpu", "torch-cpu"):
         segmenter = Segmenter.load(tiny_model, device)
-        engine = segmenter.engine
+        engine = segmenter.network
         monkeypatch.setattr(engine, "forward", raising(RuntimeError("a mistake")))
         with pytest.raises(RuntimeError, match="a mistake"):
             segmenter.segment(volume_of(phantom))
-        assert segmenter.engine is engine
+        assert segmenter.network is engine
 
 
 @pytest.mark.parametrize(
@@ -262,36 +280,36 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
     ],
 )
 def test_words_for_a_lack_of_memory(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, words: str):
-    engine = Segmenter.load(tiny_model, "torch-cpu", precision="f32").engine
-    pretend_cuda(engine, monkeypatch)
-    assert isinstance(engine.fallback(RuntimeError(words)), HostEngine)
+    engine = Segmenter.load(tiny_model, "torch-cpu", precision="f32").network
+    engine.gpu = PretendedGpu()
+    assert isinstance(engine.fallback(RuntimeError(words)), HostNetwork)
     assert engine.fallback(RuntimeError("an illegal memory access was encountered")) is None
 
 
 def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
     from inference.engines import choice as module
 
-    load = module.load_engine
+    load = module.load_network
 
     def full(description: ModelDescription, weights: bytes, device: str, *rest: str, **named: str):
         if device.startswith("cuda"):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
         return load(description, weights, device, *rest, **named)
 
-    monkeypatch.setattr(module, "load_engine", full)
+    monkeypatch.setattr(module, "load_network", full)
     monkeypatch.setattr(
         module, "choose_device", lambda device: "openvino" if device == "cpu" else "cuda:0"
     )
     instead = Segmenter.load(tiny_model, "auto")
-    assert isinstance(instead.engine, OpenVinoEngine)
+    assert isinstance(instead.network, OpenVinoNetwork)
     phantom = make_phantom((8, 8, 8), (30.0, 30.0, 40.0), seed=0)
     said = " ".join(instead.segment(volume_of(phantom)).warnings)
     assert "does not take the model (CUDA out of memory" in said and "OpenVINO" in said
     with pytest.raises(DeviceError, match=r"does not take the model .*use --device cpu"):
         Segmenter.load(tiny_model, "cuda")
-    monkeypatch.setattr(module, "load_engine", raising(RuntimeError("")))
+    monkeypatch.setattr(module, "load_network", raising(RuntimeError("")))
     with pytest.raises(DeviceError, match=r"does not take the model \(RuntimeError\)"):
         Segmenter.load(tiny_model, "cuda")
-    monkeypatch.setattr(module, "load_engine", raising(RecursionError("a mistake")))
+    monkeypatch.setattr(module, "load_network", raising(RecursionError("a mistake")))
     with pytest.raises(RecursionError):
         Segmenter.load(tiny_model, "auto")

@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
-from inference.engines import openvino_engine, openvino_graph
-from inference.engines.openvino_engine import Kind, OpenVinoEngine, window_bytes
+from inference.engines import openvino_graph, openvino_network
 from inference.engines.openvino_graph import merged_kernels
+from inference.engines.openvino_network import Kind, OpenVinoNetwork, window_bytes
 from inference.model.architecture import Architecture
-from inference.model.int8_ranges import map_channels
+from inference.model.int8_ranges import byte_maps
 from inference.steps.bfloat16 import as_float32, bfloat16
 from tests.inference.engines.test_engines import ARCHITECTURES, reference
 from tests.inference.memory import resident_growth
 from tests.random_model import description_of, random_weights
-from training.ship.calibrate import RecordingEngine, ranges_of
+from training.ship.calibrate import RecordingNetwork, ranges_of
 
 SMALL = Architecture((16, 32, 64, 128, 256), ((1, 1, 1), *((2, 2, 2),) * 4), ((3, 3, 3),) * 5)
 
@@ -62,9 +62,9 @@ def test_logits_equal_double_precision(name: str, kind: str, monkeypatch: pytest
     net, patch = ARCHITECTURES[name]
     weights = unbiased(net)
     window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
-    monkeypatch.setattr(openvino_engine, "_kind", lambda *_: kind)
-    engine = OpenVinoEngine(description_of(net, patch), save_safetensors(weights))
-    operations = [node.get_type_name() for node in engine._graph(patch).get_ordered_ops()]
+    monkeypatch.setattr(openvino_network, "_kind", lambda *_: kind)
+    engine = OpenVinoNetwork(description_of(net, patch), save_safetensors(weights))
+    operations = [node.get_type_name() for node in engine.graph(patch).get_ordered_ops()]
     ups, merged = len(net.features) - 1, min(2, len(net.features) - 1)
     assert operations.count("ConvolutionBackpropData") == ups
     # Of one that is not merged the bias is added, and what it gives is convolved.
@@ -87,11 +87,11 @@ def test_the_narrowest_windows(
     data = save_safetensors(weights)
     image = np.random.default_rng(5).normal(size=window).astype(np.float32)
     if kind == "int8":
-        recorder = RecordingEngine(description, data)
+        recorder = RecordingNetwork(description, data)
         recorder.forward([image])
         description = replace(description, ranges=ranges_of(recorder.highs))
-    monkeypatch.setattr(openvino_engine, "_kind", lambda *_: kind)
-    found = as_float32(OpenVinoEngine(description, data).forward([image])[0])
+    monkeypatch.setattr(openvino_network, "_kind", lambda *_: kind)
+    found = as_float32(OpenVinoNetwork(description, data).forward([image])[0])
     expected = reference(SMALL, weights, image)
     lost = np.abs(found - expected).mean() / expected.std()
     assert lost < {"f32": 1e-4, "bf16": 0.06, "int8": 0.15}[kind]
@@ -104,7 +104,7 @@ def test_the_heads_product_takes_nothing_of_other_voxels(features: int):
     net = Architecture((features, 8), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
     shape = [1, features, 4, 8, 16]
     image = ops.parameter(shape, ov.Type.bf16)
-    builder = openvino_graph._Builder(net, random_weights(net), {})
+    builder = openvino_graph.GraphBuilder(net, random_weights(net), {})
     last = openvino_graph._Map(ops.convert(image, "f32").output(0))
     logits = ops.convert(builder.head_as_product(last), "f32")
     core = ov.Core()
@@ -124,7 +124,7 @@ def test_biases_are_not_lost():
     weights = unbiased(net)
     weights["up.1.bias"][0] = 3
     window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
-    engine = OpenVinoEngine(description_of(net, patch), save_safetensors(weights))
+    engine = OpenVinoNetwork(description_of(net, patch), save_safetensors(weights))
     expected = reference(net, weights, window)
     np.testing.assert_allclose(engine.forward([window])[0], expected, atol=2e-3 * expected.std())
     weights["up.1.bias"][0] = 0
@@ -141,11 +141,11 @@ def test_a_window_takes_the_memory_that_is_planned(
     if kind == "bf16" and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor computes bfloat16 in float32")
     window = (96, 128, 128)
-    ranges = {name: (2.0,) * channels for name, channels in map_channels(SMALL).items()}
+    ranges = {name: (2.0,) * channels for name, channels in byte_maps(SMALL).items()}
     description = replace(description_of(SMALL, window), ranges=ranges)
-    monkeypatch.setattr(openvino_engine, "_kind", lambda *_: kind)
+    monkeypatch.setattr(openvino_network, "_kind", lambda *_: kind)
     weights = unbiased(SMALL) if merged else random_weights(SMALL)
-    engine = OpenVinoEngine(description, save_safetensors(weights))
+    engine = OpenVinoNetwork(description, save_safetensors(weights))
     engine.prepare(window)
     image = np.zeros(window, np.float32)
     image = bfloat16(image) if kind == "bf16" else image

@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from inference.cli.parser import main
-from inference.engines.openvino_engine import OpenVinoEngine
-from inference.engines.torch_engine import TorchEngine
+from inference.engines.openvino_network import OpenVinoNetwork
+from inference.engines.torch_arrays import TorchArrays
 from inference.many import batch
 from inference.model.description import Crop
 from inference.scan.volume import Volume, read_volume
@@ -82,7 +82,7 @@ def test_any_number_at_a_time_gives_the_same_files(
     if cropping:
         make_model(name="finder")
         model = make_model(step=None, crop=Crop("finder", 10.0))
-    monkeypatch.setattr(OpenVinoEngine, "forward", crowded(crowd, OpenVinoEngine.forward))
+    monkeypatch.setattr(OpenVinoNetwork, "forward", crowded(crowd, OpenVinoNetwork.forward))
     for jobs in ("1", "4"):
         words = ["-i", folder, "-o", tmp_path / jobs, "--device", "cpu", "--model", model]
         assert main([str(word) for word in [*words, "--jobs", jobs, "--quiet"]]) == 0
@@ -97,9 +97,9 @@ def test_threads_may_share_a_segmenter(
 ):
     segmenter, crowd = Segmenter.load(tiny_model, device), Crowd()
     if device == "torch-cpu":  # one scan has the device to itself, from its voxels on
-        everything = crowded(crowd, TorchEngine.network_image)
-        monkeypatch.setattr(TorchEngine, "network_image", everything)
-    monkeypatch.setattr(OpenVinoEngine, "forward", crowded(crowd, OpenVinoEngine.forward))
+        everything = crowded(crowd, TorchArrays.network_image)
+        monkeypatch.setattr(TorchArrays, "network_image", everything)
+    monkeypatch.setattr(OpenVinoNetwork, "forward", crowded(crowd, OpenVinoNetwork.forward))
     volumes = [Volume.of_array(p.image_ZYX, p.grid) for p in patients]
     alone = [segmenter.segment(volume).labels for volume in volumes]
     with ThreadPoolExecutor(len(volumes)) as pool:
@@ -113,7 +113,7 @@ def test_a_scan_is_read_and_written_beside_anothers_network(
     folder: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The second scan's network ends only when the first is on disk and the third is read."""
-    forward, threads = OpenVinoEngine.forward, set()
+    forward, threads = OpenVinoNetwork.forward, set()
     written, read = threading.Event(), [threading.Event() for _ in SHAPES]
 
     def reading(path: Path, *more: object) -> Volume:
@@ -126,7 +126,7 @@ def test_a_scan_is_read_and_written_beside_anothers_network(
         written.set()
         return seconds
 
-    def second_waits(self: OpenVinoEngine, windows: list) -> list:
+    def second_waits(self: OpenVinoNetwork, windows: list) -> list:
         before = len(threads)
         threads.add(threading.get_ident())
         if (before, len(threads)) == (1, 2):
@@ -137,7 +137,7 @@ def test_a_scan_is_read_and_written_beside_anothers_network(
     batch_write = batch._write
     monkeypatch.setattr(batch, "read_volume", reading)
     monkeypatch.setattr(batch, "_write", writing)
-    monkeypatch.setattr(OpenVinoEngine, "forward", second_waits)
+    monkeypatch.setattr(OpenVinoNetwork, "forward", second_waits)
     words = ["-i", folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]
     assert main([str(word) for word in [*words, "--jobs", "2"]]) == 0
     assert len(contents(tmp_path / "out")) == len(SHAPES)

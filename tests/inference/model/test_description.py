@@ -20,7 +20,7 @@ from inference.model.description import (
     verified_weights,
 )
 from inference.model.folder import model_folder
-from inference.model.int8_ranges import map_channels
+from inference.model.int8_ranges import byte_maps
 from tests.random_model import TINY
 
 ONE, TWO = (1, 1, 1), (2, 2, 2)
@@ -48,7 +48,7 @@ def test_round_trip(tiny_model: Path, tmp_path: Path):
         decode="nearest",
         step=0.7,
     )
-    measured = {n: (0.5,) * c for n, c in map_channels(changed.architecture).items()}
+    measured = {n: (0.5,) * c for n, c in byte_maps(changed.architecture).items()}
     changed = replace(changed, ranges=measured)
     write(tmp_path, changed.to_json())
     loaded = ModelDescription.load(tmp_path)
@@ -120,7 +120,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "ranges of other maps": (changed("ranges", to={"up.0": [1.0]}), "ranges are not"),
     **{
         f"ranges of {v:g}": (
-            changed("ranges", to={n: [v] * c for n, c in map_channels(TINY.architecture).items()}),
+            changed("ranges", to={n: [v] * c for n, c in byte_maps(TINY.architecture).items()}),
             "ranges must lie in 1e-06 to 1e+06")
         for v in (0, -1, 1e300, 1e-300, 1e-42, 2e6, float("nan"), float("inf"))
     },

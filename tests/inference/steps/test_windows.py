@@ -13,7 +13,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from inference.steps.accumulator import UNSEEN_LOGIT, accumulator, accumulator_bytes
+from inference.steps.accumulator import UNSEEN_LOGIT, accumulator, memory_of
 from inference.steps.bfloat16 import as_float32, weighted
 from inference.steps.boxes import bounding_box, grown, window_box
 from inference.steps.windows import (
@@ -134,7 +134,7 @@ def test_windows_cut_to_the_patient_cover_the_patient(data: st.DataObject):
     assert all(w % d == 0 for w, d in zip(window, divisor, strict=True))
     assert window[2] >= 2 * divisor[2]
     assert prod(window) <= FIT_PATCHES * prod(patch)
-    gathered = accumulator_bytes(placement, 14)
+    gathered = memory_of(placement, 14)
     taken = room.per_voxel * prod(window) + gathered
     if taken > room.total:
         assert not room.firm
@@ -186,18 +186,18 @@ def test_memory_of_the_accumulator():
         return made[-1]
 
     accumulator(placement, CHANNELS, sums, zeros, array)
-    assert accumulator_bytes(placement, CHANNELS) == sum(array.nbytes for array in made)
+    assert memory_of(placement, CHANNELS) == sum(array.nbytes for array in made)
     # It does not grow with the length of the scan.
-    assert accumulator_bytes(
-        Placement.plan((900, 40, 50), (20, 32, 32), 0.5), CHANNELS
-    ) == accumulator_bytes(placement, CHANNELS)
+    assert memory_of(Placement.plan((900, 40, 50), (20, 32, 32), 0.5), CHANNELS) == memory_of(
+        placement, CHANNELS
+    )
 
 
 def test_a_stack_keeps_only_the_overlap():
     placement = Placement(patch=(20, 32, 32), shape=(50, 32, 32), layers=STACK)
     assert placement.stacked
     overlap, blended = 5 * CHANNELS, 8 * (CHANNELS + 1)
-    assert accumulator_bytes(placement, CHANNELS) == 4 * (overlap + blended) * 32 * 32
+    assert memory_of(placement, CHANNELS) == 4 * (overlap + blended) * 32 * 32
     for shape, layers in (
         ((50, 32, 33), STACK),  # not the whole plane
         ((51, 32, 32), STACK),  # a plane is left out at the end

@@ -120,6 +120,8 @@ def test_parse_classes_sorts_and_drops_repeats() -> None:
 def test_shared_data_is_indexed_without_loss() -> None:
     index = build_index([SHARED / "train", SHARED])
     assert index.rejected == {}
-    assert len(index.cases) == 26
+    assert len(index.cases) == 43
     held_out = {case.name for case in index.cases if case.split == "validation"}
-    assert held_out == {"hcc_048", "msd_liver_2"}
+    assert held_out == {
+        *("crlm_1006", "hcc_048", "midrc_1a_000082", "msd_liver_2", "rider_0109_abd"),
+    }

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from inference.engines.torch_unet import UNet
 from inference.errors import ModelError
 from inference.model.description import ModelDescription
-from inference.model.int8_ranges import map_channels
+from inference.model.int8_ranges import byte_maps
 from inference.scan.nifti_header import NiftiHeader
 from inference.scan.volume import Volume, write_image
 from inference.segmenter import Segmenter
@@ -50,7 +50,7 @@ def test_ranges_are_quantiles_of_the_maps(model: Path):
     image = resample_image(image_ZYX, TINY.intensity, TINY.patch)
     with torch.no_grad():
         network(torch.from_numpy(image)[None, None])
-    assert {name: len(values) for name, values in found.items()} == map_channels(TINY.architecture)
+    assert {name: len(values) for name, values in found.items()} == byte_maps(TINY.architecture)
     for name, values in expected.items():
         least = 0.1 * np.median(values)
         np.testing.assert_allclose(found[name], np.maximum(values, least), rtol=2e-3, err_msg=name)

@@ -68,7 +68,7 @@ def test_a_network_that_repeats_the_first_ones_labels(
         seen.append(tuple(batch.shape))
         return 20 * batch[:, 1:] - 10
 
-    predict.engine._network = repeat
+    predict.network.compute = repeat
     found = predict(stored)
     assert set(seen) == {(1, 15, 32, 32, 32)} and len(seen) > 1
     equal = (found == labels).mean()

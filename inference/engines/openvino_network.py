@@ -22,10 +22,23 @@ from .processor import multiplies_bytes, too_old_for_bytes
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 1100 << 20
+# Least x extent of a window in voxels of the network's deepest map: oneDNN's convolutions by AMX
+# are wrong where that is 1 (docs/LOG.md). On every processor, so that all cut the same windows.
+_LEAST_DEEPEST_X = 2
 
 
-class OpenVinoEngine(NumpyArrays):
-    """Runs one window after another on all processors. See :class:`.interface.Engine`.
+class _Bfloat16Arrays(NumpyArrays):
+    """NumPy's, for a network that takes no more of the image than bfloat16 holds."""
+
+    def network_image(
+        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
+    ) -> npt.NDArray[np.generic]:
+        """The bits of bfloat16, as uint16."""
+        return bfloat16(super().network_image(image_ZYX, intensity, shape, region))
+
+
+class OpenVinoNetwork:
+    """Runs one window after another on all processors. See :class:`.interface.Network`.
 
     Args:
         description, weights: the model.
@@ -33,6 +46,9 @@ class OpenVinoEngine(NumpyArrays):
             bfloat16, else int8 where the model has ranges for it, else float32.
 
     Attributes:
+        arrays: NumPy's.
+        core: OpenVINO's, for its settings.
+        request: the network that was compiled last, for what it measures.
         merged: stages whose transposed convolutions are merged with what reads them.
 
     Raises:
@@ -40,13 +56,15 @@ class OpenVinoEngine(NumpyArrays):
         DeviceError: the same, and the processor is too old for it.
     """
 
+    batch = 1
+
     def __init__(
         self, description: ModelDescription, weights: bytes, precision: Precision = "f32"
     ) -> None:
         self._architecture = description.architecture
         self._weights = load_safetensors(weights)
-        self._core = ov.Core()
-        abilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self.core = ov.Core()
+        abilities = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._kind = _kind(description, precision, "BF16" in abilities)
         self._ranges = description.ranges if self._kind == "int8" else None
         self.merged = range(0)
@@ -54,22 +72,23 @@ class OpenVinoEngine(NumpyArrays):
             self.merged = merged_stages(self._architecture, self._weights)
         # What int8 leaves in floating point stays in float32.
         hint = "bf16" if self._kind == "bf16" else "f32"
-        self._core.set_property(
+        self.core.set_property(
             "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         )
+        self.arrays = _Bfloat16Arrays() if self._kind == "bf16" else NumpyArrays()
         self._window: Shape | None = None
-        self._request: Any = None
+        self.request: Any = None
         self.name = f"OpenVINO on CPU, {self._kind}"
 
     def prepare(self, window: Shape) -> None:
         """Compile the network for a window shape; only the last one's feature maps are kept."""
         if self._window != window:
-            graph = self._graph(window)
-            self._request = None
-            self._request = self._core.compile_model(graph, "CPU").create_infer_request()
+            graph = self.graph(window)
+            self.request = None
+            self.request = self.core.compile_model(graph, "CPU").create_infer_request()
             self._window = window
 
-    def _graph(self, window: Shape) -> ov.Model:
+    def graph(self, window: Shape) -> ov.Model:
         return build_graph(
             self._architecture,
             self._weights,
@@ -79,16 +98,11 @@ class OpenVinoEngine(NumpyArrays):
             merged=self.merged,
         )
 
-    def network_image(
-        self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
-    ) -> npt.NDArray[np.generic]:
-        """As float32, or the bits of bfloat16 where the network takes no more of it."""
-        image = super().network_image(image_ZYX, intensity, shape, region)
-        return bfloat16(image) if self._kind == "bf16" else image
-
     @property
     def room(self) -> Room:
-        return Room(WINDOW_BYTES, window_bytes(self._architecture, self._kind, bool(self.merged)))
+        per_voxel = window_bytes(self._architecture, self._kind, bool(self.merged))
+        least = (1, 1, _LEAST_DEEPEST_X * self._architecture.divisor[2])
+        return Room(WINDOW_BYTES, per_voxel, least=least)
 
     def forward(self, windows: list[npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
         out = []
@@ -100,8 +114,8 @@ class OpenVinoEngine(NumpyArrays):
             shape = [1, *window_ZYX.shape, self._architecture.outputs]
             # NumPy asks for huge pages, which OpenVINO does not: far fewer page faults.
             logits = np.empty(shape, np.float32 if self._kind == "f32" else np.uint16)
-            self._request.set_output_tensor(0, _tensor(logits))
-            self._request.infer([_tensor(image[None, None])], share_inputs=True, share_outputs=True)
+            self.request.set_output_tensor(0, _tensor(logits))
+            self.request.infer([_tensor(image[None, None])], share_inputs=True, share_outputs=True)
             out.append(np.moveaxis(logits[0], -1, 0))
         return out
 
