@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-VALUES = {"labels", "grid", "errors", "types"}
+VALUES = {"labels", "grid", "errors", "types", "__version__"}
 # Room of inference/ -> the rooms that it may import from, besides itself.
 BELOW = {
     "values": set(),
@@ -25,6 +25,7 @@ BELOW["many"] = {*BELOW}
 BELOW["cli"] = {*BELOW}
 # The face of the package and its entry points hand on names of any room.
 FACES = {"__init__", "__main__", "convert", "merge"}
+PEERS = {"nnunetv2", "monai"}
 # Package -> the others of the repository that it may import.
 PACKAGES = {
     "inference": set(),
@@ -32,11 +33,8 @@ PACKAGES = {
     "evaluation": {"inference"},
     "training": {"inference", "evaluation", "phantom"},
     "node": {"inference"},
-    # Peers run in an environment of their own; the kinds of bad input are the tests'.
-    "benchmarks": {
-        *("inference", "training", "evaluation", "phantom", "node", "tests"),
-        *("nnunetv2", "monai"),
-    },  # fmt: skip
+    # Peers run in an environment of their own; kinds of bad input are the tests'.
+    "benchmarks": {"inference", "training", "evaluation", "phantom", "node", "tests", *PEERS},
     "examples": {"inference", "phantom", "evaluation"},
 }
 
@@ -90,7 +88,7 @@ def test_packages_import_only_what_they_may(package: str):
             tops = {name.partition(".")[0] for name in names}
             wrong |= {
                 (str(path.relative_to(ROOT)), top)
-                for top in tops & {*PACKAGES, "tests", "nnunetv2", "monai"}
+                for top in tops & {*PACKAGES, "tests", *PEERS}
                 if top != package and top not in PACKAGES[package]
             }
     assert wrong == set()
