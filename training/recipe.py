@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, TUMOR
-from inference.model.description import Architecture, Decode
+from inference.model.architecture import Architecture
+from inference.model.description import Decode
 from inference.types import Shape, Triple
 
 FOLDER = Path(__file__).parent / "recipes"

@@ -49,7 +49,7 @@ def stored_nifti(path: Path, admit: Admit = check_memory) -> tuple[NiftiHeader, 
         data = np.empty(wanted, np.uint8)
         head = min(len(lead), wanted)
         data[:head] = np.frombuffer(lead, np.uint8, head)
-        _fill(file, memoryview(data)[head:], wanted)
+        _fill(file, data.data[head:], wanted)
         trailing = 0
         while chunk := file.read(1 << 20):
             trailing += len(chunk)

@@ -139,7 +139,7 @@ def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -
     if not path.name.lower().endswith(".nii.gz"):
         raise OutputError(path, "is no name for labels", "end it in .nii.gz")
     compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
-    voxels = memoryview(np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8))
+    voxels = np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8).data
     data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype))]
     data += [
         compressor.compress(voxels[i : i + _CHUNK_BYTES])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inference.labels import NAMES, ORGANS, TUMOR
 from inference.steps.resample import linear_taps
-from inference.types import Labels, Shape
+from inference.types import Labels, Mask, Shape
 
 TUMOR_BIT = 16
 # Of a tumour's outer layer at least this share must be organ for it to lie in that organ.
@@ -41,7 +41,8 @@ def code_labels(labels_ZYX: Labels) -> Labels:
         host = int(around[1:].argmax()) + 1
         if around[host] >= HOST_SHARE * around.sum():
             coded[grown][piece] = host
-    return coded | (tumor * np.uint8(TUMOR_BIT))
+    labels: Labels = coded | (tumor * np.uint8(TUMOR_BIT))
+    return labels
 
 
 def only(coded_ZYX: Labels, annotated: Collection[int]) -> Labels:
@@ -52,15 +53,17 @@ def only(coded_ZYX: Labels, annotated: Collection[int]) -> Labels:
     known = np.array([value in annotated for value in range(TUMOR)])
     organs = coded_ZYX & (TUMOR_BIT - 1)
     kept = np.where(known[organs], organs, 0).astype(np.uint8)
-    return kept | (coded_ZYX & TUMOR_BIT) if TUMOR in annotated else kept
+    if TUMOR in annotated:
+        kept |= coded_ZYX & np.uint8(TUMOR_BIT)
+    return kept
 
 
-def members(coded_ZYX: Labels, value: int) -> npt.NDArray[np.bool_]:
+def members(coded_ZYX: Labels, value: int) -> Mask:
     """Voxels of label ``value`` in coded labels."""
-    if value == TUMOR:
-        return coded_ZYX >= TUMOR_BIT
-    assert value in ORGANS
-    return (coded_ZYX & (TUMOR_BIT - 1)) == value
+    assert value == TUMOR or value in ORGANS
+    tumor = value == TUMOR
+    found: Mask = coded_ZYX >= TUMOR_BIT if tumor else (coded_ZYX & (TUMOR_BIT - 1)) == value
+    return found
 
 
 def one_hot(coded_NZYX: Tensor) -> Tensor:

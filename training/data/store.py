@@ -121,19 +121,23 @@ class Store:
 
     def image(self, case: StoredCase) -> npt.NDArray[np.float16]:
         """(z, y, x), normalised, memory-mapped."""
-        return self._array(case, "image")
+        image: npt.NDArray[np.float16] = self._array(case, "image")
+        return image
 
     def labels(self, case: StoredCase) -> Labels:
         """(z, y, x), organ plus tumour bit, memory-mapped."""
-        return self._array(case, "labels")
+        labels: Labels = self._array(case, "labels")
+        return labels
 
     def foreground(self, case: StoredCase) -> npt.NDArray[np.int32]:
         """(n, 4): label, z, y, x."""
-        return self._array(case, "foreground")
+        foreground: npt.NDArray[np.int32] = self._array(case, "foreground")
+        return foreground
 
     def previous(self, case: StoredCase) -> Labels:
         """The previous stage's labels of a cascade, coded and laid out like :meth:`labels`."""
-        return self._array(case, "previous")
+        previous: Labels = self._array(case, "previous")
+        return previous
 
     def _array(self, case: StoredCase, kind: str) -> Any:
         path = self.folder / f"{case.name}.{kind}.npy"

@@ -161,12 +161,13 @@ def merge(case: Case, choices: Mapping[int, Choice], per_class: bool) -> npt.NDA
     out = np.zeros_like(next(iter(maps.values())))
     for value in (*filled, *drawn):
         source = choices[value].source
-        if source in maps:
+        if source is not None and source in maps:
             out[maps[source] == value] = value
-    if per_class and LIVER in drawn and CAVA in filled and choices[CAVA].source in maps:
-        out[(maps[choices[CAVA].source] == CAVA) & (out == LIVER)] = CAVA
+    source = choices[CAVA].source if CAVA in filled else None
+    if per_class and LIVER in drawn and source is not None and source in maps:
+        out[(maps[source] == CAVA) & (out == LIVER)] = CAVA
     source = choices[TUMOR].source
-    if source in maps:
+    if source is not None and source in maps:
         out[maps[source] == TUMOR] = TUMOR
     return out
 

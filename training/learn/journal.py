@@ -56,7 +56,7 @@ class Losses:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._begin()
+        self._sum, self._steps, self._since = 0.0, 0, time.monotonic()
 
     def add(self, loss: float, position: Position, rate: float) -> None:
         """The loss of the step that has led to ``position``, taken at that learning rate."""
@@ -80,9 +80,6 @@ class Losses:
             step_seconds=round(pace, 3),
         )
         self.journal.progress(f"step {step}  loss {loss:.3f}  {pace:.2f} s/step")
-        self._begin()
-
-    def _begin(self) -> None:
         self._sum, self._steps, self._since = 0.0, 0, time.monotonic()
 
 

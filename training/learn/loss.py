@@ -48,7 +48,8 @@ def pair_loss_sum(logits_NCZYX: Tensor, target_NCZYX: Tensor, annotated_NC: Tens
         logits_NCZYX, target_NCZYX, annotated_NC, strict=True
     ):
         pairs = logits_CZYX.flatten(1), target_CZYX.flatten(1)
-        total = total + _PairLosses.apply(*pairs, annotated_C).sum()
+        losses: Tensor = _PairLosses.apply(*pairs, annotated_C)  # type: ignore[no-untyped-call]
+        total = total + losses.sum()
     return total
 
 
@@ -72,7 +73,9 @@ class _PairLosses(torch.autograd.Function):
         extent = (predicted + wanted).clamp_min(TINY)
         ctx.save_for_backward(logits_CV, target_CV, annotated_C, both, extent)
         losses = entropy / logits_CV.shape[1] - 2 * both / extent
-        return losses.where(annotated_C, 0)  # not multiplied: they may hold anything, NaN included
+        # Not multiplied: they may hold anything, NaN included.
+        kept: Tensor = losses.where(annotated_C, 0)
+        return kept
 
     @staticmethod
     @once_differentiable

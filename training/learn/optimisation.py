@@ -27,7 +27,8 @@ def rate_factor(settings: Optimisation, progress: float) -> float:
     left = min(max(left, 0.0), 1.0)
     if settings.decay == "cosine":
         return 0.5 * (1 - math.cos(math.pi * left))
-    return left**POLY_EXPONENT
+    factor: float = left**POLY_EXPONENT
+    return factor
 
 
 def build_optimizer(network: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:

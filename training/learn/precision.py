@@ -44,7 +44,7 @@ def keep_in_float32(module: nn.Module, device: torch.device) -> None:
             y: Tensor = forward(x.float())
             return y
 
-    module.forward = run  # type: ignore[method-assign]
+    module.forward = run
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

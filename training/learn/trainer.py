@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from inference.engines.torch_unet import UNet
@@ -218,7 +218,8 @@ class Trainer:
                     heads = self.wrapped(image.contiguous(memory_format=self.format))
                 cost = supervised_sum(heads, batch.labels_NZYX[part], counted[part]) / pairs
                 # DistributedDataParallel takes the mean over processes where the sum is meant.
-                self.scaler.scale(cost * self.processes.world).backward()
+                scaled: Tensor = self.scaler.scale(cost * self.processes.world)
+                scaled.backward()  # type: ignore[no-untyped-call]
             total += cost.detach()
         return float(self.processes.sum(total))
 
@@ -242,9 +243,8 @@ class Trainer:
 
     def averaged(self) -> UNet:
         """A copy of the network without deep supervision, with averaged weights if kept."""
-        network = UNet(self.recipe.network.architecture()).to(
-            self.device, memory_format=self.format
-        )  # type: ignore[call-overload]
+        network = UNet(self.recipe.network.architecture())
+        network.to(self.device, memory_format=self.format)  # type: ignore[call-overload]
         network.load_state_dict(inference_weights(self.state()))
         return network.eval()
 

@@ -67,7 +67,8 @@ def _shared_out(weight: Tensor, channels: int, axis: int, draw: torch.Generator)
     copies = weight.shape[axis] // channels
     if copies == 1:
         return weight
-    runs = weight.movedim(axis, -1).unflatten(-1, (channels, copies))
+    runs = weight.movedim(axis, -1)
+    runs = runs.reshape(*runs.shape[:-1], channels, copies)
     shares = torch.rand(runs.shape, generator=draw).add_(0.5)
     shares /= shares.sum(-1, keepdim=True)
     return (runs * shares).flatten(-2).movedim(-1, axis)

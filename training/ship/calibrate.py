@@ -61,8 +61,8 @@ class RecordingNetwork(OpenVinoNetwork):
         graph.add_outputs(self._names)
         return graph
 
-    def forward(self, windows: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.generic]]:
-        logits = []
+    def forward(self, windows: list[npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
+        logits: list[npt.NDArray[np.generic]] = []
         for window in windows:
             logits += super().forward([window])
             for name in self._names:

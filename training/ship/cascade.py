@@ -113,7 +113,7 @@ class CascadeImage:
 
 
 class CascadeArrays(TorchArrays):
-    """Scans together with the first network's labels of them.
+    """Scans together with the first network's labels of them: images are :class:`CascadeImage`.
 
     Attributes:
         previous_ZYX: the first network's labels of the scan that is segmented next, coded, in
@@ -122,7 +122,7 @@ class CascadeArrays(TorchArrays):
 
     previous_ZYX: Labels
 
-    def network_image(
+    def network_image(  # type: ignore[override]
         self, image_ZYX: Image, intensity: Intensity, shape: Shape, region: Box | None = None
     ) -> CascadeImage:
         scan = super().network_image(image_ZYX, intensity, shape, region)
@@ -131,10 +131,14 @@ class CascadeArrays(TorchArrays):
             coded = functional.interpolate(coded[None, None], shape, mode="nearest-exact")[0, 0]
         return CascadeImage(scan, coded[region or whole(shape)])
 
-    def numpy(self, array: CascadeImage) -> npt.NDArray[np.float32]:
+    def numpy(  # type: ignore[override]
+        self, array: CascadeImage
+    ) -> npt.NDArray[np.float32]:
         return super().numpy(array.scan_ZYX)
 
-    def take(self, array: CascadeImage, index: npt.NDArray[np.int64], axis: int) -> CascadeImage:
+    def take(  # type: ignore[override]
+        self, array: CascadeImage, index: npt.NDArray[np.int64], axis: int
+    ) -> CascadeImage:
         return CascadeImage(
             super().take(array.scan_ZYX, index, axis), super().take(array.previous_ZYX, index, axis)
         )
@@ -147,7 +151,9 @@ class CascadeNetwork(TorchNetwork):
         super().__init__(description, weights, device)
         self.arrays: CascadeArrays = CascadeArrays(self.device, self.gpu)
 
-    def stacked(self, windows: list[CascadeImage]) -> Tensor:
+    def stacked(  # type: ignore[override]
+        self, windows: list[CascadeImage]
+    ) -> Tensor:
         scans = super().stacked([window.scan_ZYX for window in windows])
         labels = one_hot(torch.stack([window.previous_ZYX for window in windows]))
         batch = torch.cat((scans, labels.to(scans.dtype)), dim=1)

@@ -241,7 +241,8 @@ def _smooth_outline(radius: npt.NDArray[np.float64], size: float) -> npt.NDArray
             outside, (max(1, round(20 / size)), ANGLES // 12), mode=around
         )
         smooth += ndimage.gaussian_filter(wide, (10 / size, ANGLES / 30), mode=around)
-    return smooth + 1.0
+    outline: npt.NDArray[np.float64] = smooth + 1.0
+    return outline
 
 
 def _muscle_between(coarse_ZYX: Labels, size: float) -> Mask:

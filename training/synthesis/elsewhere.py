@@ -104,7 +104,8 @@ def _head(draw: Draw, points: Tensor, patch: Shape, spacing: Triple) -> Tensor:
     image = torch.where(hollow < draw.uniform(0.5, 1.6), draw.normal(6, 4), image)
     if draw.chance(0.2):  # blood or a mass
         spot = [draw.normal(0, 30) for _ in range(3)]
-        away = torch.sqrt(sum((p - s) ** 2 for p, s in zip(points, spot, strict=True)))  # type: ignore[arg-type]
+        squares = [(p - s) ** 2 for p, s in zip(points, spot, strict=True)]
+        away = torch.sqrt(squares[0] + squares[1] + squares[2])
         inside = (away < draw.uniform(5, 30)) & (level < 0.9)
         image = torch.where(inside, draw.uniform(10, 90), image)
     face = (z < -35 * size) & (y < 20) & (torch.hypot((y + 45) / 1.1, x) < 62 * size)

@@ -105,8 +105,8 @@ class SyntheticSource:
         image_ZYX = add_leads(draw, image_ZYX, self.spacing)
         image_ZYX = add_noise(draw, image_ZYX, self.spacing, slice_mm)
         cut_field_of_view(draw, image_ZYX, coded_ZYX, self.spacing)
-        known = (*anatomy.annotated, TUMOR)
-        annotated = torch.tensor([value in known for value in NAMES], device=self.device)
+        values = (*anatomy.annotated, TUMOR)
+        annotated = torch.tensor([value in values for value in NAMES], device=self.device)
         return image_ZYX.clamp_(-1024, 3071), coded_ZYX, annotated
 
     def _painted(
