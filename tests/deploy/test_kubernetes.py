@@ -1,24 +1,17 @@
-"""The Kubernetes job: valid by Kubernetes' own schema, and it says what abdobox understands."""
+"""The Kubernetes job: what Kubernetes demands of it, and it says what abdobox understands."""
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
 from inference.cli.parser import parser
 from inference.many.shard import shard_of_array
 
 ROOT = Path(__file__).resolve().parents[2]
-VALIDATOR = Draft202012Validator(
-    json.loads((Path(__file__).parent / "kubernetes_job_1.30.schema.json").read_text())
-)
 
 
 @pytest.fixture
@@ -31,28 +24,7 @@ def container(job: dict[str, Any]) -> dict[str, Any]:
     return only
 
 
-def test_the_job_is_valid(job: dict[str, Any]):
-    assert [error.message for error in VALIDATOR.iter_errors(job)] == []
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda job: job["spec"].update(completion=8),
-        lambda job: job["spec"].update(completions="8"),
-        lambda job: job["spec"].pop("template"),
-        lambda job: container(job).pop("name"),
-        lambda job: container(job)["env"][0].update(value=8),
-        lambda job: job.update(kind="Jobs"),
-    ],
-)
-def test_the_schema_finds_mistakes(job: dict[str, Any], spoil: Callable[[dict[str, Any]], Any]):
-    spoiled = copy.deepcopy(job)
-    spoil(spoiled)
-    assert list(VALIDATOR.iter_errors(spoiled))
-
-
-def test_what_kubernetes_demands_beyond_its_schema(job: dict[str, Any]):
+def test_what_kubernetes_demands(job: dict[str, Any]):
     """Rules of its documentation: failure policies need Never; limits per index need Indexed."""
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
     assert spec["completionMode"] == "Indexed"
