@@ -22,6 +22,8 @@ NAMES: dict[int, str] = {
     14: "tumor",
 }
 
+KIDNEYS = (2, 13)
+
 ORGANS: tuple[int, ...] = tuple(value for value in NAMES if value != TUMOR)
 
 # Column prefixes of the challenge's CSV files, in label order.

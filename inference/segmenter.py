@@ -15,7 +15,7 @@ from .engines.choice import ready_network
 from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
 from .errors import DeviceError
 from .grid import Grid, Orientation
-from .labels import BACKGROUND
+from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
@@ -240,7 +240,10 @@ class Segmenter:
         if self.description.islands:
             with clock("islands"):
                 network = grid.resampled_shape(self.description.spacing)
-                clear_islands(labels_ZYX, network, self.description.islands)
+                gone = clear_islands(labels_ZYX, network, self.description.islands)
+            if gone:
+                names = " and ".join(NAMES[value] for value in gone)
+                notes += (f"{names} was found below the kidneys, too, and left out there",)
         return notes
 
     def _with_fallbacks(self, walk: Callable[[Network], T]) -> tuple[T, tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """Connected components of a label map, and the small ones among them.
 
 A network that sees no further than its window now and then finds a bit of liver in a shoulder. An
-organ is one piece, or nearly so; what lies apart and is small beside it is not believed.
+organ is one piece, or nearly so; what lies apart and is small beside it is not believed, and
+neither is what lies where that organ cannot be.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..labels import ORGANS, TUMOR
-from ..types import Labels, Shape
+from ..labels import KIDNEYS, NAMES, ORGANS, TUMOR
+from ..types import Labels, Mask, Shape
 from .boxes import bounding_box
 from .resample import gather_labels, nearest_taps
 
 Numbers = npt.NDArray[np.int64]
 
+# Organs no part of which lies below the lower poles of both kidneys.
+_ABOVE_KIDNEYS = tuple(
+    value
+    for value, name in NAMES.items()
+    if name in ("liver", "spleen", "pancreas", "esophagus") or "adrenal" in name
+)
 # Rows of voxels that touch a row from behind or below, as (z, y); all that do, itself among them.
 _NEXT_ROWS = ((0, 1), (1, -1), (1, 0), (1, 1))
 _ALL_ROWS = tuple((dz, dy) for dz in (-1, 0, 1) for dy in (-1, 0, 1))
@@ -121,14 +128,35 @@ class Pieces(NamedTuple):
         np.add.at(sizes, numbers, runs.last - runs.first + 1)
         return cls(runs, numbers, runs.labels[first], sizes)
 
+    def misplaced(self) -> Mask:
+        """Which pieces of an upper abdominal organ lie below both kidneys altogether.
+
+        After a splenectomy a network may find a spleen in the gluteal muscles. Kidneys are taken
+        at their largest piece each; without any, nothing is misplaced.
+        """
+        low, high = (np.full(len(self.sizes), fill) for fill in (np.iinfo(np.int64).max, -1))
+        np.minimum.at(low, self.numbers, self.runs.z)
+        np.maximum.at(high, self.numbers, self.runs.z)
+        bottoms = []
+        for kidney in KIDNEYS:
+            of_it = np.flatnonzero(self.labels == kidney)
+            if len(of_it):
+                bottoms.append(low[of_it[self.sizes[of_it].argmax()]])
+        if not bottoms:
+            return np.zeros(len(self.sizes), bool)
+        misplaced: Mask = np.isin(self.labels, _ABOVE_KIDNEYS) & (high < min(bottoms))
+        return misplaced
+
     def small(self, share: float) -> npt.NDArray[np.bool_]:
-        """Which pieces of an organ hold less than ``share`` of the voxels of its largest one.
+        """Which pieces of an organ hold less than ``share`` of the voxels of its largest one, or
+        are :meth:`misplaced`.
 
         A piece is not small if a tumour lies between it and one that is not: the tumour, which
         wins over the organ that it grows in, has cut it off.
         """
+        misplaced = self.misplaced()
         largest = np.zeros(256, np.int64)
-        np.maximum.at(largest, self.labels, self.sizes)
+        np.maximum.at(largest, self.labels[~misplaced], self.sizes[~misplaced])
         small = np.isin(self.labels, ORGANS) & (self.sizes < share * largest[self.labels])
         if small.any():
             beside: dict[int, set[int]] = {}
@@ -138,7 +166,7 @@ class Pieces(NamedTuple):
                 whole = {int(self.labels[p]) for p in pieces if not small[p]}
                 for piece in pieces:
                     small[piece] &= int(self.labels[piece]) not in whole
-        return small
+        return small | misplaced
 
     def _beside_tumors(self) -> set[tuple[int, int]]:
         """(piece of tumour, piece of something else) of all that touch."""
@@ -151,23 +179,26 @@ class Pieces(NamedTuple):
         return {(int(c) // len(self.sizes), int(c) % len(self.sizes)) for c in codes}
 
 
-def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> None:
-    """Turn small pieces of organs into background, in place. Tumours stay.
+def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> tuple[int, ...]:
+    """Turn small and misplaced pieces of organs into background, in place. Tumours stay.
 
     So does what is smaller than a voxel of the network's and lies between their centres; decoded
     labels hold no such specks.
 
     Args:
-        labels_ZYX: on the scan's grid.
+        labels_ZYX: on the scan's grid, z ascending to the head.
         network: shape (z, y, x) of the network's grid over the same field of view, on which pieces
             are told apart.
         share: of an organ's largest piece, below which another one is small.
+
+    Returns:
+        Labels of which a misplaced piece was taken away, in canonical order, ascending.
     """
     z, y, x = (nearest_taps(n, m) for n, m in zip(labels_ZYX.shape, network, strict=True))
     coarse = np.empty(network, np.uint8)
     gather_labels(labels_ZYX, z, y, x, coarse)
     if not coarse.any():
-        return
+        return ()
     pieces = Pieces.of(coarse)
     small = pieces.small(share)
     doomed = np.flatnonzero(small[pieces.numbers])
@@ -178,6 +209,7 @@ def clear_islands(labels_ZYX: Labels, network: Shape, share: float) -> None:
     ends = np.cumsum(pieces.sizes[which])
     for piece, first, last in zip(which, ends - pieces.sizes[which], ends, strict=True):
         _clear(labels_ZYX, coarse, voxels[first:last], pieces.labels[piece])
+    return tuple(sorted({int(label) for label in pieces.labels[pieces.misplaced()]}))
 
 
 def _clear(labels_ZYX: Labels, staying: Labels, voxels: Numbers, label: np.uint8) -> None:

@@ -116,3 +116,37 @@ def test_a_model_says_whether_islands_go(make_model: Callable[..., Path], phanto
     assert "islands" in cleared.timings and "islands" not in kept.timings
     assert (cleared.labels[cleared.labels > 0] == kept.labels[cleared.labels > 0]).all()
     assert 0 < np.count_nonzero(cleared.labels) < np.count_nonzero(kept.labels)
+
+
+def buttock(with_spleen: bool, kidneys: tuple[int, ...] = (2, 13)) -> np.ndarray:
+    """40 planes: kidneys in 20 to 29, a liver above them, a large "spleen" in 2 to 9."""
+    labels = np.zeros((40, 20, 20), np.uint8)
+    for x, kidney in zip((2, 14), kidneys, strict=False):
+        labels[20:30, 8:12, x : x + 4] = kidney
+    labels[26:38, 2:8, 1:10] = 1
+    labels[2:10, 10:18, 10:18] = 3
+    if with_spleen:
+        labels[32:36, 12:16, 14:18] = 3
+    return labels
+
+
+@pytest.mark.parametrize("with_spleen", [True, False])
+def test_a_spleen_below_the_kidneys_goes_however_large(with_spleen: bool) -> None:
+    """512 voxels in a buttock; the true spleen, of 64, stays."""
+    labels = buttock(with_spleen)
+    assert clear_islands(labels, (40, 20, 20), 0.2) == (3,)
+    assert np.count_nonzero(labels == 3) == (64 if with_spleen else 0)
+    assert {2, 13, 1} <= {*np.unique(labels)}
+
+
+def test_without_kidneys_nothing_is_misplaced() -> None:
+    labels = buttock(False, ())
+    assert clear_islands(labels, (40, 20, 20), 0.2) == ()
+    assert np.count_nonzero(labels == 3) == 512
+
+
+def test_what_reaches_up_to_the_kidneys_stays() -> None:
+    labels = buttock(False)
+    labels[10:21, 10, 10] = 3
+    assert clear_islands(labels, (40, 20, 20), 0.2) == ()
+    assert np.count_nonzero(labels == 3) == 512 + 11

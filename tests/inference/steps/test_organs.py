@@ -48,6 +48,14 @@ def test_islands_make_no_box_larger():
     assert organ_box(labelled(liver, other), GRID, 0.0) == (slice(12, 48), slice(50, 100), alone[2])
 
 
+def test_a_spleen_in_a_buttock_makes_no_box_larger():
+    liver = (1, (slice(10, 18), slice(10, 20), slice(2, 12)))
+    kidney = (2, (slice(8, 12), slice(22, 26), slice(4, 8)))
+    spleen = (3, (slice(0, 6), slice(26, 36), slice(26, 36)))  # as large as three quarters of it
+    alone = organ_box(labelled(liver, kidney), GRID, 20.0)
+    assert organ_box(labelled(liver, kidney, spleen), GRID, 20.0) == alone
+
+
 def test_too_little_is_no_box():
     liver = (1, (slice(5, 10), slice(10, 15), slice(2, 10)))  # 200 ml
     assert organ_box(labelled(liver), GRID, 0.0) is not None
