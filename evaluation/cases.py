@@ -82,6 +82,10 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def _is_utf8(name: str) -> bool:
+    return os.fsencode(name).decode("utf-8", "replace") == shown(name)
+
+
 def stem(name: str) -> str:
     """A file name without the suffix of its format, in capitals or not."""
     return scan_stem(name) or name
@@ -123,7 +127,13 @@ def find_cases(
         for key, files in predicted.maps.items()
         if key not in reference.maps and files[0].name not in hinted
     ]
-    notes = [*reference.notes(), *predicted.notes(hinted)]
+    notes = [
+        f"{path}: its name is no UTF-8; the tables say {shown(path.name)}"
+        for files in reference.maps.values()
+        for path in files
+        if not _is_utf8(path.name)
+    ]
+    notes += [*reference.notes(), *predicted.notes(hinted)]
     if spare:
         left = f"{predictions}: {counted(spare, 'prediction')} without a reference left out"
         notes.append(f"{left}; name references and predictions alike")

@@ -91,7 +91,7 @@ def lesions_markdown(summary: Summary) -> str:
         shares = [_percent(row[key]) for key in ("sensitivity", "f1")]
         rate = _with_interval(row["false_positives_per_case"], 1, 2)
         lines.append(f"| {size} | {row['references']} | {' | '.join((*shares, rate))} |")
-    lines += ["", f"{found['cases']} cases; {DEFINITION}.", f"In brackets {_about()}."]
+    lines += ["", f"Cases: {found['cases']}; {DEFINITION}.", f"In brackets {_about()}."]
     return "\n".join(lines) + "\n"
 
 
