@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +17,15 @@ from evaluation.scoring import Score, evaluate_case
 from inference.errors import AbdoboxError, one_line
 from inference.grid import Orientation
 from inference.labels import NAMES, TUMOR
-from inference.scan.names import CHANNEL, SUFFIXES, counted, scan_stem, unread_files
+from inference.scan.names import (
+    CHANNEL,
+    SUFFIXES,
+    counted,
+    is_utf8,
+    scan_stem,
+    shown,
+    unread_files,
+)
 
 # Slicer's segmentations may overlap, be cropped and number their segments as they like.
 _SEGMENTATION = ".seg"
@@ -73,19 +80,6 @@ class Found:
     notes: list[str]
 
 
-def shown(name: str) -> str:
-    """A file name that any table takes: bytes that are no UTF-8 are written out (``S\\xf8ren``).
-
-    Names read in the C locale, where Python takes every other letter for such a byte, come out as
-    they are.
-    """
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _is_utf8(name: str) -> bool:
-    return os.fsencode(name).decode("utf-8", "replace") == shown(name)
-
-
 def stem(name: str) -> str:
     """A file name without the suffix of its format, in capitals or not."""
     return scan_stem(name) or name
@@ -131,7 +125,7 @@ def find_cases(
         f"{path}: its name is no UTF-8; the tables say {shown(path.name)}"
         for files in reference.maps.values()
         for path in files
-        if not _is_utf8(path.name)
+        if not is_utf8(path.name)
     ]
     notes += [*reference.notes(), *predicted.notes(hinted)]
     if spare:

@@ -5,6 +5,7 @@ Imports no NumPy: the command line answers wrong arguments without it.
 
 from __future__ import annotations
 
+import os
 import re
 
 # As in inference.scan.volume, which would bring NumPy.
@@ -68,6 +69,24 @@ def further_channels(stems: list[str]) -> dict[str, str]:
         if found_numbers == set(range(len(found_numbers))) and len(found_numbers) <= _MOST_CHANNELS
         for number in sorted(found_numbers)[1:]
     }
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the bytes of a file's name are UTF-8, which text files and JSON are made of."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def shown(name: str) -> str:
+    """A file's name that any text file takes: bytes that are no UTF-8 are written out (``\\xf8``).
+
+    Names read in the C locale, where Python takes every other letter for such a byte, come out as
+    they are.
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def counted(names: list[str], what: str, shown: int = 3) -> str:

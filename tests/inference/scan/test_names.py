@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from inference.scan import names, volume
-from inference.scan.names import counted, further_channels, is_unread, scan_stem, unread_files
+from inference.scan.names import (
+    counted,
+    further_channels,
+    is_unread,
+    is_utf8,
+    scan_stem,
+    shown,
+    unread_files,
+)
 
 
 def test_both_lists_of_suffixes_are_the_same():
@@ -71,3 +80,17 @@ def test_counting():
     assert counted(["a"], "file") == "1 file (a)"
     assert counted(["a", "b", "c"], "file") == "3 files (a, b, c)"
     assert counted(["a", "b", "c", "d"], "file") == "4 files (a, b, c, ...)"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"a.nii", "a.nii"),
+        ("Müller.nii".encode(), "Müller.nii"),
+        (b"S\xf8ren.nii", "S\\xf8ren.nii"),
+    ],
+)
+def test_bytes_that_are_no_utf_8(data: bytes, text: str):
+    name = os.fsdecode(data)
+    assert shown(name) == text
+    assert is_utf8(name) == (b"\xf8" not in data)
