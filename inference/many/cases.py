@@ -141,11 +141,8 @@ def _left_out(
             f"{counted(unread, 'file')} of formats that are not read left out; convert to .nii.gz"
         )
     if further := [path.name for path in files if scan_stem(path.name) in channels]:
-        cases = sorted({*channels.values()})
-        lines.append(
-            f"{counted(further, 'file')} left out as further nnU-Net channels of "
-            f"{counted(cases, 'scan')}; rename what is a patient of its own"
-        )
+        what = counted(further, "further nnU-Net channel")
+        lines.append(f"{what} left out; rename what is a patient of its own")
     if below:
         lines.append(f"{counted(below, 'sub-folder')} with scans left out; run once for each")
     return [f"{folder}: {line}" for line in lines]

@@ -83,9 +83,9 @@ def _left_out(
     further = [name for name, stem in stems.items() if stem in channels]
     lines = []
     if other:
-        shown_ones = counted([shown(name) for name in other], "file")
-        lines.append(f"{shown_ones} of formats that training does not read; convert to .nii.gz")
+        what = counted([shown(name) for name in other], "file")
+        lines.append(f"{what} of formats that training does not read; convert to .nii.gz")
     if further:
-        shown_ones = counted([shown(name) for name in further], "file")
-        lines.append(f"{shown_ones} left out as further nnU-Net channels")
+        what = counted([shown(name) for name in further], "further nnU-Net channel")
+        lines.append(f"{what} left out")
     return [f"{folder}: {line}" for line in lines]

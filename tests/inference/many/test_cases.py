@@ -394,5 +394,5 @@ def test_channels_of_nnunet_are_no_patients(
     said = warnings_of(source, target)
     assert len(said) == (left > 0)
     if left:
-        assert f"{left} file" in said[0]
-        assert "left out as further nnU-Net channels of" in said[0]
+        assert f"{left} further nnU-Net channel" in said[0]
+        assert said[0].endswith("left out; rename what is a patient of its own")

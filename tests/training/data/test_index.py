@@ -196,7 +196,7 @@ def test_what_is_of_no_format_that_training_reads_is_named(tmp_path: Path) -> No
     assert index.notes == [
         f"{root / 'imagesTr'}: 3 files (b.nrrd, c.hdr, c.img) of formats that training does not "
         "read; convert to .nii.gz",
-        f"{root / 'imagesTr'}: 1 file (a_0001.nii.gz) left out as further nnU-Net channels",
+        f"{root / 'imagesTr'}: 1 further nnU-Net channel (a_0001.nii.gz) left out",
     ]
 
 
