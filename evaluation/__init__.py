@@ -1,7 +1,7 @@
 """DSC and NSD of abdominal label maps, by FLARE 2023's rules, and lesion-wise scores of tumours.
 
-``evaluation.scoring.evaluate_case`` scores two arrays, ``evaluation.lesions.find_lesions`` finds the
-tumours of two masks, ``python -m evaluation`` does both for two folders.
+``evaluation.scoring.evaluate_case`` scores two arrays, ``evaluation.lesions.find_lesions`` finds
+the tumours of two masks, ``python -m evaluation`` does both for two folders.
 
 Predictions and references belong together by their names without suffix; every format that
 ``inference`` reads is taken, in capitals or not. What has no counterpart, or is of another format,
