@@ -118,7 +118,9 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
     if not by_name:
         return Found(problems=[_no_scan(source, files, below)])
     places = _places([path for paths in by_name.values() for path in paths])
-    found = Found(warnings=_left_out(source, files, channels, below))
+    # One of several shares says it, as with each problem.
+    first = shard.index == 1
+    found = Found(warnings=_left_out(source, files, channels, below) if first else [])
     for name, paths in by_name.items():
         if not shard.takes(name):
             continue
