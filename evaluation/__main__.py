@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from evaluation.cases import CaseResult, find_cases, read_annotated, score_cases, stem
 from evaluation.reading import CaseError
 from evaluation.rules import MODES
+from evaluation.summary import lesions_csv, lesions_markdown, summarise_cases, summary_json
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
 from inference.cli.parser import count
 from inference.errors import AbdoboxError, OutputError
@@ -24,33 +26,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         annotated = read_annotated(options.classes) if options.classes else {}
-        cases = find_cases(options.pred, options.ref, annotated)
-        _check_output(options.out)
+        found = find_cases(options.pred, options.ref, annotated)
+        _check_outputs(options)
     except AbdoboxError as error:
-        print(error, file=sys.stderr)
+        _say(str(error), sys.stderr)
         return 2
-    for unknown in sorted(set(annotated) - {stem(case.name) for case in cases}):
-        print(f"{options.classes}: {unknown} has no reference; left out", file=sys.stderr)
+    for note in found.notes:
+        _say(note, sys.stderr)
+    for unknown in sorted(set(annotated) - {stem(case.name) for case in found.cases}):
+        _say(f"{options.classes}: {unknown} has no reference; left out", sys.stderr)
     results: list[CaseResult] = []
-    for result in score_cases(cases, options.mode, options.jobs):
+    lesions = options.lesions is not None or options.summary is not None
+    for result in score_cases(found.cases, options.mode, options.jobs, lesions):
         results.append(result)
-        _report(result, len(results), len(cases))
+        _report(result, len(results), len(found.cases))
     results.sort(key=lambda result: result.name)
-    rows = summarise(results, MODES[options.mode].decimals)
-    table = summary_markdown(rows, options.mode, results)
-    files = {
-        options.out: cases_csv(results),
-        options.out.with_name(f"{options.out.stem}_summary.csv"): summary_csv(rows),
-        options.out.with_name(f"{options.out.stem}_summary.md"): table,
-    }
+    files, table = _tables(options, results)
     try:
         for path, text in files.items():
             write_atomically(path, text.encode())
     except OutputError as error:
-        print(error, file=sys.stderr)
+        _say(str(error), sys.stderr)
         return 1
-    print(table, end="")
+    _say(table, sys.stdout, end="")
     return int(any(result.error is not None for result in results))
+
+
+def _tables(
+    options: argparse.Namespace, results: Sequence[CaseResult]
+) -> tuple[dict[Path, str], str]:
+    """The files to write, and what is printed of them."""
+    rows = summarise(results, MODES[options.mode].decimals)
+    table = summary_markdown(rows, options.mode, results)
+    files = {options.out: cases_csv(results)}
+    if options.lesions is not None or options.summary is not None:
+        summary = summarise_cases(results, options.mode)
+        table += lesions_markdown(summary)
+        if options.lesions is not None:
+            files[options.lesions] = lesions_csv(results)
+        if options.summary is not None:
+            files[options.summary] = summary_json(summary)
+    files[options.out.with_name(f"{options.out.stem}_summary.csv")] = summary_csv(rows)
+    files[options.out.with_name(f"{options.out.stem}_summary.md")] = table
+    return files, table
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +100,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="result")
     parser.add_argument(
+        "--lesions",
+        type=Path,
+        metavar="FILE.csv",
+        help="also the tumours one by one: detected, missed, false positive; size, IoU",
+    )
+    parser.add_argument(
+        "--summary",
+        type=Path,
+        metavar="FILE.json",
+        help="also DSC, NSD and, by size of the tumours, sensitivity, F1 and false positives per "
+        "case, with 95%% intervals of a bootstrap over cases",
+    )
+    parser.add_argument(
         "--jobs",
         type=count,
         default=min(os.cpu_count() or 1, MOST_DEFAULT_JOBS),
@@ -91,20 +122,44 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check_output(path: Path) -> None:
-    """Raise CaseError where it is plain before any work that ``path`` cannot be written."""
-    if path.suffix != ".csv" or path.is_dir():
-        raise CaseError(path, "is no name for the result", "give a file name ending in .csv")
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raise CaseError where it is plain before any work that a result cannot be written."""
+    out: Path = options.out
+    _check_output(out, ".csv")
+    taken = {out, *(out.with_name(f"{out.stem}_summary.{kind}") for kind in ("csv", "md"))}
+    for path, suffix in ((options.lesions, ".csv"), (options.summary, ".json")):
+        if path is None:
+            continue
+        _check_output(path, suffix)
+        if path in taken:
+            raise CaseError(path, "is the name of another result, too", "choose another")
+        taken.add(path)
+
+
+def _check_output(path: Path, suffix: str) -> None:
+    if path.suffix != suffix or path.is_dir():
+        raise CaseError(path, "is no name for the result", f"give a file name ending in {suffix}")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         cause = "its folder does not exist or may not be written to"
         raise CaseError(path, cause, "create the folder or choose another")
 
 
+def _say(text: str, stream: TextIO, end: str = "\n") -> None:
+    """Print, also where the terminal knows less letters than a name has."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream, end=end)
+
+
 def _report(result: CaseResult, done: int, total: int) -> None:
-    """The error of a case at once; a running count where someone is watching."""
+    """The warnings and the error of a case at once; a running count where someone is watching."""
     watched = sys.stderr.isatty()
-    if result.error is not None:
-        print(("\r\033[K" if watched else "") + result.error, file=sys.stderr)
+    lines = [f"warning: {warning}" for warning in result.warnings]
+    for line in (*lines, *([] if result.error is None else [result.error])):
+        _say(("\r\033[K" if watched else "") + line, sys.stderr)
     if watched:
         print(f"\r{done}/{total} cases", end="\n" if done == total else "", file=sys.stderr)
         sys.stderr.flush()

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluation.lesions import Lesion, find_lesions
 from evaluation.reading import CaseError, check_grids, read_case_labels
 from evaluation.rules import MODES
 from evaluation.scoring import Score, evaluate_case
-from inference.errors import AbdoboxError
+from inference.errors import AbdoboxError, one_line
 from inference.grid import Orientation
-from inference.labels import NAMES
+from inference.labels import NAMES, TUMOR
+from inference.scan.names import (
+    CHANNEL,
+    SUFFIXES,
+    counted,
+    is_utf8,
+    scan_stem,
+    shown,
+    unread_files,
+)
 
-SUFFIXES = (".nii.gz", ".nii")
+# Slicer's segmentations may overlap, be cropped and number their segments as they like.
+_SEGMENTATION = ".seg"
 
 
 @dataclass(frozen=True)
@@ -28,16 +39,18 @@ class Case:
         reference: file of the reference label map; its name is the name of the case.
         prediction: file of the predicted label map; None where there is none.
         annotated: labels that the reference annotates.
+        problem: why it cannot be scored, one line, where names alone say so.
     """
 
     reference: Path
     prediction: Path | None
     annotated: frozenset[int] = frozenset(NAMES)
+    problem: str | None = None
 
     @property
     def name(self) -> str:
         """File name of the reference, as in the challenge's tables."""
-        return self.reference.name
+        return shown(self.reference.name)
 
 
 @dataclass(frozen=True)
@@ -48,25 +61,36 @@ class CaseResult:
         name: file name of the reference.
         scores: (DSC, NSD) by annotated label; empty where the case failed.
         error: why it failed, one line; None where it did not.
+        warnings: what was odd about its files and was accepted, a line each.
+        lesions: of both label maps; None where they were not asked for or are not annotated.
     """
 
     name: str
     scores: Mapping[int, Score] = field(default_factory=dict)
     error: str | None = None
+    warnings: tuple[str, ...] = ()
+    lesions: tuple[Lesion, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The cases of two folders, and a line about each kind of file that belongs to none."""
+
+    cases: list[Case]
+    notes: list[str]
 
 
 def stem(name: str) -> str:
-    """A file name without ``.nii.gz`` or ``.nii``."""
-    for suffix in SUFFIXES:
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
+    """A file name without the suffix of its format, in capitals or not."""
+    return scan_stem(name) or name
 
 
 def find_cases(
     predictions: Path, references: Path, annotated: Mapping[str, frozenset[int]] | None = None
-) -> list[Case]:
+) -> Found:
     """One case per reference, sorted by file name; ``X.nii.gz`` and ``X.nii`` match each other.
+
+    So do all formats that are read. Two files of one case in a folder are that case's problem.
 
     Args:
         predictions: folder of predicted label maps.
@@ -75,17 +99,39 @@ def find_cases(
             that it does not name.
 
     Raises:
-        CaseError: a folder is missing or unreadable, there is no reference, or two files of a
-            folder belong to one case.
+        CaseError: a folder is missing or unreadable, or there is no reference.
     """
-    predicted, reference = _label_maps(predictions), _label_maps(references)
-    if not reference:
-        raise CaseError(references, "holds no label map", "put X.nii.gz or X.nii files there")
+    predicted, reference = _Folder(predictions), _Folder(references)
+    if not reference.maps:
+        raise CaseError(references, "holds no label map", f"put {', '.join(SUFFIXES)} files there")
     every = frozenset(NAMES)
-    return [
-        Case(path, predicted.get(key), (annotated or {}).get(key, every))
-        for key, path in sorted(reference.items(), key=lambda item: item[1].name)
+    cases, hinted = [], set()
+    for key, files in reference.maps.items():
+        mine = predicted.maps.get(key, [])
+        problem = reference.twice(key) or predicted.twice(key)
+        if not mine and problem is None:
+            alike = predicted.alike(key, {*reference.maps})
+            hinted.add(alike)
+            problem = _no_prediction(files[0], alike)
+        of_case = (annotated or {}).get(key, every)
+        line = None if problem is None else str(problem)
+        cases.append(Case(files[0], mine[0] if mine else None, of_case, line))
+    spare = [
+        shown(files[0].name)
+        for key, files in predicted.maps.items()
+        if key not in reference.maps and files[0].name not in hinted
     ]
+    notes = [
+        f"{path}: its name is no UTF-8; the tables say {shown(path.name)}"
+        for files in reference.maps.values()
+        for path in files
+        if not is_utf8(path.name)
+    ]
+    notes += [*reference.notes(), *predicted.notes(hinted)]
+    if spare:
+        left = f"{predictions}: {counted(spare, 'prediction')} without a reference left out"
+        notes.append(f"{left}; name references and predictions alike")
+    return Found(sorted(cases, key=lambda case: case.name), [one_line(note) for note in notes])
 
 
 def read_annotated(path: Path) -> dict[str, frozenset[int]]:
@@ -119,28 +165,51 @@ def read_annotated(path: Path) -> dict[str, frozenset[int]]:
     return annotated
 
 
-def score_case(case: Case, mode: str) -> CaseResult:
-    """Read and score one case; whatever is wrong with it ends up in ``error``."""
+def score_case(case: Case, mode: str, lesions: bool = False) -> CaseResult:
+    """Read and score one case; whatever is wrong with it ends up in ``error``.
+
+    Args:
+        case: its files.
+        mode: of the scoring, see :mod:`evaluation.rules`.
+        lesions: find the tumours, too, where the reference annotates them.
+    """
+    if case.problem is not None:
+        return CaseResult(case.name, error=case.problem)
     try:
         if case.prediction is None:
-            raise CaseError(case.name, "has no prediction", "segment it, or remove its reference")
-        ref, grid = read_case_labels(case.reference)
-        pred, grid_pred = read_case_labels(case.prediction)
-        check_grids(case.prediction, grid_pred, grid)
+            raise _no_prediction(case.reference, None)
+        reference, prediction = read_case_labels(case.reference), read_case_labels(case.prediction)
+        ref, pred, grid = reference.labels_ZYX, prediction.labels_ZYX, reference.grid
+        check_grids(case.prediction, prediction.grid, grid)
         if MODES[mode].canonical_axes:
             orientation = Orientation.of(grid.direction)
             ref, pred = orientation.apply(ref), orientation.apply(pred)
             grid = orientation.canonical(grid)
-        return CaseResult(case.name, evaluate_case(pred, ref, grid.spacing, case.annotated, mode))
+        found = None
+        if lesions and TUMOR in case.annotated:
+            found = tuple(find_lesions(pred == TUMOR, ref == TUMOR, grid.spacing))
+        return CaseResult(
+            case.name,
+            evaluate_case(pred, ref, grid.spacing, case.annotated, mode),
+            warnings=tuple(
+                one_line(f"{path}: {warning}")
+                for path, labels in ((case.reference, reference), (case.prediction, prediction))
+                for warning in labels.warnings
+            ),
+            lesions=found,
+        )
     except AbdoboxError as error:
         return CaseResult(case.name, error=str(error))
     except ValueError as error:
-        return CaseResult(case.name, error=f"{case.name}: {error}; correct the file's header")
+        cause = one_line(f"{case.name}: {error}; correct the file's header")
+        return CaseResult(case.name, error=cause)
     except MemoryError:
         return CaseResult(case.name, error=f"{case.name}: not enough memory; use fewer --jobs")
 
 
-def score_cases(cases: Sequence[Case], mode: str, jobs: int) -> Iterator[CaseResult]:
+def score_cases(
+    cases: Sequence[Case], mode: str, jobs: int, lesions: bool = False
+) -> Iterator[CaseResult]:
     """Results of all cases as they are finished, from ``jobs`` processes.
 
     A process holds one case at a time: two label maps and the boxes of one class, about 0.5 GB for
@@ -148,11 +217,11 @@ def score_cases(cases: Sequence[Case], mode: str, jobs: int) -> Iterator[CaseRes
     """
     jobs = min(jobs, len(cases))
     if jobs <= 1:
-        yield from (score_case(case, mode) for case in cases)
+        yield from (score_case(case, mode, lesions) for case in cases)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = {pool.submit(score_case, case, mode): case for case in cases}
+        futures = {pool.submit(score_case, case, mode, lesions): case for case in cases}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -162,19 +231,70 @@ def score_cases(cases: Sequence[Case], mode: str, jobs: int) -> Iterator[CaseRes
                 yield CaseResult(name, error=f"{name}: {cause}")
 
 
-def _label_maps(folder: Path) -> dict[str, Path]:
-    """The label maps of a folder, by name without suffix; hidden files are none."""
-    try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(SUFFIXES))
-    except OSError as error:
-        cause = f"cannot be listed ({error.strerror})"
-        raise CaseError(folder, cause, "give an existing folder") from error
-    found: dict[str, Path] = {}
-    for name in names:
-        if name.startswith("."):
-            continue
-        if stem(name) in found:
-            cause = f"{found[stem(name)].name} and {name} are the same case"
-            raise CaseError(folder, cause, "keep one of them")
-        found[stem(name)] = folder / name
-    return found
+def _no_prediction(reference: Path, alike: str | None) -> CaseError:
+    name = shown(reference.name)
+    if alike is None:
+        return CaseError(name, "has no prediction", "segment it, or remove its reference")
+    cause = f"has no prediction of its name, but there is {shown(alike)}"
+    if scan_stem(alike) is None or stem(alike).endswith(_SEGMENTATION):
+        return CaseError(name, cause, f"convert that to {stem(name)}.nii.gz")
+    return CaseError(name, cause, f"if that is it, rename it to {stem(name)}.nii.gz")
+
+
+class _Folder:
+    """A folder's files by case: a stem, as tables show it. Hidden files are none.
+
+    Attributes:
+        maps: label maps of formats that are read, ascending; more than one is a mistake.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            names = sorted(entry.name for entry in folder.iterdir())
+        except OSError as error:
+            cause = f"cannot be listed ({error.strerror})"
+            raise CaseError(folder, cause, "give an existing folder") from error
+        self._folder = folder
+        self._unread = unread_files(names)
+        self._segmentations: list[str] = []
+        self.maps: dict[str, list[Path]] = {}
+        for name in names:
+            key = scan_stem(name)
+            if key is not None and key.endswith(_SEGMENTATION):
+                self._segmentations.append(name)
+            elif key is not None:
+                self.maps.setdefault(shown(key), []).append(folder / name)
+
+    def twice(self, key: str) -> CaseError | None:
+        """What is wrong where two files are one case."""
+        files = self.maps.get(key, [])
+        if len(files) < 2:
+            return None
+        names = " and ".join(shown(path.name) for path in files)
+        return CaseError(self._folder, f"{names} are the same case", "keep one of them")
+
+    def alike(self, key: str, taken: set[str]) -> str | None:
+        """A file that may have been meant for the case ``key``: one that no case has, or none.
+
+        Args:
+            key: the case.
+            taken: cases that have a prediction of their own name.
+        """
+
+        def bare(other: str) -> str:
+            return stem(other).removesuffix(CHANNEL).removesuffix(_SEGMENTATION).casefold()
+
+        free = [files[0].name for other, files in self.maps.items() if other not in taken]
+        for name in (*free, *self._segmentations):
+            if bare(shown(name)) == bare(key):
+                return name
+        beginning = f"{bare(key)}."
+        return next((n for n in self._unread if shown(n).casefold().startswith(beginning)), None)
+
+    def notes(self, but: Collection[str | None] = ()) -> list[str]:
+        """A line about files of formats that are not read, but for those that are named already."""
+        left = [shown(name) for name in self._unread if name not in but]
+        if not left:
+            return []
+        what = f"{counted(left, 'file')} of formats that are not read left out"
+        return [f"{self._folder}: {what}; convert to .nii.gz"]

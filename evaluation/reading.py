@@ -5,31 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.errors import AbdoboxError
 from inference.grid import Grid
 from inference.labels import NAMES
-from inference.scan.volume import read_labels
+from inference.scan.volume import LabelMap, read_label_map
 
 
 class CaseError(AbdoboxError):
     """A case that cannot be scored, or a folder or file of classes that cannot be used."""
 
 
-def read_case_labels(path: Path) -> tuple[NDArray[np.uint8], Grid]:
-    """A label map (z, y, x) in the file's own axis order, and its grid.
+def read_case_labels(path: Path) -> LabelMap:
+    """A label map (z, y, x) in the file's own axis order, its grid, and what is odd about it.
 
     Raises:
         ScanError: the file is unreadable, truncated, corrupt or not one 3D volume.
         CaseError: a value is no label in 0..14.
     """
-    labels, grid = read_labels(path)
+    found = read_label_map(path)
+    labels = found.labels_ZYX
     if labels.max() > max(NAMES):
         wrong = ", ".join(str(value) for value in np.unique(labels[labels > max(NAMES)])[:5])
         cause = f"holds values that are no label ({wrong})"
         raise CaseError(path, cause, f"use whole numbers 0..{max(NAMES)}")
-    return labels, grid
+    return found
 
 
 def check_grids(path: Path, pred: Grid, ref: Grid) -> None:

@@ -10,6 +10,7 @@ from .. import __version__
 from ..engines.choice import HINT, is_device
 from ..errors import ModelError
 from ..labels import NAMES
+from ..many.cases import output_problem
 from ..many.progress import Progress
 from ..many.shard import Shard, parse_shard
 from ..model.folder import WEIGHTS, model_folder
@@ -139,6 +140,8 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error(f"{args.input}: there is no such file or folder")
     if args.input.is_dir() and _same(args.input, args.output):
         p.error(f"{args.output}: is the input folder, too; name another output folder")
+    if problem := output_problem(args.input, args.output):
+        p.error(f"{args.output}: {problem}")
     if args.resampler == "cupy" and args.device == "cpu":
         p.error("--resampler cupy: works on a CUDA device only; leave it out")
     if args.model is not None:
@@ -161,7 +164,7 @@ def _can_hold_report(folder: Path, output: Path) -> bool:
     """Whether it can be written to, or is the labels' folder, which the run makes."""
     if os.path.isdir(folder):  # noqa: PTH112
         return os.access(folder, os.W_OK | os.X_OK)
-    return _same(folder, output.parent if output.name.endswith(".nii.gz") else output)
+    return _same(folder, output.parent if output.name.lower().endswith(".nii.gz") else output)
 
 
 def _path(text: str) -> Path:

@@ -73,13 +73,16 @@ class Run:
 
     def _segment(self) -> int:
         args, report = self._args, self._report
-        cases, problems = find_cases(args.input, args.output, args.shard or WHOLE)
-        self._count = len(cases) + len(problems)
-        for problem in problems:
+        found = find_cases(args.input, args.output, args.shard or WHOLE)
+        self._count = len(found.cases) + len(found.problems)
+        for warning in found.warnings:
+            self._progress.warning(warning)
+            report.warnings.append(warning)
+        for problem in found.problems:
             self._progress.error(str(problem))
             name = Path(problem.subject).name
             report.cases.append(CaseReport(name, problem.subject, "failed", error=str(problem)))
-        self._batch.run(cases)
+        self._batch.run(found.cases)
         report.complete = True
         failed = report.count("failed")
         share = f" (share {args.shard})" if args.shard else ""

@@ -34,9 +34,10 @@ class CaseReport:
 
 @dataclass
 class RunReport:
-    """All cases of a run, and whether it came to its end. Axes are (z, y, x)."""
+    """All cases of a run, what was left out, and whether it came to its end. Axes: (z, y, x)."""
 
     cases: list[CaseReport] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     complete: bool = False
     started: float = field(default_factory=time.time)
     _start: float = field(default_factory=time.perf_counter)  # unlike the clock, never set back
@@ -69,6 +70,7 @@ class RunReport:
             "peak_ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "peak_device_bytes": device_bytes,
             "complete": self.complete,
+            "warnings": self.warnings,
             "done": self.count("done"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),

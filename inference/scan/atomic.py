@@ -22,6 +22,9 @@ _live: set[Path] = set()
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` beside ``path``, sync it to disk, rename it into place. Raises OutputError.
 
+    Nothing is written through a link: one that lies at ``path`` is replaced, and what it leads to
+    stays as it is. The folder may be a link, since whoever named it chose where it leads.
+
     Several processes, containers and machines may write one file at once: the last one's stays.
     """
     partial: Path | None = None

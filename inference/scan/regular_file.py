@@ -11,15 +11,20 @@ from ..errors import HeaderError
 
 
 def beside(header: Path, name: str) -> Path:
-    """The file ``name`` that a header points at. Raises HeaderError where it lies elsewhere."""
-    folder = header.parent
-    if "\0" in name or not Path(os.path.realpath(folder / name)).is_relative_to(
-        os.path.realpath(folder)
-    ):
+    """The file ``name`` that a header points at, in the header's folder or below it.
+
+    The name alone counts: git-annex and Nextflow make links of header and data file, and they lead
+    elsewhere.
+
+    Raises:
+        HeaderError: it names another folder.
+    """
+    plain = Path(os.path.normpath(name))
+    if "\0" in name or plain.is_absolute() or plain.parts[:1] == (os.pardir,):
         raise HeaderError(
             f"points at a file outside its folder ({name})", "convert it to one .nii.gz"
         )
-    return folder / name
+    return header.parent / name
 
 
 def open_regular(path: Path) -> BufferedReader:

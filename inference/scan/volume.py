@@ -16,9 +16,10 @@ from isal import isal_zlib
 from ..errors import HeaderError, OutputError, ScanError
 from ..grid import Grid, Orientation
 from ..memory import Admit, check_memory
-from ..types import Image
+from ..types import Image, Labels
 from .atomic import write_atomically
 from .contents import check_contents, hounsfield
+from .label_values import label_values
 from .limits import check_grid, unlikely_extent
 from .nifti_header import NiftiHeader
 from .nifti_voxels import stored_nifti
@@ -87,18 +88,41 @@ def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
         return _read_other(path, admit)
 
 
-def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
-    """Read a label map of values 0..255 in its own axis order. Raises ScanError."""
+@dataclass(frozen=True)
+class LabelMap:
+    """A label map in the file's own axis order.
+
+    Attributes:
+        labels_ZYX: values 0..255.
+        grid: where they lie.
+        warnings: oddities of the file that were accepted, in words.
+    """
+
+    labels_ZYX: Labels
+    grid: Grid
+    warnings: tuple[str, ...] = ()
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """Read a label map; values that a header scales, or floats, are rounded, and that is said.
+
+    Raises:
+        ScanError: see :func:`read_volume`; or a value is no label (:mod:`.label_values`).
+    """
     with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             header, stored = stored_nifti(path)
-            values, grid = hounsfield(stored, *header.scale), header.grid
+            (labels, rounded), grid = label_values(stored, *header.scale), header.grid
         else:
-            values, grid = stored_other(path)
-        labels = values.astype(np.uint8)
-        if not np.array_equal(labels, values):
-            raise HeaderError("holds values that are no labels 0..255", "give a label map")
-        return labels, grid
+            stored, grid = stored_other(path)
+            labels, rounded = label_values(stored)
+        return LabelMap(labels, grid, (rounded,) if rounded else ())
+
+
+def read_labels(path: Path) -> tuple[Labels, Grid]:
+    """The labels and the grid of :func:`read_label_map`, for those who can tell nobody the rest."""
+    found = read_label_map(path)
+    return found.labels_ZYX, found.grid
 
 
 @contextmanager

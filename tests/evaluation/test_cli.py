@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -170,9 +171,7 @@ def test_wrong_arguments(folders: Folders, capsys: pytest.CaptureFixture[str]) -
     assert folders.run("--ref", str(folders.ref / "none")) == 2
     assert folders.run("--out", str(folders.pred)) == 2
     assert folders.run("--out", str(folders.pred / "none" / "scores.csv")) == 2
-    folders.write(folders.pred / "a.nii", _labels())
-    assert folders.run() == 2
-    assert len(capsys.readouterr().err.splitlines()) == 5
+    assert len(capsys.readouterr().err.splitlines()) == 4
     for wrong, words in {
         ("--mode", "flare22"): "invalid choice",
         ("--jobs", "0"): "argument --jobs: '0' is no whole number above 0\n",
@@ -190,6 +189,173 @@ def test_a_table_that_cannot_be_written(
     folders.out.with_name("scores_summary.md").mkdir()
     assert folders.run() == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_two_files_of_one_case_cost_that_case_alone(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz"):
+        folders.pair(name)
+    folders.write(folders.pred / "a.nii", _labels())
+    folders.write(folders.ref / "b.mha", _labels())
+    assert folders.run() == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2] for line in lines] == [
+        "a.nii and a.nii.gz are the same case; keep one of them",
+        "b.mha and b.nii.gz are the same case; keep one of them",
+    ]
+    assert [name for name, row in folders.rows().items() if row["Liver_DSC"]] == ["c.nii.gz"]
+
+
+def test_every_format_that_is_read_and_capitals(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ref, pred in (("a.nii.gz", "a.nrrd"), ("b.mha", "b.nii"), ("c.nii.gz", "c.nii.gz")):
+        folders.write(folders.ref / ref, _labels())
+        folders.write(folders.pred / pred, _labels())
+    (folders.ref / "c.nii.gz").rename(folders.ref / "c.NII.GZ")
+    (folders.pred / "c.nii.gz").rename(folders.pred / "c.Nii.gz")
+    assert folders.run() == 0
+    assert {row["Liver_DSC"] for row in folders.rows().values()} == {"1.0"}
+    assert [*folders.rows()] == ["a.nii.gz", "b.mha", "c.NII.GZ"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_prediction_of_another_name_is_named(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "channel", "Case", "slicer", "packed", "gone"):
+        folders.write(folders.ref / f"{name}.nii.gz", _labels())
+    for name in ("good", "channel_0000", "case", "other1", "other2"):
+        folders.write(folders.pred / f"{name}.nii.gz", _labels())
+    for name in ("slicer.seg.nrrd", "packed.nii.zst", "pair.hdr", "pair.img"):
+        (folders.pred / name).write_bytes(b"")
+    assert folders.run() == 1
+    lines = {line.partition(": ")[0]: line for line in capsys.readouterr().err.splitlines()[2:]}
+    assert {name: line.partition(": ")[2] for name, line in lines.items()} == {
+        "channel.nii.gz": "has no prediction of its name, but there is channel_0000.nii.gz; "
+        "if that is it, rename it to channel.nii.gz",
+        "Case.nii.gz": "has no prediction of its name, but there is case.nii.gz; "
+        "if that is it, rename it to Case.nii.gz",
+        "slicer.nii.gz": "has no prediction of its name, but there is slicer.seg.nrrd; "
+        "convert that to slicer.nii.gz",
+        "packed.nii.gz": "has no prediction of its name, but there is packed.nii.zst; "
+        "convert that to packed.nii.gz",
+        "gone.nii.gz": "has no prediction; segment it, or remove its reference",
+    }
+
+
+def test_what_belongs_to_no_case_is_one_line(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz")
+    for name in "bcdef":
+        folders.write(folders.pred / f"{name}.nii.gz", _labels())
+    for name in ("old.hdr", "old.img", "notes.txt", "._b.nii.gz", "a.seg.nrrd"):
+        (folders.ref / name).write_bytes(b"")
+    assert folders.run() == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folders.ref}: 2 files (old.hdr, old.img) of formats that are not read left out; "
+        "convert to .nii.gz",
+        f"{folders.pred}: 5 predictions (b.nii.gz, c.nii.gz, d.nii.gz, ...) without a reference "
+        "left out; name references and predictions alike",
+    ]
+
+
+def test_a_name_that_is_no_utf_8_costs_nothing(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.nii.gz", "s.nii.gz"):
+        folders.pair(name)
+    for folder in (folders.pred, folders.ref):
+        (folder / "s.nii.gz").rename(folder / os.fsdecode(b"S\xf8ren.nii.gz"))
+    lesions, summary = folders.out.with_name("lesions.csv"), folders.out.with_name("all.json")
+    assert folders.run("--lesions", str(lesions), "--summary", str(summary)) == 0
+    assert [*folders.rows()] == ["S\\xf8ren.nii.gz", "a.nii.gz"]
+    assert folders.rows()["S\\xf8ren.nii.gz"]["Liver_DSC"] == "1.0"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("its name is no UTF-8; the tables say S\\xf8ren.nii.gz")
+
+
+def test_rounded_labels_are_scored_and_that_is_said(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz", _labels() - np.float32(5e-5))
+    assert folders.run() == 0
+    assert folders.rows()["a.nii.gz"]["Aorta_DSC"] == "1.0"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {folders.pred / 'a.nii.gz'}: the labels are no whole numbers")
+
+
+@pytest.mark.parametrize(
+    "environment", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+                    {"PYTHONIOENCODING": "ascii"}],
+)  # fmt: skip
+def test_a_terminal_that_knows_no_umlaut(folders: Folders, environment: dict[str, str]) -> None:
+    folders.pair("a.nii.gz")
+    folders.pair("Müller.nii.gz")
+    (folders.pred / "Müller.nii.gz").unlink()
+    words = ["--pred", folders.pred, "--ref", folders.ref, "--out", folders.out, "--jobs", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "evaluation", *map(str, words)],
+        cwd=ROOT, capture_output=True, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(b"M") and b"ller.nii.gz: has no prediction" in line
+    assert b"Not scored: M" in done.stdout
+    assert [*folders.rows()] == ["Müller.nii.gz", "a.nii.gz"]
+
+
+def test_lesions_and_summary_beside_the_table(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = _labels()
+    labels[0, 0, 0] = 14
+    folders.pair("a.nii.gz", labels)
+    folders.write(folders.ref / "a.nii.gz", labels)
+    folders.pair("b.nii.gz", labels)
+    plain = folders.run(), folders.out.read_text("utf-8"), capsys.readouterr().out
+    lesions, summary = folders.out.with_name("lesions.csv"), folders.out.with_name("all.json")
+    assert folders.run("--lesions", str(lesions), "--summary", str(summary)) == plain[0] == 0
+    assert folders.out.read_text("utf-8") == plain[1], "the per-case table stays as it is"
+    printed = capsys.readouterr().out
+    assert printed.startswith(plain[2])
+    assert "| <10 mm | 1 | 100.0" in printed
+    assert folders.out.with_name("scores_summary.md").read_text("utf-8") == printed
+    with lesions.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    # One voxel of 2 mm x 1 mm x 1 mm: 0.002 ml, a sphere of 1.5632 mm.
+    assert rows == [
+        {"Name": name, "Of": of, "Outcome": outcome, "Size": "<10 mm",
+         "Diameter_mm": "1.5632", "Volume_ml": "0.0020", "IoU": iou}
+        for name, of, outcome, iou in (
+            ("a.nii.gz", "reference", "detected", "1.0000"),
+            ("b.nii.gz", "prediction", "false positive", "0.0000"),
+        )
+    ]  # fmt: skip
+    document = json.loads(summary.read_text("utf-8"))
+    assert document["lesions"]["sizes"]["all"]["f1"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert document["classes"]["Tumor"]["dsc"] == {"value": 0.5, "low": 0.0, "high": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (("--lesions", "lesions.json"), "give a file name ending in .csv"),
+        (("--summary", "summary.csv"), "give a file name ending in .json"),
+        (("--lesions", "scores_summary.csv"), "is the name of another result, too"),
+        (("--lesions", "scores.csv"), "is the name of another result, too"),
+        (("--summary", "gone/all.json"), "its folder does not exist"),
+    ],
+)
+def test_names_of_results_that_cannot_be(
+    folders: Folders, words: tuple[str, str], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz")
+    assert folders.run(words[0], str(folders.out.parent / words[1])) == 2
+    assert cause in capsys.readouterr().err
+    assert not folders.out.exists()
 
 
 def test_processes_give_the_same_table_as_one(folders: Folders) -> None:

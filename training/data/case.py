@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.errors import AbdoboxError
@@ -47,6 +47,21 @@ class Case:
     annotated: Mapping[str, Classes]
 
 
+@dataclass
+class Index:
+    """What a data folder holds, or several.
+
+    Attributes:
+        cases: the usable ones, ascending by name.
+        rejected: name -> why a case is left out.
+        notes: a line for each kind of file that is no case and should perhaps be one.
+    """
+
+    cases: list[Case] = field(default_factory=list)
+    rejected: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
 def parse_classes(text: str) -> Classes:
     """Label values from a cell such as ``"1 14"``."""
     return tuple(sorted({int(value) for value in text.split()}))
@@ -57,18 +72,8 @@ def format_classes(classes: Iterable[int]) -> str:
     return " ".join(str(value) for value in sorted(classes))
 
 
-def write_annotated_table(path: Path, cases: Iterable[Case]) -> None:
-    """CSV (name, source, classes): put it into the data folder to skip deriving it again."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("name", "source", "classes"))
-        for case in cases:
-            for source, classes in case.annotated.items():
-                writer.writerow((case.name, source, format_classes(classes)))
-
-
 def read_annotated_table(path: Path) -> dict[tuple[str, str], Classes]:
-    """(name, source) -> classes, from :func:`write_annotated_table`'s CSV."""
+    """(name, source) -> classes, from :func:`training.data.table.write_annotated_table`'s CSV."""
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return {(row["name"], row["source"]): parse_classes(row["classes"]) for row in rows}

@@ -29,6 +29,7 @@ from inference.scan.volume import read_labels, read_volume
 from inference.types import Shape, Triple
 from training.data.case import DatasetError
 from training.data.folders import make_folder
+from training.data.hounsfield import scale_problem
 from training.data.table import read_cases
 
 LOWEST_HU = -1024
@@ -92,9 +93,18 @@ def fingerprint_all(files: Iterable[tuple[str, Path, Path]], workers: int) -> li
 
 
 def fingerprint_case(name: str, image: Path, label: Path) -> CaseFingerprint:
-    """Read one scan and its labels. Raises ScanError."""
+    """Read one scan and its labels.
+
+    Raises:
+        ScanError: one of them cannot be read.
+        DatasetError: they differ in shape, or the scan is not in HU.
+    """
     volume = read_volume(image)
     labels_ZYX, _ = read_labels(label)
+    if labels_ZYX.shape != volume.voxels_ZYX.shape:
+        raise DatasetError(label, "has another shape than its scan", "run training fuse again")
+    if problem := scale_problem(volume.voxels_ZYX, labels_ZYX):
+        raise DatasetError(image, problem, "store it as HU")
     _, grid = volume.canonical()
     foreground = volume.voxels_ZYX[labels_ZYX > 0]
     return CaseFingerprint(name, grid.spacing, grid.shape, hounsfield_histogram(foreground))

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+from isal import isal_zlib
 
-from training.data.case import Case
+from inference.errors import HeaderError
+from inference.grid import Grid
+from inference.scan.nifti_header import NiftiHeader
+from inference.scan.regular_file import open_regular
+from training.data.case import Case, DatasetError, Index
 from training.data.layouts import read_folder
 
 # Grids are compared with the tolerance that float32 NIfTI headers need.
 GRID_TOLERANCE_MM = 1e-3
-
-
-@dataclass
-class Index:
-    """Usable cases, ascending by name, and the ones left out with the reason."""
-
-    cases: list[Case] = field(default_factory=list)
-    rejected: dict[str, str] = field(default_factory=dict)
+_HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has fewer
+_START_BYTES = 1 << 16
+_INFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 
 def build_index(folders: Iterable[Path]) -> Index:
@@ -34,8 +33,9 @@ def build_index(folders: Iterable[Path]) -> Index:
         * FLARE23 or nnU-Net raw: ``imagesTr*``, ``unlabel*``, ``labelsTr*``, pseudo-labels in
           ``pseudo*/SOURCE/`` or ``pseudo*/``, optionally ``dataset.json``.
 
-    A case with an unreadable header, a label map on another grid, or a name that was seen before
-    is left out and named in :attr:`Index.rejected`.
+    A case with an unreadable header, a label map on another grid, two files of one name, or a name
+    that was seen before is left out and named in :attr:`Index.rejected`, and so is a drawn label
+    map without a scan. What else lies there and is no case is in :attr:`Index.notes`.
 
     Raises:
         DatasetError: a folder has no known layout, or one of its tables makes no sense.
@@ -43,7 +43,10 @@ def build_index(folders: Iterable[Path]) -> Index:
     index = Index()
     seen: set[str] = set()
     for folder in folders:
-        for case in read_folder(folder, index.rejected):
+        found = read_folder(folder)
+        index.rejected |= found.rejected
+        index.notes += found.notes
+        for case in found.cases:
             problem = "the name occurs twice" if case.name in seen else grid_problem(case)
             if problem:
                 index.rejected.setdefault(case.name, problem)
@@ -65,24 +68,29 @@ def keep_patients_together(cases: list[Case]) -> list[Case]:
 def grid_problem(case: Case) -> str | None:
     """What keeps a case from being read, judged by the file headers, or None."""
     try:
-        grid = _header(case.image)
-    except RuntimeError:
-        return f"{case.image} cannot be read"
-    if len(grid[0]) != 3:
-        return f"{case.image} has {len(grid[0])} dimensions"
-    for source, path in case.labels.items():
-        try:
-            other = _header(path)
-        except RuntimeError:
-            return f"{path} cannot be read"
-        if grid[0] != other[0] or not np.allclose(grid[1], other[1], atol=GRID_TOLERANCE_MM):
-            return f"the {source} labels lie on another grid than the image"
+        grid = _grid(case.image)
+        for source, path in case.labels.items():
+            other = _grid(path)
+            if grid.shape != other.shape or not all(
+                np.allclose(getattr(grid, what), getattr(other, what), atol=GRID_TOLERANCE_MM)
+                for what in ("spacing", "origin", "direction")
+            ):
+                return f"the {source} labels lie on another grid than the image"
+    except DatasetError as error:
+        return str(error)
     return None
 
 
-def _header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Size in voxels, and spacing, origin and direction in one tuple."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return reader.GetSize(), (*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection())
+def _grid(path: Path) -> Grid:
+    """The grid in a NIfTI file's header; its voxels are left to who reads them. DatasetError."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(_START_BYTES)
+        if start[:2] == b"\x1f\x8b":
+            start = isal_zlib.decompressobj(wbits=31).decompress(start, _HEADER_BYTES)
+        return NiftiHeader.parse(start).grid
+    except HeaderError as error:
+        raise DatasetError(path, f"cannot be read ({error})", error.remedy) from error
+    except (OSError, _INFLATE_ERROR) as error:
+        cause = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise DatasetError(path, cause, "copy the file again from its source") from error

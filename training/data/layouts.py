@@ -1,7 +1,7 @@
 """The folder layouts in which data sets come.
 
-Readers take a folder and give its cases, without opening scans; what cannot be understood is put
-into ``rejected`` (name -> reason) or, where it concerns the whole folder, raised.
+Readers take a folder and give its cases, without opening scans, and what cannot be understood or
+belongs to none, by name; what concerns the whole folder is raised.
 """
 
 from __future__ import annotations
@@ -16,35 +16,41 @@ import numpy as np
 
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, ORGANS, TUMOR
+from inference.scan.names import CHANNEL, counted, is_utf8
 from inference.scan.volume import read_labels
 from inference.steps.threads import worker_count
 from training.data.case import (
+    DRAWN,
     SUFFIX,
     TRUTH,
     Case,
     Classes,
     DatasetError,
+    Index,
     parse_classes,
     read_annotated_table,
 )
+from training.data.listing import Listing, list_labels, list_scans, without_scan
 
-CHANNEL = "_0000"
 ANNOTATED_TABLE = "annotated_classes.csv"
 
 
-def read_folder(folder: Path, rejected: dict[str, str]) -> list[Case]:
+def read_folder(folder: Path) -> Index:
     """The cases of a folder, whichever layout it has; see :func:`training.data.index.build_index`.
 
     Raises:
-        DatasetError: it has none of them, or one of its tables makes no sense.
+        DatasetError: it has none of them, one of its tables makes no sense, or its own name is no
+            UTF-8, which no table of cases could hold.
     """
+    if not is_utf8(str(folder.resolve())):
+        raise DatasetError(folder, "lies where a name is no UTF-8", "rename that folder")
     try:
         if (folder / "index.csv").is_file():
             return _listed_cases(folder)
         if (folder / "ct").is_dir() and (folder / "pseudo_labels").is_dir():
             return _teacher_cases(folder)
         if folder.is_dir() and _folders(folder, "imagestr", "unlabel"):
-            return _flare_cases(folder, rejected)
+            return _flare_cases(folder)
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(
             folder,
@@ -70,75 +76,95 @@ def present_classes(path: Path) -> Classes:
     return tuple(int(v) for v in values if v)
 
 
-def _listed_cases(folder: Path) -> list[Case]:
-    cases = []
+def _listed_cases(folder: Path) -> Index:
+    scans = list_scans([folder / "images"])
     with (folder / "index.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            columns = {
-                key[: -len("_classes")]: text
-                for key, text in row.items()
-                if key.endswith("_classes") and text
-            }
-            cases.append(
-                Case(
-                    name=row["name"],
-                    patient=row["patient"],
-                    split=row["split"],
-                    image=folder / "images" / f"{row['name']}{CHANNEL}{SUFFIX}",
-                    labels={s: folder / s / f"{row['name']}{SUFFIX}" for s in columns},
-                    annotated={s: parse_classes(text) for s, text in columns.items()},
-                )
-            )
-    return cases
+        rows = list(csv.DictReader(stream))
+    columns = [key for key in (rows[0] if rows else ()) if key and key.endswith("_classes")]
+    sources = {c.removesuffix("_classes"): c for c in columns}
+    maps = {source: list_labels([folder / source]) for source in sources}
+    index = _begun(scans, maps)
+    for row in rows:
+        name = row["name"]
+        given = {source: row[column] for source, column in sources.items() if row[column]}
+        case = Case(
+            name=name,
+            patient=row["patient"],
+            split=row["split"],
+            # What is not there is named by whoever opens it.
+            image=scans.files.get(name, folder / "images" / f"{name}{CHANNEL}{SUFFIX}"),
+            labels={s: maps[s].files.get(name, folder / s / f"{name}{SUFFIX}") for s in given},
+            annotated={source: parse_classes(text) for source, text in given.items()},
+        )
+        _add(index, case, scans, {source: maps[source] for source in given})
+    unlisted = sorted({*scans.files} - {row["name"] for row in rows})
+    if unlisted:
+        index.notes.append(f"{folder}: {counted(unlisted, 'scan')} without a row in index.csv")
+    return index
 
 
-def _teacher_cases(folder: Path) -> list[Case]:
+def _teacher_cases(folder: Path) -> Index:
     teachers = folder / "pseudo_labels"
     table = json.loads((teachers / "annotated_classes.json").read_text(encoding="utf-8"))
     annotated = {source: tuple(sorted(v)) for source, v in table["annotated_classes"].items()}
-    cases = []
-    for name, image in _images(folder / "ct").items():
-        files = {source: teachers / source / f"{name}{SUFFIX}" for source in annotated}
-        labels = {source: path for source, path in files.items() if path.exists()}
+    scans = list_scans([folder / "ct"])
+    maps = {source: list_labels([teachers / source]) for source in annotated}
+    index = _begun(scans, maps)
+    for name, image in scans.files.items():
+        labels = {source: m.files[name] for source, m in maps.items() if name in m.files}
         classes = {source: annotated[source] for source in labels}
-        cases.append(Case(name, name, "train", image, labels, classes))
-    return cases
+        _add(index, Case(name, name, "train", image, labels, classes), scans, maps)
+    return index
 
 
-def _flare_cases(folder: Path, rejected: dict[str, str]) -> list[Case]:
+def _flare_cases(folder: Path) -> Index:
     _check_nnunet_labels(folder / "dataset.json")
     table_file = folder / ANNOTATED_TABLE
     table = read_annotated_table(table_file) if table_file.is_file() else {}
-    sources = [(TRUTH, sub) for sub in _folders(folder, "labelstr")]
+    scans = list_scans(_folders(folder, "imagestr", "unlabel"))
+    maps = {TRUTH: list_labels(_folders(folder, "labelstr"))}
     for parent in _folders(folder, "pseudo"):
-        sources += [(sub.name, sub) for sub in _folders(parent, "") or [parent]]
-    images: dict[str, Path] = {}
-    for sub in _folders(folder, "imagestr", "unlabel"):
-        images |= _images(sub)
-    labels = {}
-    for name in images:
-        files = [(source, sub / f"{name}{SUFFIX}") for source, sub in sources]
-        labels[name] = {source: path for source, path in files if path.exists()}
-    derived = _derived_classes(
-        {
-            name: paths[TRUTH]
-            for name, paths in labels.items()
-            if TRUTH in paths and (name, TRUTH) not in table
-        }
-    )
-    cases = []
-    for name, image in images.items():
+        maps |= {sub.name: list_labels([sub]) for sub in _folders(parent, "") or [parent]}
+    index = _begun(scans, maps)
+    truths = {name: path for name, path in maps[TRUTH].files.items() if name in scans.files}
+    unknown = {name: path for name, path in truths.items() if (name, TRUTH) not in table}
+    derived = _derived_classes(unknown)
+    for name, image in scans.files.items():
+        labels = {source: m.files[name] for source, m in maps.items() if name in m.files}
         truth = table.get((name, TRUTH), derived.get(name))
         if isinstance(truth, str):
-            rejected[name] = truth
+            index.rejected[name] = truth
             continue
         # Pseudo-labels know the 13 organs and never the tumour (paper section 2.2).
         annotated = {
-            source: truth if source == TRUTH and truth is not None else ORGANS
-            for source in labels[name]
+            source: truth if source == TRUTH and truth is not None else ORGANS for source in labels
         }
-        cases.append(Case(name, name, "train", image, labels[name], annotated))
-    return cases
+        _add(index, Case(name, name, "train", image, labels, annotated), scans, maps)
+    return index
+
+
+def _begun(scans: Listing, maps: Mapping[str, Listing]) -> Index:
+    """An index that names what belongs to no case: one by one what people drew, others counted."""
+    index = Index(rejected=dict(scans.rejected), notes=list(scans.notes))
+    for source, labels in maps.items():
+        index.notes += labels.notes
+        spare = without_scan(labels, scans)
+        if source in DRAWN:
+            for name, path in spare.items():
+                index.rejected[name] = f"{path} is a label map without a scan; name both alike"
+        elif spare:
+            what = counted(sorted(spare), "label map")
+            index.notes.append(f"{source}: {what} without a scan; name both alike")
+    return index
+
+
+def _add(index: Index, case: Case, scans: Listing, maps: Mapping[str, Listing]) -> None:
+    """Take a case up, unless files of one name leave open which are its own."""
+    for listing in (scans, *maps.values()):
+        if case.name in listing.rejected:
+            index.rejected[case.name] = listing.rejected[case.name]
+            return
+    index.cases.append(case)
 
 
 def _derived_classes(truths: Mapping[str, Path]) -> dict[str, Classes | str]:
@@ -171,10 +197,3 @@ def _folders(parent: Path, *beginnings: str) -> list[Path]:
     return sorted(
         sub for sub in parent.iterdir() if sub.is_dir() and sub.name.lower().startswith(beginnings)
     )
-
-
-def _images(folder: Path) -> dict[str, Path]:
-    return {
-        path.name[: -len(SUFFIX)].removesuffix(CHANNEL): path
-        for path in sorted(folder.glob(f"*{SUFFIX}"))
-    }

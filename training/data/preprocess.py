@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.cli.parser import count
-from inference.errors import AbdoboxError
+from inference.errors import AbdoboxError, one_line
 from inference.grid import Orientation
 from inference.model.description import Intensity
 from inference.scan.volume import read_labels, read_volume
@@ -21,6 +21,7 @@ from inference.steps.resample import resample_image
 from training.data.case import DRAWN
 from training.data.coding import code_labels, only, resample_coded
 from training.data.folders import make_folder
+from training.data.hounsfield import scale_problem
 from training.data.store import StoredCase, StoreError, write_case, write_index
 from training.data.table import read_cases, read_table
 from training.recipe import Recipe, load_recipe
@@ -49,14 +50,22 @@ def preprocess_all(
     """Write the store; every case is done, whether it is there already or not."""
     work = partial(preprocess_case, recipe=recipe, intensity=intensity, out=out)
     with ProcessPoolExecutor(workers) as pool:
-        for row, _ in zip(rows, pool.map(work, rows), strict=True):
+        for row, problem in zip(rows, pool.map(work, rows), strict=True):
+            if problem:
+                print(one_line(f"warning: {row['image']}: {problem}"), file=sys.stderr)
             print(f"preprocessed {row['name']}", file=sys.stderr)
     spacing = None if recipe.sampling.native else recipe.sampling.spacing
     write_index(out, intensity, [row["name"] for row in rows], spacing)
 
 
-def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, out: Path) -> None:
+def preprocess_case(
+    row: dict[str, str], recipe: Recipe, intensity: Intensity, out: Path
+) -> str | None:
     """Read, orient, normalise and (unless the recipe keeps the native grid) resample one case.
+
+    Returns:
+        Why its values can be no HU, if so. ``fuse`` leaves such cases out; a table of cases that
+        somebody else made may hold them.
 
     Raises:
         StoreError: image and labels differ in shape.
@@ -70,6 +79,7 @@ def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, o
             f"has shape {labels_ZYX.shape}, the image has {hounsfield_ZYX.shape}",
             "give labels on the image's grid",
         )
+    problem = scale_problem(hounsfield_ZYX, labels_ZYX)
     annotated = tuple(int(v) for v in row["annotated"].split())
     coded_ZYX = only(code_labels(np.ascontiguousarray(labels_ZYX)), annotated)
     native = recipe.sampling.native
@@ -88,6 +98,7 @@ def preprocess_case(row: dict[str, str], recipe: Recipe, intensity: Intensity, o
     )
     image = resample_image(hounsfield_ZYX, intensity, shape)
     write_case(out, case, image, coded_ZYX if native else resample_coded(coded_ZYX, shape))
+    return problem
 
 
 def mark_unlabelled(rows: Sequence[dict[str, str]], folder: Path) -> None:

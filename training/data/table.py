@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from training.data.case import DatasetError
+from inference.scan.atomic import write_atomically
+from training.data.case import Case, DatasetError, format_classes
 
 CASE_COLUMNS = ("name", "patient", "split", "image", "label", "annotated")
 
@@ -43,3 +45,22 @@ def read_table(path: Path, columns: Sequence[str], remedy: str) -> list[dict[str
         if any(row[column] is None for column in columns):
             raise DatasetError(path, f"row {number} has too few cells", "complete it")
     return rows
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file, whole or not at all, and through no link. Raises OutputError."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def write_annotated_table(path: Path, cases: Iterable[Case]) -> None:
+    """CSV (name, source, classes): put it into the data folder to skip deriving it again."""
+    rows = [
+        (case.name, source, format_classes(classes))
+        for case in cases
+        for source, classes in case.annotated.items()
+    ]
+    write_table(path, ("name", "source", "classes"), rows)

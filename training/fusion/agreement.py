@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from inference.grid import Grid, Orientation
+from inference.grid import Orientation
 from inference.labels import NAMES, ORGANS, TUMOR
-from inference.scan.volume import read_labels
+from inference.scan.volume import LabelMap, read_label_map
 from inference.types import Labels, Triple
 from training.data.case import DRAWN, Case, Classes, DatasetError
 from training.data.overrides import NO_OVERRIDES, Override, Overrides
@@ -80,16 +80,17 @@ class Judgement:
         return any(choice.rule == GROUND_TRUTH for choice in self.choices.values())
 
 
-def read_flare_labels(path: Path) -> tuple[Labels, Grid]:
-    """A label map (z, y, x) in the file's axis order, and its grid.
+def read_flare_labels(path: Path) -> LabelMap:
+    """A label map (z, y, x) in the file's axis order, its grid, and what is odd about it.
 
     Raises:
         AbdoboxError: the file cannot be read or holds values beyond FLARE's.
     """
-    labels, grid = read_labels(path)
-    if labels.max() > TUMOR:
-        raise DatasetError(path, f"holds the value {labels.max()}", "map it to FLARE's 0..14")
-    return labels, grid
+    found = read_label_map(path)
+    highest = found.labels_ZYX.max()
+    if highest > TUMOR:
+        raise DatasetError(path, f"holds the value {highest}", "map it to FLARE's 0..14")
+    return found
 
 
 def dice_per_class(a: Labels, b: Labels) -> npt.NDArray[np.float64]:
@@ -113,8 +114,8 @@ def judge(case: Case, settings: Settings, overrides: Overrides = NO_OVERRIDES) -
     if len(teachers) < needed:
         raise DatasetError(case.name, f"has {len(teachers)} pseudo-label sets", f"give {needed}")
     files = {source: read_flare_labels(case.labels[source]) for source in teachers}
-    filler, grid = files[teachers[0]]
-    dice = {source: dice_per_class(filler, files[source][0]) for source in teachers[1:]}
+    filler, grid = files[teachers[0]].labels_ZYX, files[teachers[0]].grid
+    dice = {s: dice_per_class(filler, files[s].labels_ZYX) for s in teachers[1:]}
     choices = {value: Choice(None, "no source") for value in NAMES}
     for value in ORGANS:
         if value in case.annotated[teachers[0]]:

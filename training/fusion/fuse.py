@@ -9,44 +9,32 @@ In both, the tumour comes from ground truth alone, and wins where it is annotate
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from inference.cli.parser import count
 from inference.errors import AbdoboxError, one_line
-from inference.labels import TUMOR
-from inference.scan.volume import read_volume, write_labels
 from training.data.case import (
     DRAWN,
     SUFFIX,
     Case,
     DatasetError,
     format_classes,
-    write_annotated_table,
 )
 from training.data.folders import make_folder
 from training.data.index import build_index
 from training.data.overrides import NO_OVERRIDES, Overrides, read_overrides
-from training.data.table import CASE_COLUMNS
+from training.data.table import CASE_COLUMNS, write_annotated_table, write_table
 from training.fusion.agreement import (
-    GROUND_TRUTH,
-    Choice,
     Judgement,
     Settings,
     judge,
-    read_flare_labels,
 )
-from training.fusion.plausibility import clean
+from training.fusion.merge import write_merged
 from training.fusion.report import write_report
-
-LIVER, CAVA = 1, 6
 
 COLUMNS = (*CASE_COLUMNS, "agreement")
 
@@ -74,12 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         else select(judgements, settings.threshold, arguments.partial, arguments.unlabelled)
     )
     write_annotated_table(arguments.out / "annotated_classes.csv", cases)
-    written, unreadable = write_merged(chosen, arguments.out / "labels", settings.per_class)
+    merged = write_merged(chosen, arguments.out / "labels", settings.per_class)
+    written = merged.written
     write_cases(arguments.out / "cases.csv", written, arguments.out / "labels")
-    rejected |= index.rejected | left_out | unreadable
-    write_report(arguments.out, settings, judgements, written, rejected)
+    rejected |= index.rejected | left_out | merged.rejected
+    notes = [one_line(note) for note in (*index.notes, *merged.notes)]
+    write_report(arguments.out, settings, judgements, written, rejected, notes)
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
     for name, reason in rejected.items():
-        print(f"left out {name}: {reason}", file=sys.stderr)
+        print(one_line(f"left out {name}: {reason}"), file=sys.stderr)
     print(f"{len(written)} of {len(cases)} cases fused into {arguments.out}", file=sys.stderr)
     return 0 if written else 1
 
@@ -135,82 +127,21 @@ def select(
     return chosen
 
 
-def merge(case: Case, choices: Mapping[int, Choice], per_class: bool) -> npt.NDArray[np.uint8]:
-    """One label map on the image's grid, in the file's axis order.
-
-    Pseudo-labels are laid down first, then ground-truth organs, then the tumour, so that what
-    people drew wins. Voxels of unannotated classes are 0, which means nothing for those classes.
-
-    Args:
-        choices: for each label value the source; sources that the case lacks add nothing.
-        per_class: organ by organ, keep only the main pieces of pseudo-labels, and give the vena
-            cava back what a drawn liver has swallowed (LiTS's experts drew over its stretch in the
-            liver, and a network cannot learn the cava from scans that call it liver).
-    """
-    wanted = {choice.source for choice in choices.values()}
-    used = [source for source in case.labels if source in wanted] or list(case.labels)[:1]
-    files = {source: read_flare_labels(case.labels[source])[0] for source in used}
-    filled = [v for v, c in choices.items() if c.rule != GROUND_TRUTH]
-    drawn = [v for v, c in choices.items() if c.rule == GROUND_TRUTH and v != TUMOR]
-    maps = {
-        source: clean(labels, tuple(v for v in filled if choices[v].source == source))
-        if per_class and source not in DRAWN
-        else labels
-        for source, labels in files.items()
-    }
-    out = np.zeros_like(next(iter(maps.values())))
-    for value in (*filled, *drawn):
-        source = choices[value].source
-        if source is not None and source in maps:
-            out[maps[source] == value] = value
-    source = choices[CAVA].source if CAVA in filled else None
-    if per_class and LIVER in drawn and source is not None and source in maps:
-        out[(maps[source] == CAVA) & (out == LIVER)] = CAVA
-    source = choices[TUMOR].source
-    if source is not None and source in maps:
-        out[maps[source] == TUMOR] = TUMOR
-    return out
-
-
-def write_merged(
-    judgements: Iterable[Judgement], folder: Path, per_class: bool
-) -> tuple[list[Judgement], dict[str, str]]:
-    """Write ``NAME.nii.gz`` per case; the second value names those whose files are damaged."""
-    written: list[Judgement] = []
-    rejected: dict[str, str] = {}
-    for judgement in judgements:
-        case = judgement.case
-        try:
-            # Also a check of the voxels: a truncated file has a sound header.
-            header = read_volume(case.image).header
-            merged = merge(case, judgement.choices, per_class)
-        except AbdoboxError as error:
-            rejected[case.name] = str(error)
-            continue
-        write_labels(folder / f"{case.name}{SUFFIX}", merged, header)
-        written.append(judgement)
-    return written, rejected
-
-
 def write_cases(path: Path, judgements: Iterable[Judgement], labels: Path) -> None:
     """The table from which training reads its cases (columns :data:`COLUMNS`)."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
-        for judgement in judgements:
-            case = judgement.case
-            label = labels / f"{case.name}{SUFFIX}"
-            writer.writerow(
-                (
-                    case.name,
-                    case.patient,
-                    case.split,
-                    case.image.resolve(),
-                    label.resolve(),
-                    format_classes(judgement.annotated),
-                    f"{judgement.agreement:.4f}",
-                )
-            )
+    rows = [
+        (
+            judgement.case.name,
+            judgement.case.patient,
+            judgement.case.split,
+            judgement.case.image.resolve(),
+            (labels / f"{judgement.case.name}{SUFFIX}").resolve(),
+            format_classes(judgement.annotated),
+            f"{judgement.agreement:.4f}",
+        )
+        for judgement in judgements
+    ]
+    write_table(path, COLUMNS, rows)
 
 
 def _judge_or_reason(case: Case, settings: Settings, overrides: Overrides) -> Judgement | str:

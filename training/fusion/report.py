@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from inference.errors import one_line
 from inference.labels import NAMES
+from inference.scan.atomic import write_atomically
+from training.data.table import write_table
 from training.fusion.agreement import Judgement, Settings
 
 BINS = 20
@@ -22,18 +25,22 @@ def write_report(
     judged: Sequence[Judgement],
     used: Sequence[Judgement],
     rejected: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> None:
     """Write ``agreement.csv``, ``report.md`` and ``agreement.png`` into ``folder``.
 
     Args:
         judged: every case that could be read; ``used``: the ones of them that were fused.
         rejected: name -> reason of the cases that were left out.
+        notes: what else was odd, a line each.
     """
     _write_table(folder / "agreement.csv", judged, {j.case.name for j in used})
-    text = _summary(settings, judged, used, rejected)
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    text = _summary(settings, judged, used, rejected, notes)
+    write_atomically(folder / "report.md", text.encode())
     values = [judgement.agreement for judgement in judged if not math.isnan(judgement.agreement)]
-    draw_histogram(values, settings.threshold).save(folder / "agreement.png")
+    picture = io.BytesIO()
+    draw_histogram(values, settings.threshold).save(picture, "png")
+    write_atomically(folder / "agreement.png", picture.getvalue())
 
 
 def draw_histogram(values: Sequence[float], threshold: float) -> Image.Image:
@@ -63,25 +70,22 @@ def draw_histogram(values: Sequence[float], threshold: float) -> Image.Image:
 
 def _write_table(path: Path, judged: Sequence[Judgement], used: set[str]) -> None:
     columns = ("name", "split", "agreement", "used", "class", "organ", "source", "dice", "rule")
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        for judgement in judged:
-            case = judgement.case
-            for value, choice in judgement.choices.items():
-                writer.writerow(
-                    (
-                        case.name,
-                        case.split,
-                        f"{judgement.agreement:.4f}",
-                        int(case.name in used),
-                        value,
-                        NAMES[value],
-                        choice.source or "",
-                        "" if math.isnan(choice.dice) else f"{choice.dice:.4f}",
-                        choice.rule,
-                    )
-                )
+    rows = [
+        (
+            judgement.case.name,
+            judgement.case.split,
+            f"{judgement.agreement:.4f}",
+            int(judgement.case.name in used),
+            value,
+            NAMES[value],
+            choice.source or "",
+            "" if math.isnan(choice.dice) else f"{choice.dice:.4f}",
+            choice.rule,
+        )
+        for judgement in judged
+        for value, choice in judgement.choices.items()
+    ]
+    write_table(path, columns, rows)
 
 
 def _summary(
@@ -89,6 +93,7 @@ def _summary(
     judged: Sequence[Judgement],
     used: Sequence[Judgement],
     rejected: Mapping[str, str],
+    notes: Sequence[str],
 ) -> str:
     train = [judgement for judgement in used if judgement.case.split == "train"]
     partial = sum(judgement.partial for judgement in train)
@@ -118,7 +123,8 @@ def _summary(
         why = ", ".join(f"{rule} {count}" for rule, count in rules.most_common())
         annotated = sum(choice.source is not None for choice in choices)
         lines.append(f"| {value} {name} | {annotated} | {why} |")
-    lines += ["", *(f"- left out {name}: {reason}" for name, reason in rejected.items())]
+    lines += ["", *(one_line(f"- left out {n}: {reason}") for n, reason in rejected.items())]
+    lines += [f"- {note}" for note in notes]
     return "\n".join(lines) + "\n"
 
 

@@ -94,11 +94,19 @@ def test_skip_existing(
     assert run(scans, target, "--skip-existing") == 0
     assert contents(target) == {**clean, "b.nii.gz": b"kept"}
     assert "2 done, 1 skipped, 0 failed" in capfd.readouterr().err
+    (target / "b.nii.gz").unlink()  # a link to labels is skipped, one to nothing replaced
+    (tmp_path / "kept").write_bytes(b"kept")
+    (target / "a.nii.gz").unlink()
+    (target / "a.nii.gz").symlink_to(tmp_path / "kept")
+    (target / "b.nii.gz").symlink_to(tmp_path / "nothing")
+    assert run(scans, target, "--skip-existing") == 0
+    assert contents(target) == {**clean, "a.nii.gz": b"kept"}
+    assert not (tmp_path / "nothing").exists()
     assert run(scans, target) == 0  # without it, all is made anew
     assert contents(target) == clean
 
 
-@pytest.mark.parametrize("make", ["empty", "text only", "duplicates only", "link out"])
+@pytest.mark.parametrize("make", ["empty", "text only", "duplicates only", "link to nothing"])
 def test_nothing_to_do_is_a_failure(
     run: Run, tmp_path: Path, make: str, capfd: pytest.CaptureFixture[str]
 ):
@@ -109,8 +117,7 @@ def test_nothing_to_do_is_a_failure(
     elif make == "duplicates only":
         (source / "a.nii.gz").touch()
         (source / "a_0000.nii.gz").touch()
-    elif make == "link out":
-        (tmp_path / "x.nii.gz").touch()
+    elif make == "link to nothing":
         (source / "x.nii.gz").symlink_to(tmp_path / "x.nii.gz")
     assert run(source, tmp_path / "out") == 1
     assert not (tmp_path / "out").exists()

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from inference.errors import AbdoboxError
-from inference.many import cases
-from inference.many.cases import Case, case_name, find_cases
-from inference.scan import volume
+from inference.many.cases import Case, case_name, find_cases, output_problem
 
 
 @pytest.mark.parametrize(
@@ -40,11 +38,6 @@ def test_names(file: str, name: str | None):
     assert case_name(Path("folder") / file) == name
 
 
-def test_both_lists_of_suffixes_are_the_same():
-    """cases has its own, because volume's would bring NumPy into --help."""
-    assert sorted(cases.SUFFIXES) == sorted(volume.SUFFIXES)
-
-
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     (tmp_path / "in").mkdir()
@@ -57,9 +50,9 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def found(source: Path, target: Path) -> dict[str, str]:
-    cases, problems = find_cases(source, target)
-    assert problems == []
-    return {case.source.name: str(case.target.relative_to(target)) for case in cases}
+    found = find_cases(source, target)
+    assert found.problems == []
+    return {case.source.name: str(case.target.relative_to(target)) for case in found.cases}
 
 
 def test_a_folders_scans_in_order_and_nothing_else(folders: tuple[Path, Path]):
@@ -80,33 +73,29 @@ def test_a_folders_scans_in_order_and_nothing_else(folders: tuple[Path, Path]):
     [
         ("out", "out/a.nii.gz"),
         ("out/mine.nii.gz", "out/mine.nii.gz"),
-        ("out.nii", "out.nii/a.nii.gz"),
+        ("out/SEG.NII.GZ", "out/SEG.NII.GZ"),
+        ("run.v1", "run.v1/a.nii.gz"),
     ],
 )
 def test_one_scan(tmp_path: Path, output: str, expected: str):
     touch(tmp_path, "a_0000.nii.gz")
-    scans, problems = find_cases(tmp_path / "a_0000.nii.gz", tmp_path / output)
-    assert problems == []
-    assert [case.target for case in scans] == [tmp_path / expected]
+    found = find_cases(tmp_path / "a_0000.nii.gz", tmp_path / output)
+    assert found.problems == []
+    (case,) = found.cases
+    assert case.target == tmp_path / expected
+    assert case.name == {
+        "out/a.nii.gz": "a",
+        "out/mine.nii.gz": "mine",
+        "out/SEG.NII.GZ": "SEG",
+    }.get(expected, "a")
 
 
 def problem_of(source: Path, target: Path) -> AbdoboxError:
-    cases, problems = find_cases(source, target)
-    assert cases == []
-    (problem,) = problems
+    found = find_cases(source, target)
+    assert found.cases == []
+    (problem,) = found.problems
     assert "\n" not in str(problem)
     return problem
-
-
-def link_out(source: Path, target: Path) -> str:
-    touch(source.parent, "secret.nii.gz")
-    (source / "a.nii.gz").symlink_to(source.parent / "secret.nii.gz")
-    return "leads out of the input folder"
-
-
-def link_to_nowhere_outside(source: Path, target: Path) -> str:
-    (source / "a.nii.gz").symlink_to(source.parent / "gone.nii.gz")
-    return "leads out of the input folder"
 
 
 def empty(source: Path, target: Path) -> str:
@@ -155,7 +144,7 @@ def labels_onto_the_scan(source: Path, target: Path) -> str:
 
 @pytest.mark.parametrize(
     "make",
-    [link_out, link_to_nowhere_outside, empty, no_scans, series, dicom_by_name,
+    [empty, no_scans, series, dicom_by_name,
      neither_scans_nor_files, twice, thrice,
      labels_onto_the_scan],
 )  # fmt: skip
@@ -169,16 +158,49 @@ def test_a_problem_stops_no_other_case(folders: tuple[Path, Path]):
     touch(source, "good_0000.nii.gz")
     twice(source, target)
     (source / "loop.nii.gz").symlink_to("loop.nii.gz")  # left to the reader, who says so
-    scans, problems = find_cases(source, target)
-    assert [case.name for case in scans] == ["good", "loop"]
-    assert len(problems) == 1
+    (source / "nowhere.nii.gz").symlink_to("gone.nii.gz")  # and this one
+    found = find_cases(source, target)
+    assert [case.name for case in found.cases] == ["good", "loop", "nowhere"]
+    assert len(found.problems) == 1
 
 
-def test_links_within_the_folder_are_followed(folders: tuple[Path, Path]):
+@pytest.mark.parametrize("way", ["inside", "relative", "absolute", "link of a link", "folder"])
+def test_links_are_followed_wherever_they_lead(folders: tuple[Path, Path], way: str):
+    """DataLad and git-annex keep scans in .git/annex, Nextflow and BIDS tools elsewhere."""
+    source, target = folders
+    store = source.parent / "annex" / "objects"
+    store.mkdir(parents=True)
+    touch(store, "SHA256E-s0.nii.gz")
+    link = source / "a_0000.nii.gz"
+    if way == "inside":
+        touch(source, ".key.nii.gz")
+        link.symlink_to(".key.nii.gz")
+    elif way == "relative":
+        link.symlink_to("../annex/objects/SHA256E-s0.nii.gz")
+    elif way == "absolute":
+        link.symlink_to(store / "SHA256E-s0.nii.gz")
+    elif way == "link of a link":
+        (source.parent / "staged").symlink_to(store / "SHA256E-s0.nii.gz")
+        link.symlink_to(source.parent / "staged")
+    else:
+        (source.parent / "folder").symlink_to(store)
+        link.symlink_to("../folder/SHA256E-s0.nii.gz")
+    assert found(source, target) == {"a_0000.nii.gz": "a.nii.gz"}
+    single = find_cases(link, target)
+    assert [case.target.name for case in single.cases] == ["a.nii.gz"]
+    assert single.problems == []
+
+
+def test_two_cases_may_be_one_file(folders: tuple[Path, Path]):
     source, target = folders
     touch(source, "a_0000.nii.gz")
     (source / "b_0000.nii.gz").symlink_to("a_0000.nii.gz")
-    assert found(source, target) == {"a_0000.nii.gz": "a.nii.gz", "b_0000.nii.gz": "b.nii.gz"}
+    os.link(source / "a_0000.nii.gz", source / "c.nii.gz")
+    assert found(source, target) == {
+        "a_0000.nii.gz": "a.nii.gz",
+        "b_0000.nii.gz": "b.nii.gz",
+        "c.nii.gz": "c.nii.gz",
+    }
 
 
 def test_an_input_folder_that_is_a_link(folders: tuple[Path, Path]):
@@ -189,26 +211,40 @@ def test_an_input_folder_that_is_a_link(folders: tuple[Path, Path]):
     assert found(link, target) == {"a_0000.nii.gz": "a.nii.gz"}
 
 
-def test_a_single_scan_may_be_a_link(folders: tuple[Path, Path]):
-    source, target = folders
-    link_out(source, target)
-    scans, problems = find_cases(source / "a.nii.gz", target)
-    assert [case.target.name for case in scans] == ["a.nii.gz"]
-    assert problems == []
-
-
 def test_labels_beside_the_scans_if_no_scan_is_overwritten(tmp_path: Path):
     touch(tmp_path, "a_0000.nii.gz", "b.nii.gz", "c.nrrd")
-    scans, problems = find_cases(tmp_path, tmp_path)
-    assert [case.name for case in scans] == ["a", "c"]
-    assert ["b.nii.gz" in str(problem) for problem in problems] == [True]
+    found = find_cases(tmp_path, tmp_path)
+    assert [case.name for case in found.cases] == ["a", "c"]
+    assert ["b.nii.gz" in str(problem) for problem in found.problems] == [True]
 
 
 def test_labels_never_go_onto_another_scan(tmp_path: Path):
     touch(tmp_path, "a_0000_0000.nii.gz", "a_0000.nii.gz")
-    scans, problems = find_cases(tmp_path, tmp_path)
-    assert [case.target.name for case in scans] == ["a.nii.gz"]
-    assert "would be overwritten" in str(problems[0])
+    found = find_cases(tmp_path, tmp_path)
+    assert [case.target.name for case in found.cases] == ["a.nii.gz"]
+    assert "would be overwritten" in str(found.problems[0])
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_labels_never_go_onto_what_a_scan_s_link_leads_to(folders: tuple[Path, Path], alone: bool):
+    source, _ = folders
+    store = source.parent / "store"
+    store.mkdir()
+    touch(store, "a.nii.gz")
+    (source / "a.nii.gz").symlink_to(store / "a.nii.gz")
+    assert "would be overwritten" in str(
+        problem_of(source / "a.nii.gz" if alone else source, store)
+    )
+
+
+def test_a_link_is_not_replaced_by_the_labels_of_what_it_leads_to(tmp_path: Path):
+    """Nextflow: the scan is a link in the folder in which the labels are wanted."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "work").mkdir()
+    touch(tmp_path / "data", "x.nii.gz")
+    (tmp_path / "work" / "a.nii.gz").symlink_to(tmp_path / "data" / "x.nii.gz")
+    problem = problem_of(tmp_path / "work" / "a.nii.gz", tmp_path / "work")
+    assert "is a scan itself and would be overwritten" in str(problem)
 
 
 def test_a_file_that_is_no_scan(tmp_path: Path):
@@ -218,3 +254,145 @@ def test_a_file_that_is_no_scan(tmp_path: Path):
 
 def test_name_of_a_case():
     assert Case(Path("x/a_0000.nrrd"), Path("y/a.nii.gz")).name == "a"
+
+
+@pytest.mark.parametrize(
+    ("output", "of_scan", "of_folder"),
+    [
+        ("out", None, None),
+        ("out.v1", None, None),
+        ("all.nii.gz", None, "the input is a folder"),
+        ("SEG.NII.GZ", None, "the input is a folder"),
+        (".nii.gz", None, "the input is a folder"),
+        *((f"seg{suffix}", "is of no format that is written; end it in .nii.gz", "is a folder")
+          for suffix in (".nii", ".NII", ".nrrd", ".seg.nrrd", ".mha", ".mhd", ".nhdr", ".gz",
+                         ".hdr", ".img", ".dcm", ".seg.dcm", ".mgz", ".zip", ".nii.zst")),
+    ],
+)  # fmt: skip
+def test_no_folder_gets_the_name_of_a_file(
+    tmp_path: Path, output: str, of_scan: str | None, of_folder: str | None
+):
+    touch(tmp_path, "a.nii.gz")
+    for source, words in ((tmp_path / "a.nii.gz", of_scan), (tmp_path, of_folder)):
+        problem = output_problem(source, tmp_path / output)
+        assert (problem is None) == (words is None)
+        assert words is None or words in str(problem)
+
+
+def test_a_folder_with_the_name_of_a_file_is_no_file(tmp_path: Path):
+    touch(tmp_path, "a.nii.gz")
+    (tmp_path / "seg.nii.gz").mkdir()
+    problem = output_problem(tmp_path / "a.nii.gz", tmp_path / "seg.nii.gz")
+    assert problem is not None and "is a folder, and has the name of a file" in problem
+
+
+def warnings_of(source: Path, target: Path) -> list[str]:
+    found = find_cases(source, target)
+    assert found.problems == []
+    assert all(line.startswith(f"{source}: ") for line in found.warnings)
+    return [line.removeprefix(f"{source}: ") for line in found.warnings]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("p.hdr", "p.img"), "2 files (p.hdr, p.img) of formats that are not read left out"),
+        (("b.nii.zst",), "1 file (b.nii.zst) of formats that are not read left out"),
+        (("b.nii.bz2",), "1 file (b.nii.bz2) of"),
+        (("B.HDR.GZ", "c.mgz", "d.nii.xz", "e.zip"), "4 files (B.HDR.GZ, c.mgz, d.nii.xz, ...) of"),
+        (("1.dcm",), "1 file (1.dcm) of"),
+    ],
+)
+def test_files_of_formats_that_are_not_read_are_one_line(
+    folders: tuple[Path, Path], names: tuple[str, ...], said: str
+):
+    source, target = folders
+    touch(source, "a.nii.gz", *names)
+    (line,) = warnings_of(source, target)
+    assert line.startswith(said)
+    assert line.endswith("; convert to .nii.gz")
+
+
+def test_what_is_left_out_without_a_word(folders: tuple[Path, Path]):
+    """No scans, hidden files, and the voxels of headers that are read."""
+    source, target = folders
+    touch(source, "a.nii.gz", "notes.txt", "a.json", ".x.hdr", "._a.nii.gz", "table.csv")
+    touch(source, "b.mhd", "b.raw", "c.mhd", "c.img", "d.nhdr", "d.raw.gz")
+    target = source / "out"
+    target.mkdir()
+    touch(target, "a.nii.gz")
+    (source / ".cache").mkdir()
+    touch(source / ".cache", "a.nii.gz")
+    assert warnings_of(source, target) == []
+
+
+def test_only_files_that_are_not_read(folders: tuple[Path, Path]):
+    source, target = folders
+    touch(source, "p.hdr", "p.img")
+    words = "holds no scan, but 2 files (p.hdr, p.img) of formats that are not read; convert them"
+    assert words in str(problem_of(source, target))
+
+
+def test_folders_of_patients_are_named(folders: tuple[Path, Path]):
+    source, target = folders
+    for patient in ("sub-01", "sub-02", "sub-03", "sub-04"):
+        (source / patient / "ct").mkdir(parents=True)
+        touch(source / patient / "ct", "scan.nii.gz")
+    (source / "sub-01" / "again").symlink_to(source)  # in a circle
+    problem = str(problem_of(source, target))
+    assert (
+        "holds no scan itself, but 4 sub-folders (sub-01/ct, sub-02/ct, sub-03/ct, ...) with "
+        "scans; run once for each, or put the scans, or links to them, into one folder"
+    ) in problem
+    touch(source, "a.nii.gz")
+    (line,) = warnings_of(source, target)
+    assert line.startswith("4 sub-folders (sub-01/ct, sub-02/ct, sub-03/ct, ...) with scans left")
+
+
+def test_a_folder_that_has_the_name_of_a_scan_is_named(folders: tuple[Path, Path]):
+    source, target = folders
+    (source / "a.nii").mkdir()
+    touch(source / "a.nii", "a.nii")
+    assert "1 sub-folder (a.nii) with scans" in str(problem_of(source, target))
+
+
+def test_many_folders_are_not_all_looked_into(folders: tuple[Path, Path], monkeypatch):
+    source, target = folders
+    for number in range(200):
+        (source / f"{number:03}").mkdir()
+        touch(source / f"{number:03}", "a.nii.gz")
+    looked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scandir(path))
+    assert "63 sub-folders (000, 001, 002, ...)" in str(problem_of(source, target))
+    assert len(looked) == 64
+
+
+@pytest.mark.parametrize(
+    ("names", "cases"),
+    [
+        (("X_0000.nii.gz", "X_0001.nii.gz"), ["X"]),
+        (("X_0000.nii.gz", "X_0001.nii.gz", "X_0002.nii.gz", "Y_0000.nii.gz"), ["X", "Y"]),
+        (("p_1_0000.nii.gz", "p_1_0001.nii.gz", "p_2_0000.nii.gz", "p_2_0001.nii.gz"),
+         ["p_1", "p_2"]),
+        # No channels: without the first, with a gap, or more than an image has.
+        (("X_0001.nii.gz",), ["X_0001"]),
+        (("X_0001.nii.gz", "X_0002.nii.gz"), ["X_0001", "X_0002"]),
+        (("X_0000.nii.gz", "X_0007.nii.gz"), ["X", "X_0007"]),
+        (("X_0001_0000.nii.gz", "X_0002_0000.nii.gz"), ["X_0001", "X_0002"]),
+        (tuple(f"img_{n:04}.nii.gz" for n in range(5)),
+         ["img", "img_0001", "img_0002", "img_0003", "img_0004"]),
+    ],
+)  # fmt: skip
+def test_channels_of_nnunet_are_no_patients(
+    folders: tuple[Path, Path], names: tuple[str, ...], cases: list[str]
+):
+    source, target = folders
+    touch(source, *names)
+    assert [case.name for case in find_cases(source, target).cases] == cases
+    left = len(names) - len(cases)
+    said = warnings_of(source, target)
+    assert len(said) == (left > 0)
+    if left:
+        assert f"{left} further nnU-Net channel" in said[0]
+        assert said[0].endswith("left out; rename what is a patient of its own")

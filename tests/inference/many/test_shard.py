@@ -89,7 +89,8 @@ def test_what_names_no_share(text: str, environment: dict[str, str], cause: str)
 
 def test_files_that_come_and_go_move_no_other_case(tmp_path: Path):
     def share(index: int) -> set[str]:
-        return {case.name for case in find_cases(tmp_path, tmp_path / "out", Shard(index, 3))[0]}
+        found = find_cases(tmp_path, tmp_path / "out", Shard(index, 3))
+        return {case.name for case in found.cases}
 
     for i in range(30):
         (tmp_path / f"m{i}_0000.nii.gz").touch()
@@ -102,11 +103,12 @@ def test_files_that_come_and_go_move_no_other_case(tmp_path: Path):
 
 
 def test_what_is_wrong_in_a_folder_is_said_by_one_share(tmp_path: Path):
-    for name in ("a_0000.nii.gz", "a.nii.gz", "b.nii.gz"):
+    for name in ("a_0000.nii.gz", "a.nii.gz", "b.nii.gz", "c.hdr", "c.img"):
         (tmp_path / name).touch()
     found = [find_cases(tmp_path, tmp_path / "out", Shard(i, 4)) for i in (1, 2, 3, 4)]
-    assert sum(len(problems) for _, problems in found) == 1
-    assert sum(len(cases) for cases, _ in found) == 1
+    assert sum(len(share.problems) for share in found) == 1
+    assert sum(len(share.cases) for share in found) == 1
+    assert sum(len(share.warnings) for share in found) == 1
 
 
 def test_shares_are_for_folders(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

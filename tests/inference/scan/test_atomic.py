@@ -206,3 +206,40 @@ def test_a_disk_that_is_read_only(mount: Callable[[str], Path]):
     folder = mount("size=64k,ro")
     with pytest.raises(OutputError, match="Read-only"):
         write_atomically(folder / "a.nii.gz", b"new")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing", "itself"])
+def test_a_link_of_the_target_s_name_is_replaced_and_not_followed(tmp_path: Path, kind: str):
+    """Somebody else's link, or git-annex's to contents that it keeps."""
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    folder.mkdir()
+    if kind == "file":
+        elsewhere.write_bytes(b"precious")
+    elif kind == "folder":
+        elsewhere.mkdir()
+    target = folder / "a.nii.gz"
+    target.symlink_to(target if kind == "itself" else elsewhere)
+    write_atomically(target, b"new")
+    assert not target.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in folder.iterdir()] == ["a.nii.gz"]
+    if kind == "file":
+        assert elsewhere.read_bytes() == b"precious"
+    elif kind == "folder":
+        assert list(elsewhere.iterdir()) == []
+    else:
+        assert not elsewhere.exists()
+
+
+def test_a_hard_link_s_other_name_keeps_its_contents(tmp_path: Path):
+    (tmp_path / "kept").write_bytes(b"precious")
+    os.link(tmp_path / "kept", tmp_path / "a.nii.gz")
+    write_atomically(tmp_path / "a.nii.gz", b"new")
+    assert (tmp_path / "kept").read_bytes() == b"precious"
+
+
+def test_the_folder_may_be_a_link(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    write_atomically(tmp_path / "out" / "a.nii.gz", b"new")
+    assert (tmp_path / "disk" / "a.nii.gz").read_bytes() == b"new"

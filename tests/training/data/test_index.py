@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,9 @@ from training.data.case import (
     DatasetError,
     parse_classes,
     read_annotated_table,
-    write_annotated_table,
 )
 from training.data.index import build_index
+from training.data.table import write_annotated_table
 
 
 def test_flare_layout_derives_annotated_classes_from_the_values(tmp_path: Path) -> None:
@@ -120,8 +122,113 @@ def test_parse_classes_sorts_and_drops_repeats() -> None:
 def test_shared_data_is_indexed_without_loss() -> None:
     index = build_index([SHARED / "train", SHARED])
     assert index.rejected == {}
-    assert len(index.cases) == 43
+    listed = (SHARED / "train" / "index.csv").read_text().splitlines()[1:]
+    assert len(index.cases) == len(listed) + len([*(SHARED / "ct").glob("*.nii.gz")])
     held_out = {case.name for case in index.cases if case.split == "validation"}
-    assert held_out == {
-        *("crlm_1006", "hcc_048", "midrc_1a_000082", "msd_liver_2", "rider_0109_abd"),
+    assert {"hcc_048", "msd_liver_2", "crlm_1006"} <= held_out
+
+
+def flare(root: Path, *files: str) -> Path:
+    """A FLARE-like folder: scans in ``imagesTr``, label maps elsewhere."""
+    for name in files:
+        scan = name.startswith(("imagesTr", "unlabeled"))
+        path = root / name
+        made = save(path.with_name("x.nii.gz"), noise() if scan else blocks(c1=(0, 5)))
+        if path.name.lower().endswith(".gz"):
+            made.rename(path)
+        else:
+            path.write_bytes(gzip.decompress(made.read_bytes()))
+            made.unlink()
+    return root
+
+
+def test_scans_and_labels_in_capitals_and_uncompressed_are_taken(tmp_path: Path) -> None:
+    index = build_index([flare(
+        tmp_path, "imagesTr/a_0000.NII.GZ", "imagesTr/b.nii", "imagesTr/c_0000.nii",
+        "labelsTr/a.nii", "labelsTr/b.NII.GZ", "pseudo/t/c.Nii",
+    )])  # fmt: skip
+    assert index.rejected == {} and index.notes == []
+    assert {case.name: case.image.name for case in index.cases} == {
+        "a": "a_0000.NII.GZ", "b": "b.nii", "c": "c_0000.nii",
+    }  # fmt: skip
+    assert [[*case.labels] for case in index.cases] == [["truth"], ["truth"], ["t"]]
+
+
+def test_a_truth_map_without_a_scan_is_named(tmp_path: Path) -> None:
+    index = build_index([flare(tmp_path, "imagesTr/c_01_0000.nii.gz", "labelsTr/c_1.nii.gz",
+                               "pseudo/t/c_01.nii.gz", "pseudo/t/d.nii.gz")])  # fmt: skip
+    assert [case.name for case in index.cases] == ["c_01"]
+    assert index.rejected == {
+        "c_1": f"{tmp_path / 'labelsTr/c_1.nii.gz'} is a label map without a scan; name both alike"
     }
+    assert index.notes == ["t: 1 label map (d) without a scan; name both alike"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("imagesTr/c_0000.nii.gz", "imagesTr/c.nii.gz"),
+        ("imagesTr/c_0000.nii", "imagesTr/c_0000.nii.gz"),
+        ("imagesTr/c.nii.gz", "imagesTr/c.NII.GZ"),
+        ("imagesTr/c.nii.gz", "unlabeledTr/c.nii.gz"),
+        ("labelsTr/c.nii.gz", "labelsTr/c.nii"),
+        ("labelsTr2200/c.nii.gz", "labelsTr50/c.nii.gz"),
+        ("pseudo/t/c.nii.gz", "pseudo/t/c.nii"),
+    ],
+)
+def test_two_files_of_one_name_are_named_and_neither_is_taken(
+    tmp_path: Path, files: tuple[str, str]
+) -> None:
+    more = () if files[0].startswith("images") else ("imagesTr/c_0000.nii.gz",)
+    index = build_index([flare(tmp_path, *files, *more, "imagesTr/good.nii.gz")])
+    assert [case.name for case in index.cases] == ["good"]
+    assert set(index.rejected) == {"c"}
+    assert all(str(tmp_path / name) in index.rejected["c"] for name in files)
+    assert index.rejected["c"].endswith("are of one name; keep one of them")
+
+
+def test_what_is_of_no_format_that_training_reads_is_named(tmp_path: Path) -> None:
+    root = flare(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz")
+    for name in ("imagesTr/b.nrrd", "imagesTr/c.hdr", "imagesTr/c.img", "labelsTr/a.json"):
+        (root / name).write_bytes(b"")
+    index = build_index([root])
+    assert [case.name for case in index.cases] == ["a"]
+    assert index.notes == [
+        f"{root / 'imagesTr'}: 3 files (b.nrrd, c.hdr, c.img) of formats that training does not "
+        "read; convert to .nii.gz",
+        f"{root / 'imagesTr'}: 1 further nnU-Net channel (a_0001.nii.gz) left out",
+    ]
+
+
+def test_a_name_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    root = flare(tmp_path, "imagesTr/a.nii.gz", "imagesTr/s.nii.gz")
+    (root / "imagesTr/s.nii.gz").rename(root / "imagesTr" / os.fsdecode(b"S\xf8ren.nii.gz"))
+    index = build_index([root])
+    assert [case.name for case in index.cases] == ["a"]
+    assert index.rejected["S\\xf8ren"].endswith("has a name that is no UTF-8")
+    (tmp_path / os.fsdecode(b"\xf8")).mkdir()
+    with pytest.raises(DatasetError, match="no UTF-8; rename that folder"):
+        build_index([tmp_path / os.fsdecode(b"\xf8")])
+
+
+def test_scans_without_a_row_are_named(tmp_path: Path) -> None:
+    root = listed_dataset(tmp_path)
+    save(root / "images" / "more_0000.nii.gz", noise())
+    (root / "images" / "b_0000.nii.gz").rename(root / "images" / "b.NII.GZ")
+    (root / "hk" / "a_2.nii.gz").unlink()
+    index = build_index([root])
+    assert [case.name for case in index.cases] == ["a_1", "b"]
+    assert "a_2.nii.gz: cannot be read (No such file" in index.rejected["a_2"]
+    assert index.notes == [f"{root}: 1 scan (more) without a row in index.csv"]
+
+
+def test_labels_of_a_teacher_s_folder(tmp_path: Path) -> None:
+    flare(tmp_path, "imagesTr/a.nii.gz")
+    (tmp_path / "imagesTr").rename(tmp_path / "ct")
+    save(tmp_path / "pseudo_labels" / "t" / "a.nii.gz", blocks(c1=(0, 5)))
+    save(tmp_path / "pseudo_labels" / "t" / "b.nii.gz", blocks(c1=(0, 5)))
+    table = {"annotated_classes": {"t": [1]}}
+    (tmp_path / "pseudo_labels" / "annotated_classes.json").write_text(json.dumps(table))
+    index = build_index([tmp_path])
+    assert [case.annotated for case in index.cases] == [{"t": (1,)}]
+    assert index.notes == ["t: 1 label map (b) without a scan; name both alike"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -13,10 +15,15 @@ from training.data.case import Case, DatasetError
 from training.data.index import build_index
 from training.data.overrides import read_overrides
 from training.fusion.agreement import GROUND_TRUTH, Choice, Settings, dice_per_class, judge
-from training.fusion.fuse import main, merge, select
+from training.fusion.fuse import main, select
+from training.fusion.merge import merge, used_maps
 
 PAPER = Settings(per_class=False, teachers=("aladdin5", "blackbean"))
 PER_CLASS = Settings(per_class=True, teachers=("aladdin5", "blackbean"))
+
+
+def merged(case: Case, choices: Mapping[int, Choice], per_class: bool = False) -> np.ndarray:
+    return merge(used_maps(case, choices), choices, per_class)
 
 
 def test_dice_per_class_by_hand() -> None:
@@ -47,7 +54,7 @@ def test_ground_truth_and_tumour_win_over_the_filler(tmp_path: Path) -> None:
     case = build_index([flare_dataset(tmp_path)]).cases[0]
     judgement = judge(case, PAPER)
     assert judgement.annotated == tuple(range(1, 15))
-    labels = merge(case, judgement.choices, per_class=False)
+    labels = merged(case, judgement.choices)
     # Truth: liver slices 0-5 with a tumour in 2-3; the filler's spleen is left beyond them.
     assert labels[:, 5, 5].tolist() == [1, 1, 14, 14, 1, 1, 3, 3, 3, 3, 3, 0]
 
@@ -109,7 +116,7 @@ def test_overrides_drop_declare_absent_and_trust(tmp_path: Path) -> None:
     fourth = judge(cases[3], PER_CLASS, overrides)
     assert 1 not in fourth.annotated and 9 in fourth.annotated
     third = judge(cases[2], PER_CLASS, overrides)
-    labels = merge(cases[2], third.choices, per_class=False)
+    labels = merged(cases[2], third.choices)
     assert labels[:, 5, 5].tolist() == [0] * 6 + [1] * 5 + [0]
 
 
@@ -127,8 +134,8 @@ def test_specks_of_pseudo_labels_are_dropped_on_request(tmp_path: Path) -> None:
     path = save(tmp_path / "aladdin5.nii.gz", labels)
     case = Case("x", "x", "train", image, {"aladdin5": path}, {"aladdin5": (1,)})
     choices = {1: Choice("aladdin5", "plausible"), 14: Choice(None, "no source")}
-    assert merge(case, choices, per_class=True)[11, 0, 0] == 0
-    assert merge(case, choices, per_class=False)[11, 0, 0] == 1
+    assert merged(case, choices, per_class=True)[11, 0, 0] == 0
+    assert merged(case, choices)[11, 0, 0] == 1
 
 
 def test_a_drawn_liver_gives_the_cava_back_organ_by_organ(tmp_path: Path) -> None:
@@ -145,9 +152,9 @@ def test_a_drawn_liver_gives_the_cava_back_organ_by_organ(tmp_path: Path) -> Non
         6: Choice("hk", "plausible"),
         14: Choice("truth", GROUND_TRUTH),
     }
-    kept = merge(case, choices, per_class=False)[:, 5, 5].tolist()
+    kept = merged(case, choices)[:, 5, 5].tolist()
     assert kept == [1, 1, 1, 1, 14, 1, 1, 1, 6, 6, 0, 0]
-    given_back = merge(case, choices, per_class=True)[:, 5, 5].tolist()
+    given_back = merged(case, choices, per_class=True)[:, 5, 5].tolist()
     assert given_back == [1, 1, 6, 6, 14, 6, 6, 6, 6, 6, 0, 0]
 
 
@@ -218,3 +225,48 @@ def test_a_case_that_is_left_out_is_named_once(
     assert main([*words, str(tmp_path / "new"), "--overrides", "nosuch.csv"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("nosuch.csv: cannot be read (") and error.count("\n") == 1
+
+
+def test_labels_that_a_header_scales_are_used_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
+    path = root / "labelsTr2200" / "FLARE23_0001.nii.gz"
+    image = nibabel.load(path)
+    scaled = nibabel.Nifti1Image(np.asarray(image.dataobj).astype(np.float64), image.affine)
+    scaled.set_data_dtype(np.int16)
+    nibabel.save(scaled, path)
+    words = ["--data", root, "--out", out, "--teachers", "aladdin5", "blackbean", "--workers", "1"]
+    assert main([*map(str, words)]) == 0
+    assert (load(out / "labels" / "FLARE23_0001.nii.gz") == 14).sum() == 2 * 6 * 6
+    line = f"{path}: the labels are stored with a slope of"
+    assert f"warning: {line}" in capsys.readouterr().err
+    assert f"- {line}" in (out / "report.md").read_text()
+
+
+def test_what_belongs_to_no_case_is_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
+    truth = root / "labelsTr2200" / "FLARE23_0002.nii.gz"
+    truth.rename(truth.with_name("FLARE23_002.nii.gz"))
+    (root / "imagesTr2200" / "more.nrrd").write_bytes(b"")
+    words = ["--data", root, "--out", out, "--teachers", "aladdin5", "blackbean", "--workers", "1"]
+    assert main([*map(str, words)]) == 0
+    said, report = capsys.readouterr().err, (out / "report.md").read_text()
+    for line in ("left out FLARE23_002: ", "1 file (more.nrrd) of formats that training does not"):
+        assert line in said and line in report
+
+
+def test_tables_are_not_written_through_links(tmp_path: Path) -> None:
+    root, out = flare_dataset(tmp_path / "data"), tmp_path / "out"
+    out.mkdir()
+    names = ("cases.csv", "agreement.csv", "annotated_classes.csv", "report.md", "agreement.png")
+    for name in names:
+        (tmp_path / f"kept_{name}").write_bytes(b"precious")
+        (out / name).symlink_to(tmp_path / f"kept_{name}")
+    words = ["--data", root, "--out", out, "--teachers", "aladdin5", "blackbean", "--workers", "1"]
+    assert main([*map(str, words)]) == 0
+    for name in names:
+        assert not (out / name).is_symlink()
+        assert (tmp_path / f"kept_{name}").read_bytes() == b"precious"
