@@ -16,6 +16,7 @@ from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import load as load_safetensors
@@ -24,6 +25,9 @@ from benchmarks.models import HELP, chosen
 from inference.model.architecture import IMAGE, Architecture, Convolution, Head, Transposed
 from inference.model.description import ModelDescription, verified_weights
 from inference.types import Shape
+
+if TYPE_CHECKING:
+    from inference.engines.openvino_graph import Kind
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,12 @@ class Format:
 
 
 # By the engine's precision.
-FORMATS = {"f32": Format(4, 4), "bf16": Format(2, 2), "int8": Format(1, 4)}
+FORMATS: dict[Kind, Format] = {
+    "f32": Format(4, 4),
+    "bf16": Format(2, 2),
+    "int8": Format(1, 4),
+    "int8_pairs": Format(1, 4),
+}
 _REPEATS = 5
 # A processor with AMX is far from its best with the smaller one.
 _MATRICES = (2048, 4096)
@@ -126,12 +135,12 @@ def layers(net: Architecture, patch: Shape, merged: Container[int] = ()) -> list
     return found
 
 
-def measure_ceilings(precision: str) -> Ceilings:
+def measure_ceilings(precision: Kind) -> Ceilings:
     """Best of some repeats of a large product and of a triad.
 
     Args:
         precision: in which OpenVINO multiplies; NumPy tries too at ``f32``. The few layers that
-            ``int8`` leaves in float32 are taken for as quick as the others.
+            int8 leaves in float32 are taken for as quick as the others.
     """
     products = [_openvino_flops] if precision != "f32" else [_openvino_flops, _numpy_flops]
     flops = max(product(precision, n) for product in products for n in _MATRICES)
@@ -148,14 +157,14 @@ def _best(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def _numpy_flops(precision: str, n: int) -> float:
+def _numpy_flops(precision: Kind, n: int) -> float:
     """A matrix product of n x n in float32."""
     a = np.ones((n, n), np.float32)
     out = np.empty_like(a)
     return float(2 * n**3 / _best(lambda: np.matmul(a, a, out=out)))
 
 
-def _openvino_flops(precision: str, n: int) -> float:
+def _openvino_flops(precision: Kind, n: int) -> float:
     """A 1x1x1 convolution as large as the matrix product, by the engine that runs the network."""
     import openvino as ov
     from openvino import opset13 as ops
@@ -164,7 +173,7 @@ def _openvino_flops(precision: str, n: int) -> float:
     image = ops.parameter([1, n, side, side, n // side**2], np.float32)
     kernel = ops.constant(np.ones((n, n, 1, 1, 1), np.float32))
     factors = [image, kernel]
-    if precision == "int8":
+    if precision.startswith("int8"):
         ends = [ops.constant(np.full([1] * 5, end, np.float32)) for end in (-1, 1)]
         factors = [
             ops.fake_quantize(image, ops.constant(np.float32(0)), ends[1],
@@ -174,7 +183,7 @@ def _openvino_flops(precision: str, n: int) -> float:
     zero, one = [0, 0, 0], [1, 1, 1]
     model = ov.Model([ops.convolution(*factors, one, zero, zero, one)], [image])
     core = ov.Core()
-    hint = "f32" if precision == "int8" else precision
+    hint = "bf16" if precision == "bf16" else "f32"
     hints = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     core.set_property("CPU", hints)
     request = core.compile_model(model, "CPU").create_infer_request()
@@ -214,13 +223,13 @@ def figures(work: Sequence[Layer], windows: int, ceilings: Ceilings) -> dict[str
     }
 
 
-def merged_by_openvino(folder: Path, precision: str) -> range:
+def merged_by_openvino(folder: Path, precision: Kind) -> range:
     """The stages of a model whose transposed convolutions are merged on the CPU."""
     from inference.engines.openvino_graph import merged_stages
 
     description = ModelDescription.load(folder)
     weights = load_safetensors(verified_weights(folder, description))
-    return range(0) if precision == "int8" else merged_stages(description.architecture, weights)
+    return merged_stages(description.architecture, weights, precision)
 
 
 def main() -> None:

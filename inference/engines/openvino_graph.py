@@ -6,6 +6,11 @@ into the affine part of the normalisation before it and, undone, into the weight
 only rounding is lost. The first convolution, which reads the image, the normalisations and the head
 stay in float32.
 
+Processors without VNNI add up products of bytes in pairs of neighbouring input channels, in 16 bits
+that are cut off where they do not suffice (vpmaddubsw). ``int8_pairs`` is int8 for these: weights
+are rounded such that no pair can reach that, and what gains least or loses most by bytes stays in
+float32.
+
 In floating point the transposed convolutions of the finest stages are merged with the convolutions
 that read them: both are linear, and together they are one transposed convolution with a larger
 kernel, for 0.6 of the products and without the map between them. This is exact but for the
@@ -38,14 +43,18 @@ from .lean_openvino import ops, ov
 
 Node = Any  # openvino.Output, which has no type information
 Floats = npt.NDArray[np.float32]
-Kind = Literal["f32", "bf16", "int8"]
+Kind = Literal["f32", "bf16", "int8", "int8_pairs"]
 # The byte that stands for 0: in maps after LeakyReLU, whose negative values are small, and in maps
 # of both signs. Whole bytes, so that the 0 of padding is exact.
 _ZERO_ACTIVATED, _ZERO_SIGNED = 5, 128
 # The axes of a map with its channels last.
 _LAST = np.array([0, 2, 3, 4, 1])
-# Stages whose transposed convolutions are merged; in coarser ones there is nothing to gain.
-_MERGED_STAGES = 2
+# Stages whose transposed convolutions are merged; in coarser ones there is nothing to gain, and in
+# bytes without VNNI not in the second either.
+_MERGED_STAGES: dict[Kind, int] = {"f32": 2, "bf16": 2, "int8": 0, "int8_pairs": 1}
+# The most that two weights of one sign may add up to so that their products with bytes keep within
+# 16 bits: 255 * 128 < 2 ** 15.
+_PAIR = 128
 
 
 class _Map(NamedTuple):
@@ -60,10 +69,26 @@ class _Map(NamedTuple):
         return int(self.node.get_shape()[1])
 
 
-def merged_stages(net: Architecture, weights: Mapping[str, npt.NDArray[np.generic]]) -> range:
+def merged_stages(
+    net: Architecture, weights: Mapping[str, npt.NDArray[np.generic]], kind: Kind = "f32"
+) -> range:
     """The stages whose transposed convolutions are merged; none where one of them has a bias."""
-    stages = range(min(_MERGED_STAGES, len(net.features) - 1))
+    stages = range(min(_MERGED_STAGES[kind], len(net.features) - 1))
     return range(0) if any(weights[f"up.{stage}.bias"].any() for stage in stages) else stages
+
+
+def ranges_in_pairs(net: Architecture, ranges: Ranges) -> Ranges:
+    """Ranges of the maps that are in bytes in ``int8_pairs``.
+
+    Not of those that only a transposed convolution reads, which OpenVINO computes in float32 all
+    the same, and not of the encoder's first, whose rounding did a third of all that rounding does
+    to the logits (docs/LOG.md).
+    """
+    last = net.convolutions - 1
+    floats = {f"encoder.{len(net.features) - 1}.{last}"}
+    floats |= {f"decoder.{stage}.{last}" for stage in range(1, len(net.features) - 1)}
+    floats |= {f"encoder.0.{i}" for i in range(last)}
+    return {name: values for name, values in ranges.items() if name not in floats}
 
 
 def build_graph(
@@ -82,8 +107,9 @@ def build_graph(
         weights: name to array, as in the state dict of :class:`inference.engines.torch_unet.UNet`.
         window: its shape (z, y, x).
         kind: what is computed in. The image is read as bfloat16 for ``bf16``, else as float32; the
-            logits are put out as float32 for ``f32``, else as bfloat16.
-        ranges: of the maps, for ``int8``.
+            logits are put out as bfloat16 for ``bf16`` and ``int8``, else as float32, to which AVX2
+            has nothing to convert: it took a sixth of a window.
+        ranges: of the maps that are in bytes, for ``int8``, and ``int8_pairs``.
         merged: the :func:`merged_stages`, if so; not in int8.
 
     Returns:
@@ -92,10 +118,10 @@ def build_graph(
     """
     form = ov.Type.bf16 if kind == "bf16" else ov.Type.f32
     image = ops.parameter([1, net.inputs, *window], form, name="image")
-    builder = GraphBuilder(net, weights, ranges or {}, merged)
+    builder = GraphBuilder(net, weights, ranges or {}, merged, pairs=kind == "int8_pairs")
     last = builder.last_map(ops.convert(image, "f32").output(0))
     logits = builder.head_as_product(last) if kind == "bf16" else builder.head(last)
-    if kind != "f32":
+    if kind in ("bf16", "int8"):
         logits = ops.convert(logits, "bf16")
     return ov.Model([logits], [image], "abdobox")
 
@@ -110,8 +136,11 @@ class GraphBuilder:
         weights: Mapping[str, npt.NDArray[np.generic]],
         ranges: Ranges,
         merged: range = range(0),
+        *,
+        pairs: bool = False,
     ) -> None:
         self._net, self._weights, self._ranges, self._merged = net, weights, ranges, merged
+        self._pairs = pairs
         # One node for all layers: compiling takes its time for every node.
         self._axes = ops.constant(np.array([2, 3, 4]))
         self._slope = ops.constant(np.array([NEGATIVE_SLOPE], np.float32))
@@ -174,7 +203,7 @@ class GraphBuilder:
         parts = []
         for x in xs:
             part = weights[:, first : (first := first + x.channels)]
-            kernels = _weights(part, x.factors, inputs=1)
+            kernels = _weights(part, x.factors, inputs=1, pairs=self._pairs)
             stride, one = list(layer.stride), [1, 1, 1]
             parts.append(ops.convolution(x.node, kernels, stride, pad, pad, one).output(0))
         return reduce(lambda y, part: ops.add(part, y).output(0), parts)
@@ -239,18 +268,36 @@ def merged_kernels(up: Floats, conv: Floats) -> Floats:
     return kernels
 
 
-def _weights(values: Floats, factors: Floats | None, inputs: int) -> Node:
-    """Weights for a map, in signed bytes where it is in bytes; ``inputs`` is its channels' axis."""
+def _weights(values: Floats, factors: Floats | None, inputs: int, pairs: bool = False) -> Node:
+    """Weights for a map, in signed bytes where it is in bytes.
+
+    Args:
+        inputs: their axis of the map's channels, 1 where ``pairs``.
+        pairs: whether products are added up in pairs; see :data:`_PAIR`.
+    """
     if factors is None:
         return _constant(values)
     values = values * _along(factors, inputs)
     others = tuple(axis for axis in range(values.ndim) if axis != 1 - inputs)
-    most = np.abs(values).max(axis=others, keepdims=True)
+    most = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
+    if pairs:
+        # Half a unit less: rounding may add that much to either weight.
+        sums = _highest_pair(values).max(axis=others, keepdims=True) / np.float32(_PAIR - 0.5)
+        most = np.maximum(most, sums)
     # Where an output channel has no weights, any unit does.
-    unit = np.where(most > 0, most, np.float32(1)) / np.float32(127)
+    unit = np.where(most > 0, most, np.float32(1))
     # Rounded here and not by the compiler, which takes three times as long for it.
     in_bytes = ops.constant(np.rint(values / unit).astype(np.int8))
     return ops.multiply(ops.convert(in_bytes, "f32"), _constant(unit)).output(0)
+
+
+def _highest_pair(weights: Floats) -> Floats:
+    """Of each two neighbouring inputs (axis 1; the last of an odd number alone) the magnitude that
+    their weights of one sign add up to, whichever sign adds up to more."""
+    signs = np.maximum(np.stack([weights, -weights]), 0)
+    signs = np.pad(signs, [(0, 0), (0, 0), (0, signs.shape[2] % 2), *[(0, 0)] * 3])
+    highest: Floats = (signs[:, :, ::2] + signs[:, :, 1::2]).max(axis=0)
+    return highest
 
 
 def _along(values: Floats, axis: int) -> Floats:

@@ -17,8 +17,8 @@ from ..types import Box, Image, Shape
 from .interface import Precision
 from .lean_openvino import ov
 from .numpy_arrays import NumpyArrays
-from .openvino_graph import Kind, build_graph, merged_stages
-from .processor import multiplies_bytes, too_old_for_bytes
+from .openvino_graph import Kind, build_graph, merged_stages, ranges_in_pairs
+from .processor import adds_bytes_in_pairs, multiplies_bytes, too_old_for_bytes
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 1100 << 20
@@ -43,7 +43,8 @@ class OpenVinoNetwork:
     Args:
         description, weights: the model.
         precision: ``f32``; ``int8``; or ``auto`` for what the processor multiplies natively:
-            bfloat16, else int8 where the model has ranges for it, else float32.
+            bfloat16, else int8 where the model has ranges for it, else float32. int8 is exact with
+            VNNI, in pairs with AVX2 (:mod:`.openvino_graph`).
 
     Attributes:
         arrays: NumPy's.
@@ -67,9 +68,9 @@ class OpenVinoNetwork:
         abilities = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._kind = _kind(description, precision, "BF16" in abilities)
         self._ranges = description.ranges if self._kind == "int8" else None
-        self.merged = range(0)
-        if self._kind != "int8":
-            self.merged = merged_stages(self._architecture, self._weights)
+        if self._kind == "int8_pairs":
+            self._ranges = ranges_in_pairs(self._architecture, description.ranges)
+        self.merged = merged_stages(self._architecture, self._weights, self._kind)
         # What int8 leaves in floating point stays in float32.
         hint = "bf16" if self._kind == "bf16" else "f32"
         self.core.set_property(
@@ -113,7 +114,7 @@ class OpenVinoNetwork:
                 image = bfloat16(image)
             shape = [1, *window_ZYX.shape, self._architecture.outputs]
             # NumPy asks for huge pages, which OpenVINO does not: far fewer page faults.
-            logits = np.empty(shape, np.float32 if self._kind == "f32" else np.uint16)
+            logits = np.empty(shape, np.uint16 if self._kind in ("bf16", "int8") else np.float32)
             self.request.set_output_tensor(0, _tensor(logits))
             self.request.infer([_tensor(image[None, None])], share_inputs=True, share_outputs=True)
             out.append(np.moveaxis(logits[0], -1, 0))
@@ -145,6 +146,8 @@ def window_bytes(net: Architecture, kind: Kind, merged: bool) -> int:
         ("bf16", False): (6, 2, 2),
         ("bf16", True): (5, 2, 2),
         ("int8", False): (10, 2, 4),
+        ("int8_pairs", False): (10, 4, 4),
+        ("int8_pairs", True): (9, 4, 4),
     }[kind, merged]
     return maps * net.features[0] + logits * net.outputs + image * net.inputs
 
@@ -159,8 +162,10 @@ def _kind(description: ModelDescription, precision: Precision, bfloat16: bool) -
         )
     if precision == "int8" and too_old_for_bytes():
         raise DeviceError("--precision int8", "needs a processor with AVX2", "leave it out")
-    if precision != "auto":
-        return precision
-    if bfloat16:
+    if precision == "f32":
+        return "f32"
+    if precision == "auto" and bfloat16:
         return "bf16"
-    return "int8" if description.ranges and multiplies_bytes() else "f32"
+    if description.ranges and adds_bytes_in_pairs():
+        return "int8_pairs"
+    return "int8" if precision == "int8" or (description.ranges and multiplies_bytes()) else "f32"

@@ -1,21 +1,28 @@
-"""What this machine's processor multiplies natively, as far as Linux says."""
+"""What this machine's processor multiplies natively, as far as Linux and oneDNN's settings say."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
 # Instructions that multiply bytes and add them up in 32 bits: VNNI in both encodings, and AMX.
 _BYTES = {"avx512_vnni", "avx_vnni", "amx_int8"}
+# What ONEDNN_MAX_CPU_ISA may hold oneDNN to that has none of them.
+_HELD_WITHOUT_BYTES = {"sse41", "avx", "avx2", "avx512_core"}
 
 
 def multiplies_bytes() -> bool:
-    """Whether a product of 8-bit integers is both exact and quick here.
+    """Whether a product of 8-bit integers is both exact and quick here. False where it is not
+    known."""
+    held = os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
+    return held not in _HELD_WITHOUT_BYTES and not _BYTES.isdisjoint(_flags())
 
-    Without such instructions sums of two products are cut off at 16 bits. False where it is not
-    known.
-    """
-    return not _BYTES.isdisjoint(_flags())
+
+def adds_bytes_in_pairs() -> bool:
+    """Whether sums of two products of bytes are cut off at 16 bits here (``vpmaddubsw``), as on x86
+    with AVX2 or AVX-512 but not VNNI. False where it is not known."""
+    return "avx2" in _flags() and not multiplies_bytes()
 
 
 def too_old_for_bytes() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -13,11 +14,14 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
 from inference.engines import openvino_graph, openvino_network, processor
 from inference.engines.choice import load_network
+from inference.engines.openvino_graph import Kind, ranges_in_pairs
 from inference.engines.openvino_network import OpenVinoNetwork
 from inference.engines.torch_unet import UNet
 from inference.errors import DeviceError, ModelError
@@ -81,8 +85,59 @@ def test_weights_are_rounded_for_each_output_channel():
     assert (found[2] == 0).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    inputs=st.integers(1, 9),
+    tail=st.floats(0.2, 8),
+)
+def test_no_pair_of_weights_leaves_16_bits(seed: int, inputs: int, tail: float):
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=(3, inputs, 1, 2, 2))
+    weights = (np.sign(normal) * np.abs(normal) ** tail).astype(np.float32)
+    factors = rng.uniform(0.1, 10, inputs).astype(np.float32)
+    node = openvino_graph._weights(weights, factors, inputs=1, pairs=True).get_node()
+    in_bytes, unit = (
+        node.input_value(0).get_node().input_value(0).get_node().data.astype(np.int64),
+        node.input_value(1).get_node().data,
+    )
+    scaled = weights * factors.reshape(1, -1, 1, 1, 1)
+    assert (np.abs(in_bytes * unit - scaled) <= 0.501 * unit).all()
+    padded = np.pad(in_bytes, [(0, 0), (0, inputs % 2), (0, 0), (0, 0), (0, 0)])
+    for a in (0, 255):  # every sum of two products lies between those of extreme bytes
+        for b in (0, 255):
+            sums = a * padded[:, ::2] + b * padded[:, 1::2]
+            assert sums.min() >= -(2**15) and sums.max() < 2**15
+    # The bound is used: less than half of the bits' reach would be a bit given away.
+    highest = np.abs(in_bytes).max(axis=(1, 2, 3, 4))
+    assert (highest >= 63).all()
+
+
+def test_saturated_maps_and_the_largest_weights_are_summed_exactly():
+    """Bytes of 255 all over, and weights that are all as large as any: as bad as it gets."""
+    weights = np.ones((8, 16, 3, 3, 3), np.float32)
+    weights[4:] *= -1
+    node = openvino_graph._weights(weights, np.ones(16, np.float32), inputs=1, pairs=True)
+    builder = openvino_graph.GraphBuilder(TINY.architecture, {}, {})
+
+    def convolved(x: object) -> object:
+        in_bytes = builder._in_bytes(x, 5)
+        return ops.convolution(in_bytes, node, [1] * 3, [1] * 3, [1] * 3, [1] * 3).output(0)
+
+    found = computed(convolved, np.ones((1, 16, 6, 6, 6), np.float32))[0]
+    inside = found[:, 1:-1, 1:-1, 1:-1]
+    rounded = 64 / 63.75
+    np.testing.assert_allclose(inside[:4], 16 * 27 * rounded, rtol=1e-4)
+    np.testing.assert_allclose(inside[4:], -16 * 27 * rounded, rtol=1e-4)
+
+
 def emulated(
-    net: Architecture, weights: dict[str, np.ndarray], window: np.ndarray, ranges: Ranges
+    net: Architecture,
+    weights: dict[str, np.ndarray],
+    window: np.ndarray,
+    ranges: Ranges,
+    *,
+    pairs: bool,
 ) -> np.ndarray:
     """The network in double precision, its maps and weights rounded as the module says."""
     network = UNet(net).double().eval()
@@ -99,28 +154,38 @@ def emulated(
 
     def rounded_weight(weight: torch.Tensor, factor: torch.Tensor, dims: list[int]) -> torch.Tensor:
         scaled = weight * factor
-        limit = scaled.abs().amax(dims, keepdim=True)
-        return (scaled / limit * 127).round() / 127 * limit / factor
+        unit = scaled.abs().amax(dims, keepdim=True) / 127
+        if pairs:
+            odd = scaled.shape[1] % 2
+            padded = torch.cat([scaled, torch.zeros_like(scaled[:, :odd])], dim=1)
+            for side in (padded.clamp(min=0), -padded.clamp(max=0)):
+                sums = side[:, 0::2] + side[:, 1::2]
+                unit = torch.maximum(unit, sums.amax(dims, keepdim=True) / 127.5)
+        return (scaled / unit).round() * unit / factor
+
+    widths = byte_maps(net)
 
     def round_conv(name: str, inputs: list[str]) -> None:
         weight, first = network.get_submodule(name).weight.data, 0
         for source in inputs:
-            part = weight[:, first : (first := first + len(factors[source]))]
-            part[:] = rounded_weight(part, factors[source].view(1, -1, 1, 1, 1), [1, 2, 3, 4])
+            part = weight[:, first : (first := first + widths[source])]
+            if source in factors:
+                part[:] = rounded_weight(part, factors[source].view(1, -1, 1, 1, 1), [1, 2, 3, 4])
 
     last = net.convolutions - 1
     for stage in range(len(net.features)):
         for i in range(net.convolutions):
             before = f"encoder.{stage}.{i - 1}" if i else f"encoder.{stage - 1}.{last}"
-            if before in factors:
+            if before in widths:
                 round_conv(f"encoder.{stage}.{i}.conv", [before])
     for stage in range(len(net.features) - 1):
         deepest = stage == len(net.features) - 2
         below = f"{'encoder' if deepest else 'decoder'}.{stage + 1}.{last}"
-        # Factors of the channels that it makes are folded into a transposed convolution, too.
-        up, out = network.get_submodule(f"up.{stage}"), factors[f"up.{stage}"]
-        both = factors[below].view(-1, 1, 1, 1, 1) / out.view(1, -1, 1, 1, 1)
-        up.weight.data = rounded_weight(up.weight.data, both, [0, 2, 3, 4])
+        if below in factors:
+            # Factors of the channels that it makes are folded into a transposed convolution, too.
+            up, out = network.get_submodule(f"up.{stage}"), factors[f"up.{stage}"]
+            both = factors[below].view(-1, 1, 1, 1, 1) / out.view(1, -1, 1, 1, 1)
+            up.weight.data = rounded_weight(up.weight.data, both, [0, 2, 3, 4])
         round_conv(f"decoder.{stage}.0.conv", [f"up.{stage}", f"encoder.{stage}.{last}"])
         for i in range(1, net.convolutions):
             round_conv(f"decoder.{stage}.{i}.conv", [f"decoder.{stage}.{i - 1}"])
@@ -137,27 +202,38 @@ SHALLOW = Architecture(
 ), (16, 24, 20)  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["int8", "int8_pairs"])
 @pytest.mark.parametrize("name", ["shallow", *ARCHITECTURES])
-def test_logits_are_those_of_rounded_maps_and_weights(name: str):
+def test_logits_are_those_of_rounded_maps_and_weights(
+    name: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
+):
+    """In pairs by every processor; in full bytes by those that add up their products in 32 bits."""
+    if kind == "int8" and processor.adds_bytes_in_pairs():
+        pytest.skip("this processor cuts sums of two products off at 16 bits")
+    monkeypatch.setattr(openvino_network, "_kind", lambda *_: kind)
     net, patch = {"shallow": SHALLOW, **ARCHITECTURES}[name]
     weights = random_weights(net, seed=4)
     description = description_of(net, patch)
     window = np.random.default_rng(5).normal(size=patch).astype(np.float32)
     exact = reference(net, weights, window)
     data = save_safetensors(weights)
-    recorder = RecordingNetwork(description, data)
+    with monkeypatch.context() as measured:
+        measured.setattr(openvino_network, "_kind", lambda *_: "f32")
+        recorder = RecordingNetwork(description, data)
     recorder.forward([window])
     ranges = ranges_of(recorder.highs)
-    engine = OpenVinoNetwork(dataclasses.replace(description, ranges=ranges), data, "int8")
+    engine = OpenVinoNetwork(dataclasses.replace(description, ranges=ranges), data)
     engine.core.set_property("CPU", {"PERF_COUNT": True})
     found = as_float32(engine.forward([window])[0])
-    assert engine.name.endswith("int8")
+    assert engine.name.endswith(kind)
     # Eight bits through some ten layers, few channels and random weights.
     lost = (found - exact).std() / exact.std()
     assert 0.005 < lost < 0.1
     # A value beside the middle of two bytes may fall to either side, and with every layer the
     # difference grows: 76 millionths after the second, three times as much after each other one.
-    expected = emulated(net, weights, window, ranges)
+    pairs = kind == "int8_pairs"
+    rounded = ranges_in_pairs(net, ranges) if pairs else ranges
+    expected = emulated(net, weights, window, rounded, pairs=pairs)
     assert (found - expected).std() / exact.std() < lost * (0.1 if name == "shallow" else 0.7)
     kinds = {p.exec_type for p in engine.request.profiling_info if p.node_type == "Convolution"}
     assert any(kind.endswith("I8") for kind in kinds), kinds
@@ -186,64 +262,92 @@ def test_labels_move_little(tiny_model: Path, ranged: ModelDescription, phantom:
 def test_processors_without_vnni_compute_it_too(
     instructions: str, ranged: ModelDescription, tiny_model: Path, phantom: Phantom, tmp_path: Path
 ):
-    """oneDNN held to older instructions, of which not every one adds bytes up exactly."""
+    """oneDNN held to older instructions, which add bytes up in pairs."""
+    if "sse2" not in processor._flags():
+        pytest.skip("these are instructions of x86")
     model = write_model(tmp_path / "ranged", ranged)
     scan, found = tmp_path / "scan.nii.gz", []
     write_image(scan, phantom.image_ZYX, NiftiHeader.of_grid(phantom.grid))
     for held in ({}, {"ONEDNN_MAX_CPU_ISA": instructions}):
         out = tmp_path / f"{len(found)}.nii.gz"
+        report = tmp_path / f"{len(found)}.json"
         words = ["-i", str(scan), "-o", str(out), "--model", str(model), "--precision", "int8"]
+        words += ["--report", str(report)]
         command = [sys.executable, "-m", "inference", "--device", "cpu", "--quiet", *words]
         subprocess.run(command, check=True, env={**os.environ, **held}, cwd=ROOT)
         found.append(read_labels(out)[0])
+    assert json.loads(report.read_text())["engine"].endswith("int8_pairs")
     assert len(np.unique(found[1])) > 8
     assert (found[0] == found[1]).mean() > 0.85
 
 
 @pytest.mark.parametrize(
-    ("precision", "bfloat16", "multiplies", "measured", "kind"),
+    ("precision", "bfloat16", "adds", "measured", "kind"),
     [
-        ("auto", True, True, True, "bf16"),
-        ("auto", False, True, True, "int8"),
-        ("auto", False, True, False, "f32"),
-        ("auto", False, False, True, "f32"),
-        ("int8", True, False, True, "int8"),
-        ("f32", True, True, True, "f32"),
+        ("auto", True, "in 32 bits", True, "bf16"),
+        ("auto", False, "in 32 bits", True, "int8"),
+        ("auto", False, "in 32 bits", False, "f32"),
+        ("auto", False, "in pairs", True, "int8_pairs"),
+        ("auto", False, "in pairs", False, "f32"),
+        ("auto", False, "unknown", True, "f32"),
+        ("int8", True, "in 32 bits", True, "int8"),
+        ("int8", True, "in pairs", True, "int8_pairs"),
+        ("int8", False, "unknown", True, "int8"),
+        ("f32", True, "in 32 bits", True, "f32"),
+        ("f32", False, "in pairs", True, "f32"),
     ],
 )
 def test_choice_of_precision(
     precision: str,
     bfloat16: bool,
-    multiplies: bool,
+    adds: str,
     measured: bool,
     kind: str,
     ranged: ModelDescription,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(openvino_network, "multiplies_bytes", lambda: multiplies)
+    monkeypatch.setattr(openvino_network, "multiplies_bytes", lambda: adds == "in 32 bits")
+    monkeypatch.setattr(openvino_network, "adds_bytes_in_pairs", lambda: adds == "in pairs")
     description = ranged if measured else dataclasses.replace(ranged, ranges={})
     assert openvino_network._kind(description, precision, bfloat16) == kind  # type: ignore[arg-type]
 
 
+VNNI = "processor: 0\nflags\t\t: sse2 avx2 avx512_vnni\nflags\t\t: fpu\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "multiplies", "old"),
+    ("text", "held", "multiplies", "pairs", "old"),
     [
-        ("processor: 0\nflags\t\t: sse2 avx2 avx512_vnni\nflags\t\t: fpu\n", True, False),
-        ("flags\t\t: sse2 avx2 avx_vnni\n", True, False),
-        ("flags\t\t: sse2 avx2 avx512f avx512_vnnix\n", False, False),
-        ("flags\t\t: sse2 avx\n", False, True),
-        ("Features\t: fp asimd i8mm\n", False, False),
-        ("", False, False),
+        (VNNI, None, True, False, False),
+        (VNNI, "AVX512_CORE_VNNI", True, False, False),
+        (VNNI, "AVX2", False, True, False),
+        (VNNI, "avx512_core", False, True, False),
+        ("flags\t\t: sse2 avx2 avx_vnni\n", None, True, False, False),
+        ("flags\t\t: sse2 avx2 avx512f avx512_vnnix\n", None, False, True, False),
+        ("flags\t\t: sse2 avx\n", None, False, False, True),
+        ("Features\t: fp asimd i8mm\n", None, False, False, False),
+        ("", None, False, False, False),
     ],
 )
 def test_what_linux_says_of_the_processor(
-    text: str, multiplies: bool, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str,
+    held: str | None,
+    multiplies: bool,
+    pairs: bool,
+    old: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if held is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
     monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
     assert not processor.multiplies_bytes()  # there is no such file
+    assert not processor.adds_bytes_in_pairs()
     assert not processor.too_old_for_bytes()
     (tmp_path / "cpuinfo").write_text(text)
     assert processor.multiplies_bytes() is multiplies
+    assert processor.adds_bytes_in_pairs() is pairs
     assert processor.too_old_for_bytes() is old
 
 

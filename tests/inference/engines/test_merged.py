@@ -15,6 +15,7 @@ from safetensors.numpy import save as save_safetensors
 from inference.engines import openvino_graph, openvino_network
 from inference.engines.openvino_graph import merged_kernels
 from inference.engines.openvino_network import Kind, OpenVinoNetwork, window_bytes
+from inference.engines.processor import adds_bytes_in_pairs
 from inference.model.architecture import Architecture
 from inference.model.int8_ranges import byte_maps
 from inference.steps.bfloat16 import as_float32, bfloat16
@@ -76,7 +77,7 @@ def test_logits_equal_double_precision(name: str, kind: str, monkeypatch: pytest
     assert lost.max() < 2e-3 if kind == "f32" else lost.mean() < 0.02
 
 
-@pytest.mark.parametrize("kind", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("kind", ["f32", "bf16", "int8", "int8_pairs"])
 @pytest.mark.parametrize("window", [(32, 48, 32), (48, 64, 32), (16, 64, 48)])
 def test_the_narrowest_windows(
     window: tuple[int, int, int], kind: str, monkeypatch: pytest.MonkeyPatch
@@ -86,7 +87,9 @@ def test_the_narrowest_windows(
     description = description_of(SMALL, window)
     data = save_safetensors(weights)
     image = np.random.default_rng(5).normal(size=window).astype(np.float32)
-    if kind == "int8":
+    if kind == "int8" and adds_bytes_in_pairs():
+        pytest.skip("this processor cuts sums of two products off at 16 bits")
+    if kind.startswith("int8"):
         recorder = RecordingNetwork(description, data)
         recorder.forward([image])
         description = replace(description, ranges=ranges_of(recorder.highs))
@@ -94,7 +97,7 @@ def test_the_narrowest_windows(
     found = as_float32(OpenVinoNetwork(description, data).forward([image])[0])
     expected = reference(SMALL, weights, image)
     lost = np.abs(found - expected).mean() / expected.std()
-    assert lost < {"f32": 1e-4, "bf16": 0.06, "int8": 0.15}[kind]
+    assert lost < {"f32": 1e-4, "bf16": 0.06, "int8": 0.15, "int8_pairs": 0.15}[kind]
 
 
 @pytest.mark.parametrize("features", [8, 16, 24])
@@ -133,7 +136,15 @@ def test_biases_are_not_lost():
 
 @pytest.mark.parametrize(
     ("kind", "merged"),
-    [("f32", False), ("f32", True), ("bf16", False), ("bf16", True), ("int8", False)],
+    [
+        ("f32", False),
+        ("f32", True),
+        ("bf16", False),
+        ("bf16", True),
+        ("int8", False),
+        ("int8_pairs", False),
+        ("int8_pairs", True),
+    ],
 )
 def test_a_window_takes_the_memory_that_is_planned(
     kind: Kind, merged: bool, monkeypatch: pytest.MonkeyPatch
