@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .engines.choice import ready_engine
 from .engines.interface import Engine, HalfPrecisionError, Precision, Resampler
-from .errors import DeviceError
+from .errors import DeviceError, ModelError, argument
 from .grid import Grid, Orientation
 from .labels import BACKGROUND
 from .model.description import DECODES, Decode, ModelDescription, verified_weights
@@ -100,20 +100,19 @@ class Segmenter:
                 on the CPU, else int8); ``int8`` is for the CPU; ``f32`` takes neither.
 
         Raises:
-            ModelError: no such model, or its files or those of the model that finds the organs for
-                it are damaged.
+            ModelError: no such model, its files or those of the model that finds the organs for
+                it are damaged, or one of them reads more than a CT.
             DeviceError: the device cannot be used here.
         """
         folder = model_folder(Path(path), model)
-        description = ModelDescription.load(folder)
-        weights = verified_weights(folder, description)
+        description, weights = _load_files(folder)
         engine, note = ready_engine(description, weights, device, resampler, precision)
         if description.crop is None:
             return cls(folder, description, engine, note)
         beside = finder_folder(folder, description.crop.model)
+        finding, weights = _load_files(beside)
         # It looks at the whole scan, whatever model.json says of a crop of its own.
-        finding = replace(ModelDescription.load(beside), crop=None)
-        weights = verified_weights(beside, finding)
+        finding = replace(finding, crop=None)
         finder = cls(beside, finding, *ready_engine(finding, weights, device, precision=precision))
         return cls(folder, description, engine, note, finder)
 
@@ -241,6 +240,19 @@ class Segmenter:
             engine = next_engine
 
 
+def _load_files(folder: Path) -> tuple[ModelDescription, bytes]:
+    """A model that reads a CT and nothing else, and its weights. Raises ModelError."""
+    description = ModelDescription.load(folder)
+    if description.architecture.inputs != 1:
+        raise ModelError(
+            folder,
+            f"reads {description.architecture.inputs} channels, and a CT is one: it is a cascade's "
+            "second network",
+            "name a model of one input channel",
+        )
+    return description, verified_weights(folder, description)
+
+
 def _emptied(
     labels_ZYX: npt.NDArray[np.uint8], found_ZYX: npt.NDArray[np.uint8], least: float
 ) -> list[str]:
@@ -251,7 +263,7 @@ def _emptied(
     labels_ZYX[:] = BACKGROUND
     return [
         f"no abdomen is recognised (two models agree by {agreed:.2f}): the labels are left empty; "
-        "--step 0.5 gives one model's"
+        f"{argument('step', 0.5)} gives one model's"
     ]
 
 

@@ -17,6 +17,7 @@ from .device_memory import WINDOW_BYTES, window_bytes
 from .interface import Engine, HalfPrecisionError, Precision
 from .numpy_arrays import NumpyArrays
 from .torch_forward import lean_forward
+from .torch_settings import exact_cudnn, threads_within_quota
 from .torch_steps import resample_image, torch_decoder
 from .torch_unet import UNet
 
@@ -72,11 +73,6 @@ class TorchEngine:
         strict = self._cuda and self._type == torch.float32
         self._format = torch.contiguous_format if strict else torch.channels_last_3d
         self.enter()
-        if self._cuda:
-            # The same scan gives the same labels, whichever algorithm would be quicker by a hair.
-            torch.backends.cudnn.deterministic = True
-            # Else cuDNN would round what is called float32 to 10 bits of mantissa (TF32).
-            torch.backends.cudnn.allow_tf32 = False
         network = UNet(description.architecture)
         network.load_state_dict(load_safetensors(weights))
         self._network = network.eval().to(self.device, self._type)
@@ -110,7 +106,8 @@ class TorchEngine:
     @torch.no_grad()
     def forward(self, windows: list[Tensor]) -> list[Tensor]:
         try:
-            logits = self._logits(windows)
+            with exact_cudnn() if self._cuda else threads_within_quota():
+                logits = self._logits(windows)
         except RuntimeError as error:
             if len(windows) == 1 or not _out_of_memory(error):
                 raise
@@ -148,7 +145,7 @@ class TorchEngine:
         return values
 
     def take(self, array: Tensor, index: npt.NDArray[np.int64], axis: int) -> Tensor:
-        return array.index_select(axis, torch.as_tensor(index, device=array.device))
+        return array.index_select(axis, torch.tensor(index, device=array.device))
 
     def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
         if mode == "linear" and self._resampler == "cupy":
