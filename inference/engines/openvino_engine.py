@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 from safetensors.numpy import load as load_safetensors
 
 from ..errors import DeviceError, ModelError, argument
@@ -18,6 +17,7 @@ from ..steps.windows import Room
 from ..types import Box, Image, Shape
 from .interface import Precision
 from .numpy_arrays import NumpyArrays
+from .offline_openvino import ov
 from .openvino_graph import Kind, build_graph, merged_stages
 from .processor import multiplies_bytes, too_old_for_bytes
 

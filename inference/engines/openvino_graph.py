@@ -22,12 +22,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
-from openvino import opset13 as ops
 
 from ..model.architecture import Architecture
 from ..model.int8_ranges import Ranges
 from ..types import Shape
+from .offline_openvino import ops, ov
 
 Node = Any  # openvino.Output, which has no type information
 Floats = npt.NDArray[np.float32]

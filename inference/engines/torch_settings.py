@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def exact_cudnn() -> Iterator[None]:
 
     It matters while kernels are chosen and launched, not while they run.
     """
-    cudnn = torch.backends.cudnn
+    cudnn: Any = torch.backends.cudnn  # mypy does not see all of it
     with _turn:
         before = cudnn.benchmark, cudnn.deterministic, cudnn.conv.fp32_precision
         # The same scan gives the same labels, whichever algorithm would be quicker by a hair.
