@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit wheel image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -54,14 +54,19 @@ benchmarks-ablation: .venv/dev
 soak: .venv/dev
 	$(BIN)/python -m benchmarks.soak --minutes 30
 
-# The lock files that the images are installed from: every file of every pinned version, by SHA-256.
+# The lock files that the images are installed from: every file of every pinned version, by SHA-256;
+# and for which platforms these versions have wheels (tests/deploy/test_platforms.py).
 lock: build/tools
 	for name in requirements-cpu requirements; do \
 	    build/tools/bin/uv pip compile -q --no-header --generate-hashes --universal \
 	        --python-version 3.11 $$name.txt -o $$name.lock && \
-	    sed -i "1i # Made by make lock from $$name.txt: every file of every pinned version, by SHA-256." \
-	        $$name.lock || exit 1; \
+	    { echo "# Made by make lock from $$name.txt: every file of every pinned version, by SHA-256."; \
+	        cat $$name.lock; } > build/$$name.lock && mv build/$$name.lock $$name.lock && \
+	    build/tools/bin/uv pip compile -q --universal --python-version 3.11 --format pylock.toml \
+	        $$name.lock -o build/pylock.$$name.toml || exit 1; \
 	done
+	build/tools/bin/python deploy/wheel_tags.py build/pylock.*.toml > build/wheels.json
+	mv build/wheels.json deploy/wheels.json
 
 # Known vulnerabilities of the locked versions, as PyPI's advisory service has them. Needs the network;
 # --strict fails where a package could not be looked up.
@@ -73,6 +78,10 @@ audit: build/tools
 build/tools:
 	$(PYTHON) -m venv $@
 	$@/bin/pip install -q --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+
+# dist/abdobox-*.whl, by the backend that requirements-dev.txt pins: needs no network.
+wheel: .venv/dev
+	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 image:
 	docker build -t abdobox:latest .
@@ -100,4 +109,4 @@ image-cpu:
 	touch $@
 
 clean:
-	rm -rf .venv build
+	rm -rf .venv build dist

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from inference.steps.threads import processors
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,7 +20,7 @@ def describe() -> dict[str, Any]:
     """The machine and the state of the project, as JSON values."""
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": processors(),
         "memory_bytes": psutil.virtual_memory().total,
         "load_1min": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.release()}",

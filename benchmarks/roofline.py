@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from safetensors.numpy import load as load_safetensors
 from benchmarks.models import HELP, chosen
 from inference.model.architecture import IMAGE, Architecture, Convolution, Head, Transposed
 from inference.model.description import ModelDescription, verified_weights
+from inference.steps.threads import processors
 from inference.types import Shape
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _openvino_flops(precision: Kind, n: int) -> float:
 def _triad_bytes() -> float:
     """a = b + s c over arrays beyond the caches, one thread per core, three floats per element."""
     a, b, c = (np.ones(_TRIAD_FLOATS, np.float32) for _ in range(3))
-    threads = len(os.sched_getaffinity(0))
+    threads = processors()
     edges = [_TRIAD_FLOATS * i // threads for i in range(threads + 1)]
 
     def part(first: int, last: int) -> None:

@@ -1,8 +1,9 @@
-"""Entry point of ``python -m inference``."""
+"""Entry point of ``python -m inference``, and of ``abdobox`` where that is installed."""
 
 import os
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 from .cli.parser import main
 from .cli.signals import unheard
@@ -25,7 +26,7 @@ def fill_streams() -> None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """End the process without taking libraries and arrays apart first: the kernel does it quicker.
 
     Every file is closed by now. Threads that still compute, after a signal, have nothing to write.
@@ -47,6 +48,11 @@ def status_of_main() -> int:
         return int(leaving.code or 0)
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """The whole process."""
     fill_streams()
     leave(status_of_main())
+
+
+if __name__ == "__main__":
+    run()

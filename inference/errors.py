@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def one_line(text: str) -> str:
     """``text`` with everything that is no visible character or plain space written out.
@@ -11,11 +14,36 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+_speaks_of_flags = False
+
+
+@contextmanager
+def naming_flags() -> Iterator[None]:
+    """Let :func:`argument` name flags meanwhile, in all threads: for a command line's whole run."""
+    global _speaks_of_flags  # noqa: PLW0603 (one process is one command line)
+    before, _speaks_of_flags = _speaks_of_flags, True
+    try:
+        yield
+    finally:
+        _speaks_of_flags = before
+
+
+def argument(name: str, value: object) -> str:
+    """An argument as whoever has to change it wrote it, for errors and warnings.
+
+    Returns:
+        ``device="cuda:3"`` for a caller in Python, ``--device cuda:3`` on the command line.
+    """
+    if _speaks_of_flags:
+        return f"--{name} {value}"
+    return f'{name}="{value}"' if isinstance(value, str) else f"{name}={value}"
+
+
 class AbdoboxError(Exception):
     """One clear line: the subject (usually a file), the cause, the remedy.
 
     Args:
-        subject: the file or argument that is at fault, named as the user named it.
+        subject: the file or :func:`argument` that is at fault, named as the user named it.
         cause: what is wrong with it.
         remedy: what the user can do.
     """

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .control_groups import Group, groups_around
 from .errors import HeaderError
 
 _MEMINFO = Path("/proc/meminfo")
-_GROUPS = Path("/proc/self/cgroup")
-_MOUNT = Path("/sys/fs/cgroup")
 # What a network in its windows takes beside the scans.
 _NETWORK_BYTES = 1 << 30
 _LOOK_AGAIN_S = 0.2
@@ -72,7 +71,8 @@ class SharedMemory:
 
 def available_bytes() -> int | None:
     """Bytes that can be taken without being killed; None where the system does not tell."""
-    known = [free for free in (_of_machine(), *_of_groups()) if free is not None]
+    groups = map(_of_group, groups_around("memory"))
+    known = [free for free in (_of_machine(), *groups) if free is not None]
     return min(known, default=None)
 
 
@@ -85,37 +85,20 @@ def _of_machine() -> int | None:
     return next((n << 10 for n in kilobytes), None)
 
 
-def _of_groups() -> list[int | None]:
-    """What each memory control group around this process leaves, version 1 and 2."""
-    try:
-        lines = _GROUPS.read_text().splitlines()
-    except OSError:
-        return []
-    free: list[int | None] = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        root = _MOUNT / controllers
-        inner = root / path.lstrip("/")
-        # In a container the path may be the host's, and the mount itself the container's group.
-        groups = [root, *(p for p in (inner, *inner.parents) if root in p.parents)]
-        free += [_of_group(group, version=1 if controllers else 2) for group in groups]
-    return free
-
-
-def _of_group(group: Path, version: int) -> int | None:
+def _of_group(group: Group) -> int | None:
+    """What a memory control group leaves."""
     limit, used, inactive = (
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         ("memory.max", "memory.current", "inactive_file"),
-    )[version - 1]
+    )[group.version - 1]
     try:
-        text = (group / limit).read_text().strip()
+        text = (group.folder / limit).read_text().strip()
         if text == "max":
             return None
-        statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        lines = (group.folder / "memory.stat").read_text().splitlines()
+        statistics = dict(line.split() for line in lines)
         # Pages of files that were read count as used, but are given up when others are wanted.
         reclaimable = int(statistics.get(inactive, 0))
-        return int(text) - int((group / used).read_text()) + reclaimable
+        return int(text) - int((group.folder / used).read_text()) + reclaimable
     except (OSError, ValueError):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from .engines.choice import ready_network
 from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
-from .errors import DeviceError
+from .errors import DeviceError, ModelError, argument
 from .grid import Grid, Orientation
 from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
@@ -104,20 +104,19 @@ class Segmenter:
                 on the CPU, else int8); ``int8`` is for the CPU; ``f32`` takes neither.
 
         Raises:
-            ModelError: no such model, or its files or those of the model that finds the organs for
-                it are damaged.
+            ModelError: no such model, its files or those of the model that finds the organs for
+                it are damaged, or one of them reads more than a CT.
             DeviceError: the device cannot be used here.
         """
         folder = model_folder(Path(path), model)
-        description = ModelDescription.load(folder)
-        weights = verified_weights(folder, description)
+        description, weights = _load_files(folder)
         network, note = ready_network(description, weights, device, resampler, precision)
         if description.crop is None:
             return cls(folder, description, network, note)
         beside = finder_folder(folder, description.crop.model)
+        finding, weights = _load_files(beside)
         # It looks at the whole scan, whatever model.json says of a crop of its own.
-        finding = replace(ModelDescription.load(beside), crop=None)
-        weights = verified_weights(beside, finding)
+        finding = replace(finding, crop=None)
         finder = cls(beside, finding, *ready_network(finding, weights, device, precision=precision))
         return cls(folder, description, network, note, finder)
 
@@ -295,6 +294,19 @@ class _Found:
     notes: tuple[str, ...] = ()
 
 
+def _load_files(folder: Path) -> tuple[ModelDescription, bytes]:
+    """A model that reads a CT and nothing else, and its weights. Raises ModelError."""
+    description = ModelDescription.load(folder)
+    if description.architecture.inputs != 1:
+        raise ModelError(
+            folder,
+            f"reads {description.architecture.inputs} channels, and a CT is one: it is a cascade's "
+            "second network",
+            "name a model of one input channel",
+        )
+    return description, verified_weights(folder, description)
+
+
 def _emptied(labels_ZYX: Labels, found_ZYX: Labels, least: float) -> tuple[str, ...]:
     """Empty the labels, and say so, where they agree less than that with what was found first."""
     agreed = agreement(found_ZYX, labels_ZYX)
@@ -303,7 +315,7 @@ def _emptied(labels_ZYX: Labels, found_ZYX: Labels, least: float) -> tuple[str, 
     labels_ZYX[:] = BACKGROUND
     return (
         f"no abdomen is recognised (two models agree by {agreed:.2f}): the labels are left empty; "
-        "--step 0.5 gives one model's",
+        f"{argument('step', 0.5)} gives one model's",
     )
 
 

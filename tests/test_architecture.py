@@ -54,7 +54,9 @@ def imported(path: Path, root: Path) -> set[tuple[str, ...]]:
 def room(parts: tuple[str, ...]) -> str:
     """The room that a module of inference/ belongs to."""
     name = parts[0].removesuffix(".py")
-    return "values" if name in VALUES else name
+    if name in VALUES:
+        return "values"
+    return "memory" if name == "control_groups" else name
 
 
 @pytest.mark.parametrize(

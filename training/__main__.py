@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from inference.errors import naming_flags
+
 # Verb -> (module whose main(argv) does it, what it does).
 VERBS = {
     "fingerprint": ("training.data.fingerprint", "spacing and intensity statistics of a data set"),
@@ -38,7 +40,8 @@ def main(arguments: list[str]) -> int:
         print(f"{arguments[0]}: no such verb; take one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     module = importlib.import_module(VERBS[arguments[0]][0])
-    status: int = module.main(arguments[1:])
+    with naming_flags():
+        status: int = module.main(arguments[1:])
     return status
 
 

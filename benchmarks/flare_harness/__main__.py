@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
@@ -15,6 +14,7 @@ from benchmarks.flare_harness.engine import Docker, Limits
 from benchmarks.flare_harness.machine import Gpu, NoGpuError
 from benchmarks.flare_harness.simulate import TABLE6_SLICES, write_scan
 from benchmarks.flare_harness.tables import draw_curves, markdown, write_official_csv
+from inference.steps.threads import processors
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         "image": image,
         "gpu": gpu.name if gpu else None,
         "machine": platform.machine(),
-        "processors": len(os.sched_getaffinity(0)),
+        "processors": processors(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "cases": {r.name: r.state for r in results},
     }

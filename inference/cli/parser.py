@@ -1,4 +1,4 @@
-"""``python -m inference``: a thin layer over the batch runner."""
+"""``python -m inference``, ``abdobox``: a thin layer over the batch runner."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import argparse
 import os
 from pathlib import Path
 
-from .. import __version__
+from .. import __version__, check_platform
 from ..engines.choice import HINT, is_device
-from ..errors import ModelError
+from ..errors import AbdoboxError, ModelError, naming_flags
 from ..labels import NAMES
 from ..many.cases import output_problem
 from ..many.progress import Progress
 from ..many.shard import Shard, parse_shard
 from ..model.folder import WEIGHTS, model_folder
+from .lean_openvino import without_model_converter
 from .signals import Terminated, leaving_on_signals, unheard
+
+# As it was called: installed from a wheel this package is abdobox, and has a command of that name.
+PROGRAM = "abdobox" if __name__.startswith("abdobox.") else "python -m inference"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m inference",
+        prog=PROGRAM,
         description="Segment 13 abdominal organs and tumours in CT scans. Not a medical device.",
     )
     p.add_argument(
@@ -111,7 +115,17 @@ def main(argv: list[str] | None = None) -> int:
     args = p.parse_args(argv)
     if args.list_labels:
         return _list_labels()
-    _check(p, args)
+    try:
+        check_platform()
+    except AbdoboxError as error:
+        Progress().error(str(error))
+        return 1
+    with naming_flags(), without_model_converter():
+        _check(p, args)
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         with leaving_on_signals() as at_once:
             # Only now the heavy imports: --help and wrong arguments answer at once.
@@ -148,7 +162,7 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         try:
             model_folder(WEIGHTS, args.model)
         except ModelError as error:
-            p.error(f"--{error}")
+            p.error(str(error))
     if args.shard and not args.input.is_dir():
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
     if args.report is not None and not _can_hold_report(args.report.parent, args.output):

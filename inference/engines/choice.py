@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from ..errors import DeviceError
+from ..errors import DeviceError, argument
 
 if TYPE_CHECKING:
     from ..model.description import ModelDescription
@@ -37,24 +37,25 @@ def choose_device(device: str) -> str:
         DeviceError: an unknown name, or one that cannot be used here.
     """
     if not is_device(device):
-        raise DeviceError(f"--device {device}", "is unknown", HINT)
+        raise DeviceError(argument("device", device), "is unknown", HINT)
     if device.startswith("cuda") or (device == "auto" and _driver_present()):
         if _cuda_usable(device):
             return with_index("cuda" if device == "auto" else device)
         if device != "auto":
             raise DeviceError(
-                f"--device {device}",
+                argument("device", device),
                 "no such CUDA device can be used here",
-                "use --device cpu, or give the container a GPU (--gpus) and a new enough driver",
+                f"use {argument('device', 'cpu')}, or give the container a GPU (--gpus) and a "
+                "new enough driver",
             )
     if device != "torch-cpu" and importlib.util.find_spec("openvino"):
         return "openvino"
     if importlib.util.find_spec("torch"):
         return "torch-cpu"
     raise DeviceError(
-        f"--device {device}",
+        argument("device", device),
         "neither OpenVINO nor torch is installed",
-        "pip install -r requirements-cpu.txt",
+        "pip install openvino",
     )
 
 
@@ -86,16 +87,22 @@ def load_network(
     ):
         if value not in get_args(known):
             raise DeviceError(
-                f"--{option} {value}", "is unknown", f"use one of {', '.join(get_args(known))}"
+                argument(option, value), "is unknown", f"use one of {', '.join(get_args(known))}"
             )
     if precision == "int8" and device != "openvino":
-        raise DeviceError("--precision int8", f"is not for {device}", "use --device cpu")
+        raise DeviceError(
+            argument("precision", "int8"),
+            f"is not for {device}",
+            f"use {argument('device', 'cpu')}",
+        )
     if resampler == "cupy":
         if not device.startswith("cuda"):
-            raise DeviceError("--resampler cupy", "works on a CUDA device only", "leave it out")
+            raise DeviceError(
+                argument("resampler", "cupy"), "works on a CUDA device only", "leave it out"
+            )
         if not importlib.util.find_spec("cupy"):
             raise DeviceError(
-                "--resampler cupy",
+                argument("resampler", "cupy"),
                 "CuPy is not installed",
                 "pip install cupy-cuda13x, or leave it out",
             )
@@ -136,8 +143,11 @@ def ready_network(
         # torch's word for a device without memory for the model, or without a sound driver.
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         if device != "auto" or not chosen.startswith("cuda"):
-            raise DeviceError(f"device {device}", f"does not take the model ({cause})",
-                              "free its memory, or use --device cpu") from error  # fmt: skip
+            raise DeviceError(
+                argument("device", device),
+                f"does not take the model ({cause})",
+                f"free its memory, or use {argument('device', 'cpu')}",
+            ) from error
         network = load_network(description, weights, choose_device("cpu"), precision=precision)
         return network, f"the GPU does not take the model ({cause}): going on with {network.name}"
 

@@ -7,7 +7,7 @@ it against steps.resample and steps.decode where there is no CUDA device. torch 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -223,14 +223,14 @@ def decide_source(logit: torch.dtype) -> str:
     return _DECIDE_KERNEL % {"logit": _C_TYPES[logit], "include": _include(logit)}
 
 
-@cache
+@lru_cache(maxsize=8)  # more than there are types
 def _decide_kernel(logit: torch.dtype) -> Any:
     import cupy
 
     return cupy.RawKernel(decide_source(logit), DECIDE, options=OPTIONS)
 
 
-@cache
+@lru_cache(maxsize=8)  # more than there are types
 def _kernel(voxel: torch.dtype, output: torch.dtype) -> Any:
     import cupy
 

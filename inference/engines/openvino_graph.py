@@ -39,7 +39,7 @@ from ..model.architecture import (
 )
 from ..model.int8_ranges import Ranges
 from ..types import Shape
-from .lean_openvino import ops, ov
+from .offline_openvino import ops, ov
 
 Node = Any  # openvino.Output, which has no type information
 Floats = npt.NDArray[np.float32]

@@ -8,15 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
-from ..errors import DeviceError, ModelError
+from ..errors import DeviceError, ModelError, argument
 from ..model.architecture import Architecture
 from ..model.description import Intensity, ModelDescription
 from ..steps.bfloat16 import bfloat16
+from ..steps.threads import quota_threads
 from ..steps.windows import Room
 from ..types import Box, Image, Shape
 from .interface import Precision
-from .lean_openvino import ov
 from .numpy_arrays import NumpyArrays
+from .offline_openvino import ov
 from .openvino_graph import Kind, build_graph, merged_stages, ranges_in_pairs
 from .processor import adds_bytes_in_pairs, multiplies_bytes, too_old_for_bytes
 
@@ -73,9 +74,13 @@ class OpenVinoNetwork:
         self.merged = merged_stages(self._architecture, self._weights, self._kind)
         # What int8 leaves in floating point stays in float32.
         hint = "bf16" if self._kind == "bf16" else "f32"
-        self.core.set_property(
-            "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-        )
+        settings: dict[str, str | int] = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if (threads := quota_threads()) is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self.core.set_property("CPU", settings)
         self.arrays = _Bfloat16Arrays() if self._kind == "bf16" else NumpyArrays()
         self._window: Shape | None = None
         self.request: Any = None
@@ -158,10 +163,13 @@ def _kind(description: ModelDescription, precision: Precision, bfloat16: bool) -
         raise ModelError(
             f"model {description.name}",
             "has no ranges of its feature maps, which int8 needs",
-            "measure them with python -m training calibrate, or leave --precision int8 out",
+            "measure them with python -m training calibrate, or leave "
+            f"{argument('precision', 'int8')} out",
         )
     if precision == "int8" and too_old_for_bytes():
-        raise DeviceError("--precision int8", "needs a processor with AVX2", "leave it out")
+        raise DeviceError(
+            argument("precision", "int8"), "needs a processor with AVX2", "leave it out"
+        )
     if precision == "f32":
         return "f32"
     if precision == "auto" and bfloat16:

@@ -65,7 +65,7 @@ class TorchArrays:
         return values
 
     def take(self, array: Tensor, index: npt.NDArray[np.int64], axis: int) -> Tensor:
-        return array.index_select(axis, torch.as_tensor(index, device=array.device))
+        return array.index_select(axis, torch.tensor(index, device=array.device))
 
     def decoder(self, mode: Decode, network: Shape, scan: Shape, region: Box) -> Decoder:
         if mode == "linear" and self._resampler == "cupy":

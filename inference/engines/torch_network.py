@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from .interface import HalfPrecisionError, Network, Precision
 from .numpy_arrays import NumpyArrays
 from .torch_arrays import TorchArrays
 from .torch_forward import lean_forward
+from .torch_settings import exact_cudnn, threads_within_quota
 from .torch_unet import UNet
 
 # Largest batch of windows (one of 128^3 nearly fills a large GPU already), and the share of free
@@ -95,7 +95,7 @@ class TorchNetwork:
     @torch.no_grad()
     def forward(self, windows: list[Tensor]) -> list[Tensor]:
         try:
-            with _exact_cudnn():
+            with exact_cudnn() if self.gpu else threads_within_quota():
                 logits = self.compute(self.stacked(windows))
         except RuntimeError as error:
             if len(windows) == 1 or not _out_of_memory(error):
@@ -191,18 +191,6 @@ class _HostArrays(NumpyArrays):
 
     def leave(self) -> None:
         self._device.leave()
-
-
-def _exact_cudnn() -> AbstractContextManager[None]:
-    """cuDNN for one forward pass, with the process's own settings back afterwards.
-
-    Deterministic: the same scan gives the same labels, whichever algorithm would be quicker by a
-    hair. No TF32: else cuDNN would round what is called float32 to 10 bits of mantissa.
-    """
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return flags
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -161,8 +161,8 @@ def _on_background(labels: Tensor, reach: tuple[Reach, Reach, Reach], scan: Shap
 
 def _index(values: object, like: Tensor | torch.device) -> Tensor:
     device = like if isinstance(like, torch.device) else like.device
-    return torch.as_tensor(values, device=device)
+    return torch.tensor(values, device=device)  # a copy: what is cached is not to be written to
 
 
 def _column(values: object, like: Tensor) -> Tensor:
-    return torch.as_tensor(values, device=like.device)[:, None, None]
+    return _index(values, like)[:, None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import resource
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ class RunReport:
             "engine": segmenter.network.name if segmenter else None,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "seconds": round(time.perf_counter() - self._start, 3),
-            "peak_ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_ram_bytes": _peak_ram_bytes(),
             "peak_device_bytes": device_bytes,
             "complete": self.complete,
             "warnings": self.warnings,
@@ -81,6 +82,11 @@ class RunReport:
         """Write the report as JSON, whole or not at all. Raises OutputError."""
         text = json.dumps(self.document(segmenter), indent=1)
         write_atomically(path, text.encode() + b"\n")
+
+
+def _peak_ram_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kilobytes
 
 
 def _versions() -> dict[str, str]:

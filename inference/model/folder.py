@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ModelError, argument
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In the package where it was installed from a wheel; beside it in the repository and the images.
+_PLACES = (_PACKAGE / "weights", _PACKAGE.parent / "weights")
+WEIGHTS = next((place for place in _PLACES if place.is_dir()), _PLACES[-1])
 
 
 def model_folder(path: Path, model: str | None = None) -> Path:
@@ -21,7 +24,7 @@ def model_folder(path: Path, model: str | None = None) -> Path:
         if named is None:
             known = sorted(p.parent.name for p in path.glob("*/model.json"))
             raise ModelError(
-                f"model {model}",
+                argument("model", model),
                 "is not there",
                 f"use one of: {', '.join(known) or 'none installed'}",
             )

@@ -7,7 +7,7 @@ samples the input at ``(i + 0.5) * n_in / n_out - 0.5``, held at the border. Thi
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +18,10 @@ from ..types import Box, Image, Shape
 from .boxes import whole
 from .threads import in_chunks
 
-T = TypeVar("T")
+ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+# Axes whose indices are kept: those of some scans, their networks and finders.
+CACHED_AXES = 64
 
 
 class Taps(NamedTuple):
@@ -39,20 +42,27 @@ class Taps(NamedTuple):
         return Taps(lower, upper, self.fraction[outputs])
 
 
-@cache
+def read_only(array: npt.NDArray[ScalarT]) -> npt.NDArray[ScalarT]:
+    """``array``, from now on not to be written to: for what a cache gives to several callers."""
+    array.flags.writeable = False
+    return array
+
+
+@lru_cache(maxsize=CACHED_AXES)
 def linear_taps(n_in: int, n_out: int) -> Taps:
     """Taps that bring an axis of ``n_in`` samples to ``n_out``."""
     position = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
     position = np.clip(position, 0.0, n_in - 1.0)
     lower = np.floor(position).astype(np.int64)
     upper = np.minimum(lower + 1, n_in - 1)
-    return Taps(lower, upper, (position - lower).astype(np.float32))
+    fraction = (position - lower).astype(np.float32)
+    return Taps(read_only(lower), read_only(upper), read_only(fraction))
 
 
-@cache
+@lru_cache(maxsize=CACHED_AXES)
 def nearest_taps(n_in: int, n_out: int) -> npt.NDArray[np.int64]:
     """Input index nearest to each of ``n_out`` samples (``nearest-exact``; ties go up)."""
-    return (2 * np.arange(n_out) + 1) * n_in // (2 * n_out)
+    return read_only((2 * np.arange(n_out) + 1) * n_in // (2 * n_out))
 
 
 class Reach(NamedTuple):

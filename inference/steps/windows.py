@@ -7,7 +7,7 @@ patient.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise, product
 from math import ceil, prod
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..labels import NAMES
 from ..types import Shape
 from .boxes import window_box
+from .resample import CACHED_AXES, read_only
 
 # Least weight of a voxel in its window, as a share of the centre's.
 MIN_WEIGHT = 1e-3
@@ -50,9 +51,7 @@ def window_starts(size: int, patch: int, step: float) -> list[int]:
 @lru_cache(2)  # for a model and its finder; each is as large as a window
 def importance(patch: Shape) -> npt.NDArray[np.float32]:
     """Weight of each voxel of a window: Gaussian, SD of an eighth of the patch, 1 at the centre."""
-    weight = importance_planes(patch, slice(None))
-    weight.flags.writeable = False
-    return weight
+    return read_only(importance_planes(patch, slice(None)))
 
 
 def importance_planes(patch: Shape, planes: slice) -> npt.NDArray[np.float32]:
@@ -66,7 +65,7 @@ def importance_planes(patch: Shape, planes: slice) -> npt.NDArray[np.float32]:
     return np.maximum(weight, np.float32(MIN_WEIGHT), out=weight)
 
 
-@cache
+@lru_cache(maxsize=CACHED_AXES)
 def mirror_index(size: int, wanted: int) -> tuple[npt.NDArray[np.int64], int]:
     """Indices that mirror an axis at its edges up to ``wanted`` samples, half on either side.
 
@@ -76,10 +75,10 @@ def mirror_index(size: int, wanted: int) -> tuple[npt.NDArray[np.int64], int]:
         suits edge-aligned grids.
     """
     if size >= wanted:
-        return np.arange(size), 0
+        return read_only(np.arange(size)), 0
     before = (wanted - size) // 2
     folded = (np.arange(wanted) - before) % (2 * size)
-    return np.where(folded < size, folded, 2 * size - 1 - folded), before
+    return read_only(np.where(folded < size, folded, 2 * size - 1 - folded)), before
 
 
 class NoRoomError(RuntimeError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference import memory
+from inference import control_groups, memory
 from inference.errors import HeaderError, ScanError
 from inference.memory import SharedMemory, available_bytes, check_memory
 from inference.scan.volume import read_volume
@@ -24,8 +24,8 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable:   {16 << 20} kB\n")
     (tmp_path / "groups").write_text("")
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(memory, "_MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(control_groups, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "_MOUNT", tmp_path / "mount")
     return tmp_path
 
 

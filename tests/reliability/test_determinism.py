@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from inference.scan.volume import read_labels
+from inference.steps.threads import processors
 from phantom import make_phantom
 from tests.reliability.conftest import ROOT, contents
 
@@ -54,7 +55,7 @@ def test_48_orientations_gzip_and_plain(tmp_path: Path, call: Call):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+@pytest.mark.skipif(processors() < 2, reason="needs two processors")
 @pytest.mark.parametrize("precision", ["f32", "auto"])
 def test_one_processor_or_two(shared_data: Path, tmp_path: Path, precision: str):
     """The bundled model on a real scan: equal bytes on as many processors, nearly so on others.

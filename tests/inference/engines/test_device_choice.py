@@ -29,7 +29,7 @@ def test_choice_without_cuda():
 @without_cuda
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
 def test_cuda_where_there_is_none(device: str):
-    with pytest.raises(DeviceError, match=f"--device {device}: .*; use --device cpu"):
+    with pytest.raises(DeviceError, match=f'device="{device}": .*; use device="cpu"'):
         choose_device(device)
 
 
@@ -111,10 +111,10 @@ def test_a_driver_without_a_usable_device_falls_to_the_cpu(
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"precision": "f16"}, "--precision f16: is unknown; use one of auto, int8, f32"),
-        ({"precision": "bf16"}, "--precision bf16: is unknown"),
-        ({"precision": None}, "--precision None: is unknown"),
-        ({"resampler": "scipy"}, "--resampler scipy: is unknown; use one of torch, cupy"),
+        ({"precision": "f16"}, 'precision="f16": is unknown; use one of auto, int8, f32'),
+        ({"precision": "bf16"}, 'precision="bf16": is unknown'),
+        ({"precision": None}, "precision=None: is unknown"),
+        ({"resampler": "scipy"}, 'resampler="scipy": is unknown; use one of torch, cupy'),
     ],
 )
 @pytest.mark.parametrize("device", ["cpu", "torch-cpu"])

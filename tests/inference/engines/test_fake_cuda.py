@@ -26,7 +26,7 @@ from benchmarks.gpu.correctness import (
 )
 from benchmarks.gpu.data import scan, usual_scan
 from inference.cli.parser import main
-from inference.engines import choice
+from inference.engines import choice, torch_network
 from inference.engines.device_memory import memory_plan
 from inference.model.folder import WEIGHTS
 from inference.scan.volume import Volume, read_labels, write_image
@@ -240,3 +240,25 @@ def test_the_benchmark_of_a_gpu(device: list[str], tiny_model: Path, tmp_path: P
     errors = {name: part.get("error") for name, part in document["sections"].items()}
     assert errors == dict.fromkeys(sections)
     assert document["failed_checks"] == []
+
+
+def test_cudnns_flags_are_ours_around_a_forward_alone(
+    device: list[str], tiny_model: Path, volume: Volume, monkeypatch: pytest.MonkeyPatch
+):
+    flags = torch.backends.cudnn
+
+    def now() -> tuple[bool, bool, str]:
+        return flags.benchmark, flags.deterministic, flags.conv.fp32_precision
+
+    before, seen = now(), set()
+    forward = torch_network.lean_forward
+
+    def watched(*words: torch.Tensor) -> torch.Tensor:
+        seen.add(now())
+        return forward(*words)
+
+    monkeypatch.setattr(torch_network, "lean_forward", watched)
+    segmenter = Segmenter.load(tiny_model, "cuda")
+    assert now() == before
+    segmenter.segment(volume)
+    assert (seen, now()) == ({(False, True, "ieee")}, before)

@@ -364,7 +364,7 @@ def test_a_model_without_ranges_and_a_device_without_int8_are_named(tiny_model: 
     with pytest.raises(ModelError, match=r"has no ranges .* training calibrate"):
         Segmenter.load(tiny_model, "cpu", precision="int8")
     with pytest.raises(
-        DeviceError, match="--precision int8: is not for torch-cpu; use --device cpu"
+        DeviceError, match='precision="int8": is not for torch-cpu; use device="cpu"'
     ):
         load_network(TINY, b"", "torch-cpu", precision="int8")
 

@@ -305,7 +305,7 @@ def test_a_device_that_does_not_take_the_model(tiny_model: Path, monkeypatch: py
     phantom = make_phantom((8, 8, 8), (30.0, 30.0, 40.0), seed=0)
     said = " ".join(instead.segment(volume_of(phantom)).warnings)
     assert "does not take the model (CUDA out of memory" in said and "OpenVINO" in said
-    with pytest.raises(DeviceError, match=r"does not take the model .*use --device cpu"):
+    with pytest.raises(DeviceError, match=r'does not take the model .*use device="cpu"'):
         Segmenter.load(tiny_model, "cuda")
     monkeypatch.setattr(module, "load_network", raising(RuntimeError("")))
     with pytest.raises(DeviceError, match=r"does not take the model \(RuntimeError\)"):

@@ -258,5 +258,5 @@ def test_a_model_with_a_slash_behind_it(
     assert model_folder(weights, f"{weights}/two//") == weights / "two"
     monkeypatch.chdir(weights)  # a path is taken as one where it leads to a model
     assert model_folder(tmp_path, "one/") == Path("one")
-    with pytest.raises(ModelError, match="model three/: is not there; use one of: one, two"):
+    with pytest.raises(ModelError, match='model="three/": is not there; use one of: one, two'):
         model_folder(weights, "three/")
