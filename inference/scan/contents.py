@@ -25,8 +25,8 @@ _LUNG_HU, _TISSUE_HU = -700.0, (-150.0, 250.0)
 _LEAST_TISSUE, _SURE_TISSUE = 0.5, 0.7
 _SAMPLE, _LARGE = 1000, 1 << 20
 _OTHER_SCALES: tuple[tuple[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]], ...] = (
-    ("they may be HU times 10", lambda values: values / 10),
     ("they may lie 1024 below HU, an intercept applied twice", lambda values: values + 1024),
+    ("they may be HU times 10", lambda values: values / 10),
 )
 
 

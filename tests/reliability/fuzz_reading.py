@@ -17,10 +17,11 @@ import atheris
 from isal import isal_zlib
 
 with atheris.instrument_imports(include=["inference"]):
+    from inference.scan.other_formats import check_data_files
+
     from inference.errors import HeaderError, ScanError
     from inference.scan.metaimage import check_metaimage
     from inference.scan.nrrd import check_nrrd
-    from inference.scan.other_formats import check_data_files
     from inference.scan.volume import read_labels, read_volume
 
 from tests.reliability.mutations import SEEDS
