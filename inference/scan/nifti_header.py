@@ -155,7 +155,8 @@ class NiftiHeader:
         new["sizeof_hdr"] = new.dtype.itemsize
         new["magic"] = b"n+2\0\r\n\x1a\n" if two else b"n+1"
         new["vox_offset"] = new.dtype.itemsize + 4
-        new["dim"][4:] = np.maximum(new["dim"][4:], 1)
+        if not new["dim"][4 : 1 + new["dim"][0]].all():  # an axis of 0: no reader's fourth
+            new["dim"] = (3, *new["dim"][1:4], 1, 1, 1, 1)
         codes = {np.dtype(name): code for code, name in VOXEL_TYPES.items()}
         new["datatype"], new["bitpix"] = codes[voxel_type], 8 * voxel_type.itemsize
         new["scl_slope"], new["scl_inter"] = 1, 0

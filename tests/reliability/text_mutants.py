@@ -31,8 +31,9 @@ VALUES = (
     b"99999999999999999999", b"nan", b"inf", b"-inf", b"1e400", b"1e-400", b"0.5", b"0,5", b"1_0",
     b"", b"none", b"(1,0,0)", b"(0,0,0) (0,1,0) (0,0,1)", b"(nan,nan,nan)", b"raw", b"gzip", b"bz2",
     b"ascii", b"hex", b"LIST", b"LOCAL", b"d.raw", b"d%d.raw 1 4 1", b"../d.raw", b"/dev/zero",
-    b".", b"True", b"False", b"MET_DOUBLE", b"MET_STRING", b"double", b"block", b"unsigned char", b"big",
-    b"RAS", b"scanner-xyz", b"3D-left-handed", b"1 1 1", b"6 5 4", b"8000 8000 8000", b"6 5 4 1",
+    b".", b"True", b"False", b"MET_DOUBLE", b"MET_STRING", b"double", b"block", b"unsigned char",
+    b"big", b"RAS", b"scanner-xyz", b"3D-left-handed", b"1 1 1", b"6 5 4", b"8000 8000 8000",
+    b"6 5 4 1",
     b"1 0 0 0 1 0 0 0 1", b"1 0 0 0.01 1 0 0 0 1", b"\xff\xfe", b"\0",
 )  # fmt: skip
 
@@ -59,7 +60,8 @@ SEEDS = (
                    spacings="1 2 5", axis_mins="0 1 2", centers="cell cell node"),
     ),
     Text("nhdr", nrrd_bytes(VOXELS, b"", data_file=DATA_FILE)),
-    Text("nhdr", nrrd_bytes(VOXELS, b"", data_file=DATA_FILE, encoding="gz"), gzip.compress(RAW)),
+    Text("nhdr", nrrd_bytes(VOXELS, b"", data_file=DATA_FILE, encoding="gz"),
+         gzip.compress(RAW, mtime=0)),
     Text("mha", metaimage_bytes(VOXELS)),
     Text("mha", metaimage_bytes(VOXELS.astype(">u2"))),
     Text("mha", metaimage_bytes(VOXELS, zlib.compress(RAW), CompressedData="True",
