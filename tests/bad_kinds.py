@@ -303,6 +303,12 @@ BAD: dict[str, Bad] = {
     "mha 2D": Bad(text_mha(NDims="2", DimSize="8 42"), "not one volume"),
     "mha 4D with two frames": Bad(text_mha(NDims="4", DimSize="8 7 3 2"), "not one volume"),
     "mha of a header size": Bad(text_mha(HeaderSize="6"), "HeaderSize of 6"),
+    "mha raw at the end, and too short": Bad(
+        text_mha(SCAN.tobytes()[:-9], HeaderSize="-1"), "holds 663 of the 672"
+    ),
+    "nrrd raw at the end, and too short": Bad(
+        text_nrrd(SCAN.tobytes()[:-9], byte_skip="-1"), "holds 663 of the 672"
+    ),
     "mha of headers of slices": Bad(text_mha(HeaderSizePerSlice="6"), "every slice"),
     "mha of a mesh": Bad(text_mha(ObjectType="Mesh"), "MetaIO Mesh"),
     "mha zlib that is none": Bad(text_mha(CompressedData="True"), "corrupt"),

@@ -95,13 +95,13 @@ def _voxel_file(path: Path, fields: Fields, end: int) -> VoxelFile:
     file, start = (path, end) if local else (data_file(path, name), 0)
     before = fields.whole("HeaderSize", 0)
     if before == -1 and encoding == "raw":
-        return VoxelFile(file, None, 0, 0, encoding, voxel_type)
+        return VoxelFile(file, start, True, 0, 0, encoding, voxel_type)
     # Counted from the file's first byte: of a header with its voxels it says nothing new.
     if before < 0 or (local and before not in (0, end)):
         raise HeaderError(f"states a HeaderSize of {before} before its voxels")
     if fields.whole("HeaderSizePerSlice", 0) != 0:
         raise HeaderError("has a header before every slice", "convert it to one .nii.gz")
-    return VoxelFile(file, start if local else before, 0, 0, encoding, voxel_type)
+    return VoxelFile(file, start if local else before, False, 0, 0, encoding, voxel_type)
 
 
 def _grid(fields: Fields, note: Note) -> Grid:

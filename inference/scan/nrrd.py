@@ -122,8 +122,9 @@ def _voxel_file(path: Path, fields: Fields, end: int | None) -> VoxelFile:
     else:
         file, start = path, end
     if from_end:
-        return VoxelFile(file, None, 0, 0, encoding, _voxel_type(fields, encoding))
-    return VoxelFile(file, start, passed, skipped, encoding, _voxel_type(fields, encoding))
+        passed = skipped = 0
+    voxel_type = _voxel_type(fields, encoding)
+    return VoxelFile(file, start, from_end, passed, skipped, encoding, voxel_type)
 
 
 def _voxel_type(fields: Fields, encoding: Encoding) -> np.dtype[Any]:

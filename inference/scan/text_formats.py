@@ -92,7 +92,7 @@ def _voxels(
     count = math.prod(shape)
     wanted = count * where.voxel_type.itemsize
     size = os.fstat(file.fileno()).st_size
-    file.seek(max(0, size - wanted) if where.start is None else where.start)
+    file.seek(max(where.start, size - wanted) if where.from_end else where.start)
     _skip_lines(file, where.lines)
     # zlib's own readers, MetaIO among them, take gzip for it.
     zipped = where.encoding == "zlib" and file.peek(2)[:2] == b"\x1f\x8b"

@@ -34,7 +34,8 @@ class VoxelFile:
 
     Attributes:
         path: the file that holds them: the header's own, or one beside it.
-        start: its first byte that counts; None where the voxels end with the file.
+        start: its first byte that is not the header's.
+        from_end: whether the voxels are its last bytes; then ``lines`` and ``skip`` are 0.
         lines: how many lines then come before them.
         skip: how many bytes then come before them, decompressed.
         encoding: what they are wrapped in.
@@ -42,7 +43,8 @@ class VoxelFile:
     """
 
     path: Path
-    start: int | None
+    start: int
+    from_end: bool
     lines: int
     skip: int
     encoding: Encoding
