@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from tests.inference.nifti_files import nifti_bytes, scan_voxels, write_nifti
+from tests.inference.text_files import metaimage_bytes, nrrd_bytes
 
 SCAN = scan_voxels()
 Make = Callable[[Path], Path]
@@ -156,6 +157,16 @@ def mhd(data_file: str, suffix: str = ".mhd", data: bytes | None = None) -> Make
         return header(base)
 
     return make
+
+
+def text_nrrd(data: bytes | None = None, /, **changed: str | None) -> Make:
+    """An NRRD file with these fields, the voxels or ``data`` behind."""
+    return contents(nrrd_bytes(SCAN, data, **changed), ".nrrd")
+
+
+def text_mha(data: bytes | None = None, /, **changed: str | None) -> Make:
+    """A MetaImage file with these fields, the voxels or ``data`` behind."""
+    return contents(metaimage_bytes(SCAN, data, **changed), ".mha")
 
 
 def cut(make: Make, share: float) -> Make:

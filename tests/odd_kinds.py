@@ -85,6 +85,13 @@ ODD: dict[str, Odd] = {
     ),
     "negative slope": Odd(voxels=lambda hu: -hu, header=fields(scl_slope=-1)),
     "slope 0, which means none": Odd(header=fields(scl_slope=0, scl_inter=77)),
+    "slope and intercept NaN, which mean none": Odd(
+        header=fields(scl_slope=math.nan, scl_inter=math.nan)
+    ),
+    "slope 0, intercept NaN": Odd(header=fields(scl_slope=0, scl_inter=math.nan)),
+    "slope infinite, which means none": Odd(header=fields(scl_slope=math.inf, scl_inter=77)),
+    "bits of a wider type": Odd("bits per voxel", header=fields(bitpix=32)),
+    "bits of a narrower type": Odd("bits per voxel", header=fields(bitpix=8)),
     "float64": Odd(voxels=lambda hu: hu.astype(np.float64)),
     "float64 with slope": Odd(
         voxels=lambda hu: hu / 4.0 + 256, header=fields(scl_slope=4, scl_inter=-1024)
@@ -109,6 +116,18 @@ ODD: dict[str, Odd] = {
     "values from 0 to 1": Odd(
         "grey levels", False, lambda hu: np.clip((hu + 160) / 400, 0, 1).astype(np.float32)
     ),
+    "a window in int8": Odd(
+        "grey levels", False, lambda hu: np.clip((hu - 40) * 127 // 200, -128, 127).astype(np.int8)
+    ),
+    "values from -1 to 1": Odd(
+        "normalised", False, lambda hu: (np.clip(hu, -1000, 1000) / 1000).astype(np.float32)
+    ),
+    "z-scores": Odd("normalised", False, lambda hu: ((hu - 90.0) / 140).astype(np.float32)),
+    "HU times 10": Odd("HU times 10", False, lambda hu: (hu.astype(np.int32) * 10).astype("i4")),
+    "an intercept applied twice": Odd(
+        "intercept applied twice", False, lambda hu: (hu - 1024).astype(np.int16)
+    ),
+    "soft tissue's window of HU": Odd(voxels=lambda hu: np.clip(hu, -160, 240)),
     # Padding outside the round field of view
     "padding -2000": Odd(voxels=padded(-2000)),
     "padding -32768": Odd(voxels=padded(-32768)),
@@ -118,6 +137,11 @@ ODD: dict[str, Odd] = {
     # Geometry
     "4D with one frame": Odd(header=fields(dim=(4, 24, 22, 12, 1, 1, 1, 1))),
     "7D with one frame": Odd(header=fields(dim=(7, 24, 22, 12, 1, 1, 1, 1))),
+    "4D with a frame axis of 0": Odd(header=fields(dim=(4, 24, 22, 12, 0, 0, 0, 0))),
+    "the affine of an array saved without one": Odd(
+        "geometry may be missing", False, spacing=(1.0, 1.0, 1.0),
+        header=fields(srow=(1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0), qoffset=(0, 0, 0)),
+    ),
     "neither qform nor sform": Odd(
         "neither qform nor sform", False, header=fields(qform_code=0, sform_code=0)
     ),

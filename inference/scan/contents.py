@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,17 @@ _PADDING_HU = 31743
 _PADDING_SHARE = 0.001
 # Abdominal CT has fat and air, well below; bone or contrast, well above.
 _SURELY_BELOW_HU, _SURELY_ABOVE_HU = -30.0, 300.0
+# No CT has all its values in the range of one byte.
+_GREY_LEVELS = 255
+# Of what is denser than lung, fat and soft tissue are 0.76 or more in 43 scans of abdomen or chest;
+# at most 0.38 where they are multiplied by 10, 0.13 where they lie 1024 too low.
+_LUNG_HU, _TISSUE_HU = -700.0, (-150.0, 250.0)
+_LEAST_TISSUE, _SURE_TISSUE = 0.5, 0.7
+_SAMPLE, _LARGE = 1000, 1 << 20
+_OTHER_SCALES: tuple[tuple[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]], ...] = (
+    ("they may lie 1024 below HU, an intercept applied twice", lambda values: values + 1024),
+    ("they may be HU times 10", lambda values: values / 10),
+)
 
 
 def hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float) -> Image:
@@ -62,16 +74,32 @@ def check_contents(voxels_ZYX: Image) -> list[str]:
 
 
 def _scale(voxels_ZYX: Image, lowest: float, highest: float) -> str | None:
-    if lowest >= 0 and highest <= 255:
-        return f"the values lie in {lowest:g} to {highest:g}: they may be grey levels, not HU"
-    sample = voxels_ZYX[::4, ::4, ::4]
+    if highest - lowest <= _GREY_LEVELS:
+        return (
+            f"the values lie in {lowest:g} to {highest:g}: "
+            "they may be grey levels or normalised, not HU"
+        )
+    step = 4 if voxels_ZYX.size >= _LARGE else 1
+    sample = voxels_ZYX[::step, ::step, ::step]
     sample = sample[sample > lowest]  # the lowest value may be padding
-    if not sample.size or highest <= _SURELY_ABOVE_HU:
+    if sample.size and highest > _SURELY_ABOVE_HU:
+        low = float(np.percentile(sample, 0.5))
+        if low >= (0 if lowest >= 0 else _SURELY_BELOW_HU):
+            return "no value lies below 0: HU may be stored with an offset of 1024"
+    if sample.size < _SAMPLE or _tissue_share(sample) >= _LEAST_TISSUE:
         return None
-    low = float(np.percentile(sample, 0.5))
-    if low >= (0 if lowest >= 0 else _SURELY_BELOW_HU):
-        return "no value lies below 0: HU may be stored with an offset of 1024"
-    return None
+    hu = sample.astype(np.float32)
+    for cause, tried in _OTHER_SCALES:
+        if _tissue_share(tried(hu)) >= _SURE_TISSUE:
+            return f"hardly any value is that of soft tissue: {cause}"
+    return "hardly any value is that of soft tissue: they may be no HU"
+
+
+def _tissue_share(sample: npt.NDArray[Any]) -> float:
+    """How much of what is denser than air and lung is fat or soft tissue."""
+    dense = sample > _LUNG_HU
+    tissue = (sample >= _TISSUE_HU[0]) & (sample <= _TISSUE_HU[1])
+    return float(tissue.sum()) / max(1, int(dense.sum()))
 
 
 def _padding(voxels_ZYX: Image, highest: float) -> str | None:

@@ -31,6 +31,8 @@ def check_size(shape: Shape) -> None:
             f"claims {size} voxels (limits: {MAX_AXIS} per axis, {MAX_VOXELS} in all)",
             "crop the scan to the abdomen",
         )
+    if min(shape) < 1:
+        raise HeaderError(f"has an empty or negative axis: {size}")
     if min(shape) < 2:
         raise HeaderError(f"is a single slice ({size})", "give a 3D scan")
 
@@ -69,6 +71,15 @@ def unlikely_extent(grid: Grid) -> list[str]:
         return []
     size = " x ".join(f"{mm:.0f}" for mm in grid.extent_mm[::-1])
     return [f"the field of view is {size} mm: its spacing may be in another unit"]
+
+
+def unset_geometry(grid: Grid) -> list[str]:
+    """A warning where the geometry is what arrays get that are saved without one."""
+    matrix = np.abs(np.array(grid.direction))
+    aligned = bool(((matrix == 0) | (matrix == 1)).all())
+    if grid.spacing != (1.0, 1.0, 1.0) or any(grid.origin) or not aligned:
+        return []
+    return ["its spacing is 1 x 1 x 1 mm and its origin 0: the true geometry may be missing"]
 
 
 def check_shear(shear: float) -> None:

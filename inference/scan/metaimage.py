@@ -1,74 +1,179 @@
-"""What SimpleITK's MetaImage reader overlooks, or complains of on the terminal itself."""
+"""MetaImage headers, read as ITK (MetaIO) reads them.
+
+https://itk.org/Wiki/ITK/MetaIO/Documentation. Where ITK guesses, so does this, and says so.
+"""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import HeaderError
-from .compressed_voxels import check_compressed
-from .limits import check_size
-from .regular_file import beside
+from ..grid import Grid
+from .axes import direction_of
+from .encoded import Encoding
+from .limits import check_origin, check_size, check_spacing
+from .text_header import LONGEST_HEADER, Fields, TextHeader, VoxelFile, data_file, lines, read_head
 
-_LONGEST_HEADER = 1 << 20
+_FIELD = re.compile(rb"[ \t]*([A-Za-z0-9_]+)[ \t]*[=:](.*)", re.DOTALL)
 _NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
-_BYTES = {
-    "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4,
-    "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
+_VOXEL_TYPES = {
+    "MET_CHAR": "i1", "MET_ASCII_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2",
+    "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
+# Names of one thing.
+_MATRIX = ("TransformMatrix", "Orientation", "Rotation")
+_ORIGIN = ("Offset", "Position", "Origin")
+_SPACING = ("ElementSpacing", "ElementSize")  # the first counts
+_BIG_ENDIAN = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+_MOST_AXES = 10
+_ONE_VOLUME = "give one 3D volume of grey values per file"
+
+Note = Callable[[str], None]
 
 
-def check_metaimage(path: Path) -> None:
-    """Refuse a header that lacks what it needs, and voxels that are cut or corrupt.
+def read_metaimage_header(path: Path) -> TextHeader:
+    """Parse and check the header of a .mha, or of a .mhd whose voxels lie beside it.
 
     Raises:
-        HeaderError, EOFError, isal_zlib.error: either.
-        OSError: the file with the voxels cannot be read.
+        HeaderError: no MetaImage, or its sizes, types, spacing or axes make no sense.
+        OSError: it is missing or may not be read.
     """
-    with open(path, "rb") as file:
-        fields, end = _fields(file.read(_LONGEST_HEADER))
+    fields, end = _fields(read_head(path))
     missing = [name for name in _NEEDED if name not in fields]
     if missing:
         raise HeaderError(f"is no MetaImage file (its header lacks {', '.join(missing)})")
-    wanted = _wanted(fields)
-    data, start = path, end
-    if fields["ElementDataFile"].upper() != "LOCAL":
-        data, start = beside(path, fields["ElementDataFile"]), 0
-    if fields.get("CompressedData", "False").upper().startswith("T"):
-        check_compressed(data, start, "zlib", wanted)
-        return
-    have = data.stat().st_size - start
-    if have < wanted and fields.get("BinaryData", "True").upper().startswith("T"):
-        raise HeaderError(
-            f"holds {max(have, 0)} of the {wanted} bytes that its header announces",
-            "copy the file again from its source",
+    kind = fields.text("ObjectType")
+    if kind not in ("", "Image"):
+        raise HeaderError(f"is no image but a MetaIO {kind[:40]}", "give a scan")
+    notes: list[str] = []
+    grid = _grid(fields, notes.append)
+    scale = _scale(fields)
+    if scale != (1.0, 0.0):
+        notes.append(
+            f"ElementToIntensityFunction ({scale[0]:g} v + {scale[1]:g}) is not applied, as in ITK"
         )
+    return TextHeader(grid, _voxel_file(path, fields, end), tuple(notes))
 
 
-def _fields(data: bytes) -> tuple[dict[str, str], int]:
-    """The header's fields, the last of which is ElementDataFile, and the bytes up to its end."""
-    fields: dict[str, str] = {}
-    end = 0
-    for line in data.splitlines(keepends=True):
-        end += len(line)
-        text = line.decode("latin-1")
-        key, separator, value = text.partition("=" if "=" in text else ":")
-        if not separator:
+def _fields(data: bytes) -> tuple[Fields, int]:
+    """The fields up to ElementDataFile, which is the last, and where the next line begins."""
+    fields = Fields()
+    for line, after in lines(data):
+        if not line.strip():
+            continue
+        found = _FIELD.fullmatch(line)
+        if found is None:
             break
-        fields[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
-            break
-    return fields, end
+        name = found[1].decode("latin-1")
+        fields.add(name, found[2].strip())
+        if name == "ElementDataFile":
+            if after == LONGEST_HEADER:  # it may be cut
+                break
+            return fields, after
+    raise HeaderError("is no MetaImage file (its header lacks ElementDataFile)")
 
 
-def _wanted(fields: dict[str, str]) -> int:
-    """Bytes of the voxels, decompressed. Raises HeaderError for sizes that no CT has."""
-    sizes = fields["DimSize"].split()
-    if not all(size.isdecimal() for size in sizes):
-        raise HeaderError("is no MetaImage file (DimSize is no list of whole numbers)")
-    numbers = [int(size) for size in sizes]
-    if len(numbers) >= 3:
-        check_size((numbers[2], numbers[1], numbers[0]))
-    channels = fields.get("ElementNumberOfChannels", "1")
-    voxel = _BYTES.get(fields["ElementType"].removeprefix("MET_"), 1)
-    return math.prod(numbers) * voxel * (int(channels) if channels.isdecimal() else 1)
+def _voxel_file(path: Path, fields: Fields, end: int) -> VoxelFile:
+    if fields.text("ElementType") not in _VOXEL_TYPES:
+        cause = f"has voxels of an unknown type ({fields.text('ElementType')[:40]})"
+        raise HeaderError(cause, "store HU as MET_SHORT")
+    voxel_type = np.dtype(_VOXEL_TYPES[fields.text("ElementType")])
+    order = _one_of(fields, _BIG_ENDIAN)
+    voxel_type = voxel_type.newbyteorder(">" if order and _flag(fields, order, False) else "<")
+    compressed = _flag(fields, "CompressedData", False)
+    encoding: Encoding = "zlib" if compressed else "raw"
+    if not (compressed or _flag(fields, "BinaryData", True)):
+        encoding = "text"
+    name = fields.raw("ElementDataFile")
+    local = name.upper() == b"LOCAL"
+    file, start = (path, end) if local else (data_file(path, name), 0)
+    before = fields.whole("HeaderSize", 0)
+    if before == -1 and encoding == "raw":
+        return VoxelFile(file, start, True, 0, 0, encoding, voxel_type)
+    # Counted from the file's first byte: of a header with its voxels it says nothing new.
+    if before < 0 or (local and before not in (0, end)):
+        raise HeaderError(f"states a HeaderSize of {before} before its voxels")
+    if fields.whole("HeaderSizePerSlice", 0) != 0:
+        raise HeaderError("has a header before every slice", "convert it to one .nii.gz")
+    return VoxelFile(file, start if local else before, False, 0, 0, encoding, voxel_type)
+
+
+def _grid(fields: Fields, note: Note) -> Grid:
+    axes = fields.whole("NDims", 0)
+    if not 1 <= axes <= _MOST_AXES:
+        raise HeaderError(f"has {axes} dimensions", _ONE_VOLUME)
+    sizes = fields.wholes("DimSize", axes)
+    if axes < 3 or any(n != 1 for n in sizes[3:]) or _channels(fields) != 1:
+        text = " x ".join(str(n) for n in sizes)
+        raise HeaderError(f"is not one volume of grey values but {text}", _ONE_VOLUME)
+    x, y, z = sizes[:3]
+    check_size((z, y, x))
+    unit = fields.text("DistanceUnits").lower()
+    if unit not in ("", "mm", "?"):
+        raise HeaderError(f"states its lengths in {unit[:40]}", "convert them to mm")
+    spacing = np.ones(3)
+    if name := next((name for name in _SPACING if name in fields), None):
+        spacing = np.array(fields.reals(name, axes)[:3])
+    else:
+        note("no spacing is stated: 1 mm is assumed")
+    check_spacing(spacing)
+    origin = np.zeros(3)
+    if name := _one_of(fields, _ORIGIN):
+        origin = check_origin(np.array(fields.reals(name, axes)[:3]))
+    return Grid(
+        (z, y, x),
+        (float(spacing[2]), float(spacing[1]), float(spacing[0])),
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+        direction_of(_matrix(fields, axes, note)),
+    )
+
+
+def _matrix(fields: Fields, axes: int, note: Note) -> npt.NDArray[np.float64]:
+    """The direction, its columns the axes: the rows of the field."""
+    name = _one_of(fields, _MATRIX)
+    if name is None:
+        note("no TransformMatrix is stated: the patient's orientation is taken as ITK does")
+        return np.eye(3)
+    matrix = np.array(fields.reals(name, axes * axes)).reshape(axes, axes).T
+    if not np.isfinite(matrix).all():
+        raise HeaderError(f"has a {name} that is not all numbers")
+    if matrix[:3, 3:].any() or matrix[3:, :3].any():
+        raise HeaderError(f"has a {name} that mixes space with other axes", _ONE_VOLUME)
+    return matrix[:3, :3]
+
+
+def _channels(fields: Fields) -> int:
+    return fields.whole("ElementNumberOfChannels", 1)
+
+
+def _scale(fields: Fields) -> tuple[float, float]:
+    slope, offset = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
+    return (
+        fields.reals(slope, 1)[0] if slope in fields else 1.0,
+        fields.reals(offset, 1)[0] if offset in fields else 0.0,
+    )
+
+
+def _one_of(fields: Fields, names: tuple[str, ...]) -> str | None:
+    """The name by which a header states something. Raises HeaderError for two that disagree."""
+    stated = [name for name in names if name in fields]
+    if len({tuple(fields.text(name).split()) for name in stated}) > 1:
+        raise HeaderError(f"states {' and '.join(stated)}, which disagree", "remove one of them")
+    return stated[0] if stated else None
+
+
+def _flag(fields: Fields, name: str, default: bool) -> bool:
+    text = fields.text(name)
+    if text[:1] in tuple("TtYy1"):
+        return True
+    if text[:1] in tuple("FfNn0"):
+        return False
+    if name in fields:
+        raise HeaderError(f"states a {name} that is neither True nor False ({text[:40]})")
+    return default

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import HeaderError
-from ..grid import Direction, Grid
+from ..grid import Grid
 from ..types import Shape
+from .axes import direction_of
 from .limits import check_extent, check_size, check_spacing
 from .nifti_orientation import placement, quaternion
 
@@ -72,9 +73,12 @@ class NiftiHeader:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Slope and intercept from stored value to HU (1, 0 where none is set)."""
+        """Slope and intercept from stored value to HU (1, 0 where none is set).
+
+        A slope that is 0 or no number means none, as in nifti_clib, nibabel and ITK.
+        """
         slope, intercept = float(self.fields["scl_slope"]), float(self.fields["scl_inter"])
-        return (slope, intercept) if slope != 0 else (1.0, 0.0)
+        return (slope, intercept) if slope != 0 and math.isfinite(slope) else (1.0, 0.0)
 
     @classmethod
     @np.errstate(over="ignore", invalid="ignore")  # what is no number is refused by name
@@ -88,11 +92,14 @@ class NiftiHeader:
         notes: list[str] = []
         shape = _shape(fields)
         voxel_type = _voxel_type(fields, swapped)
+        if int(fields["bitpix"]) != 8 * voxel_type.itemsize:
+            notes.append(
+                f"says {int(fields['bitpix'])} bits per voxel for NIfTI type "
+                f"{int(fields['datatype'])}: the type is taken"
+            )
         offset = float(fields["vox_offset"])
         if not (math.isfinite(offset) and fields.dtype.itemsize <= offset < 2**31):
             raise HeaderError(f"the header puts the voxels at byte {offset:g}")
-        if not all(math.isfinite(float(fields[name])) for name in ("scl_slope", "scl_inter")):
-            raise HeaderError("scl_slope or scl_inter is not a number")
         unit = _UNIT_MM.get(int(fields["xyzt_units"]) & 7)
         if unit is None:
             raise HeaderError(f"unknown unit of length {int(fields['xyzt_units']) & 7}")
@@ -103,14 +110,22 @@ class NiftiHeader:
             shape=shape,
             spacing=(float(spacing_XYZ[2]), float(spacing_XYZ[1]), float(spacing_XYZ[0])),
             origin=(-float(origin[0]), -float(origin[1]), float(origin[2])),
-            direction=_nine(direction),
+            direction=direction_of(direction),
         )
         check_extent(grid)
-        return cls(fields, swapped, voxel_type, grid, tuple(notes))
+        header = cls(fields, swapped, voxel_type, grid, tuple(notes))
+        if not all(math.isfinite(value) for value in header.scale):
+            raise HeaderError("scl_inter is not a number")
+        return header
 
     @classmethod
-    def of_grid(cls, grid: Grid) -> NiftiHeader:
-        """A NIfTI-1 header that states ``grid`` in both of its forms, for 8-bit labels."""
+    def of_grid(cls, grid: Grid, exact: npt.NDArray[np.float64] | None = None) -> NiftiHeader:
+        """A NIfTI-1 header that states ``grid`` in both of its forms, for 8-bit labels.
+
+        Args:
+            grid: its axes at right angles.
+            exact: the sform in its place, as an affine (3x4, LPS), where the scan's axes are not.
+        """
         fields = np.zeros((), NIFTI1)
         fields["dim"] = (3, *grid.shape[::-1], 1, 1, 1, 1)
         matrix = np.diag([-1.0, -1.0, 1.0]) @ np.array(grid.direction).reshape(3, 3)
@@ -122,6 +137,8 @@ class NiftiHeader:
         fields["quatern"] = quaternion(matrix * (1, 1, handedness))
         fields["qoffset"] = origin
         fields["srow"] = np.column_stack((matrix * grid.spacing[::-1], origin))
+        if exact is not None:
+            fields["srow"] = np.diag([-1.0, -1.0, 1.0]) @ exact
         return cls(fields, False, np.dtype("u1"), grid, ())
 
     def for_voxels(self, voxel_type: np.dtype[Any]) -> bytes:
@@ -138,6 +155,8 @@ class NiftiHeader:
         new["sizeof_hdr"] = new.dtype.itemsize
         new["magic"] = b"n+2\0\r\n\x1a\n" if two else b"n+1"
         new["vox_offset"] = new.dtype.itemsize + 4
+        if not new["dim"][4 : 1 + new["dim"][0]].all():  # an axis of 0: no reader's fourth
+            new["dim"] = (3, *new["dim"][1:4], 1, 1, 1, 1)
         codes = {np.dtype(name): code for code, name in VOXEL_TYPES.items()}
         new["datatype"], new["bitpix"] = codes[voxel_type], 8 * voxel_type.itemsize
         new["scl_slope"], new["scl_inter"] = 1, 0
@@ -168,7 +187,8 @@ def _shape(fields: npt.NDArray[Any]) -> Shape:
     dim = [int(n) for n in fields["dim"]]
     if dim[0] < 3 or dim[0] > 7:
         raise HeaderError(f"has {dim[0]} dimensions", "give one 3D volume per file")
-    sizes = dim[1 : dim[0] + 1]
+    # An axis of 0 beyond the third is one of 1, as in nifti_clib and ITK.
+    sizes = [*dim[1:4], *(n or 1 for n in dim[4 : dim[0] + 1])]
     if any(n < 1 for n in sizes):
         raise HeaderError(f"has an empty or negative axis: {' x '.join(map(str, sizes))}")
     if any(n != 1 for n in sizes[3:]):
@@ -185,18 +205,10 @@ def _voxel_type(fields: npt.NDArray[Any], swapped: bool) -> np.dtype[Any]:
         raise HeaderError(
             f"has voxels of NIfTI type {code} (colour, complex or unknown)", "store HU as int16"
         )
-    voxel_type = np.dtype((">" if swapped else "<") + VOXEL_TYPES[code])
-    if int(fields["bitpix"]) != 8 * voxel_type.itemsize:
-        raise HeaderError(f"says {int(fields['bitpix'])} bits per voxel for NIfTI type {code}")
-    return voxel_type
+    return np.dtype((">" if swapped else "<") + VOXEL_TYPES[code])
 
 
 def _spacing(fields: npt.NDArray[Any], unit: float) -> npt.NDArray[np.float64]:
     spacing = fields["pixdim"][1:4].astype(np.float64) * unit
     check_spacing(spacing)
     return spacing
-
-
-def _nine(matrix: npt.NDArray[np.float64]) -> Direction:
-    a, b, c, d, e, f, g, h, i = (float(v) + 0.0 for v in matrix.ravel())
-    return (a, b, c, d, e, f, g, h, i)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import HeaderError
+from .axes import ROUNDING, nearest_rotation
 from .limits import check_origin, check_shear
 
 
@@ -30,7 +31,7 @@ def placement(
     sform, s_origin, shear = _unit_columns(srow, s_known)
     qform = _rotation(fields)
     q_origin = fields["qoffset"].astype(np.float64)
-    s_usable = sform is not None and shear <= 1e-4
+    s_usable = sform is not None and shear <= ROUNDING
     if q_known and qform is not None:
         # ITK compares quaternions, which do not hold the direction of the third axis.
         same, mirrored = (
@@ -40,7 +41,7 @@ def placement(
             for third in (1, -1)
         )
         similar = same or mirrored
-        if s_known and 1e-4 < shear < math.inf:
+        if s_known and ROUNDING < shear < math.inf:
             note(f"the sform is sheared (cosine {shear:.4f}, gantry tilt?): the qform is used")
         elif s_known and not same:
             note("qform and sform disagree")
@@ -52,10 +53,9 @@ def placement(
     scales = np.linalg.norm(srow[:, :3], axis=0)
     if not np.allclose(scales, spacing, rtol=1e-3):
         note("pixdim and sform disagree on the spacing: pixdim is used")
-    if shear > 1e-4:
+    if shear > ROUNDING:
         note(f"the axes are slightly sheared (cosine {shear:.4f}): the nearest rotation is used")
-        u, _, vt = np.linalg.svd(sform)
-        sform = u @ vt
+        sform = nearest_rotation(sform)
     return sform, check_origin(s_origin)
 
 

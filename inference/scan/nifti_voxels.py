@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from isal import igzip
 
 from ..errors import HeaderError
 from ..memory import Admit, check_memory
+from .encoded import AGAIN, Decoded, decoded, fill, skip, to_end
 from .nifti_header import NiftiHeader
 from .regular_file import open_regular
-
-# Voxels behind the announced ones are read past to reach the checksum, but only so many.
-_MAX_TRAILING_BYTES = 1 << 24
-_CHUNK_BYTES = 1 << 24
 
 
 def stored_nifti(path: Path, admit: Admit = check_memory) -> tuple[NiftiHeader, npt.NDArray[Any]]:
@@ -31,13 +26,13 @@ def stored_nifti(path: Path, admit: Admit = check_memory) -> tuple[NiftiHeader, 
     Raises:
         HeaderError: see :meth:`NiftiHeader.parse`; also more or fewer bytes than announced, or more
             than there is memory for.
-        EOFError, gzip.BadGzipFile, isal_zlib.error: the compressed data are cut or corrupt.
+        EOFError, isal_zlib.error: the compressed data are cut or corrupt.
         OSError: the file is missing or may not be read.
     """
     with _open(path) as file:
         start = _read_up_to(file, 540)
         if not start:
-            raise HeaderError("is empty", "copy the file again from its source")
+            raise HeaderError("is empty", AGAIN)
         header = NiftiHeader.parse(start)
         voxels = math.prod(header.grid.shape)
         wanted = voxels * header.voxel_type.itemsize
@@ -45,50 +40,27 @@ def stored_nifti(path: Path, admit: Admit = check_memory) -> tuple[NiftiHeader, 
         lead = start[header.data_offset :]
         gap = header.data_offset - len(start)
         if gap > 0:
-            _skip(file, gap)
+            skip(file, gap)
         data = np.empty(wanted, np.uint8)
         head = min(len(lead), wanted)
         data[:head] = np.frombuffer(lead, np.uint8, head)
-        _fill(file, data.data[head:], wanted)
-        trailing = 0
-        while chunk := file.read(1 << 20):
-            trailing += len(chunk)
-            if trailing > _MAX_TRAILING_BYTES:
-                raise HeaderError("goes on far beyond the volume that its header announces")
+        fill(file, data.data[head:], wanted)
+        trailing = to_end(file)
+    if trailing and int(header.fields["bitpix"]) > 8 * header.voxel_type.itemsize:
+        raise HeaderError(
+            f"says {int(header.fields['bitpix'])} bits per voxel and holds more than its type needs"
+        )
     return header, data.view(header.voxel_type).reshape(header.grid.shape)
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[io.BufferedIOBase]:
+def _open(path: Path) -> Iterator[Decoded]:
     """The file's contents, decompressed where they are compressed, whatever its name says."""
     with open_regular(path) as file:
-        if file.peek(2)[:2] != b"\x1f\x8b":
-            yield file
-            return
-        with igzip.open(file, "rb") as unzipped:
-            yield unzipped
+        yield decoded(file, "gzip" if file.peek(2)[:2] == b"\x1f\x8b" else "raw")
 
 
-def _fill(file: io.BufferedIOBase, view: memoryview, wanted: int) -> None:
-    while view:
-        count = file.readinto(view[:_CHUNK_BYTES])
-        if not count:
-            raise HeaderError(
-                f"holds {wanted - len(view)} of the {wanted} bytes that its header announces",
-                "copy the file again from its source",
-            )
-        view = view[count:]
-
-
-def _skip(file: io.BufferedIOBase, count: int) -> None:
-    while count > 0:
-        part = file.read(min(count, _CHUNK_BYTES))
-        if not part:
-            raise EOFError
-        count -= len(part)
-
-
-def _read_up_to(file: io.BufferedIOBase, count: int) -> bytes:
+def _read_up_to(file: Decoded, count: int) -> bytes:
     parts: list[bytes] = []
     while count > 0 and (part := file.read(count)):
         parts.append(part)

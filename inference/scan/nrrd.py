@@ -1,45 +1,285 @@
-"""What SimpleITK's NRRD reader overlooks: compressed voxels that are cut or corrupt."""
+"""NRRD headers, read as ITK (NrrdImageIO) reads them.
+
+https://teem.sourceforge.net/nrrd/format.html. Where ITK guesses, so does this, and says so; what
+teem refuses is refused, but for a few fields that can be understood.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import HeaderError
-from .compressed_voxels import check_compressed
-from .regular_file import beside
+from ..grid import IDENTITY, Direction, Grid
+from .axes import direction_of
+from .encoded import AGAIN, Encoding
+from .limits import check_origin, check_size, check_spacing
+from .text_header import Fields, TextHeader, VoxelFile, data_file, lines, read_head, real
 
-_LONGEST_HEADER = 1 << 20
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_KINDS = {"gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2"}
+_MAGIC = re.compile(rb"NRRD(?:000[1-5]|00\.01)[ \t]*")
+_FIELD = re.compile(rb"([^:=]+):[ \t]*(.*)", re.DOTALL)
+_KEY = re.compile(rb"[^:]*:=")
+_KNOWN = frozenset((
+    "content", "number", "type", "blocksize", "dimension", "space", "spacedimension", "sizes",
+    "spacings", "thicknesses", "axismins", "axismaxs", "spacedirections", "centers", "centerings",
+    "kinds", "labels", "units", "min", "max", "oldmin", "oldmax", "endian", "encoding", "lineskip",
+    "byteskip", "sampleunits", "spaceunits", "spaceorigin", "measurementframe", "datafile",
+))  # fmt: skip
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int",
+           "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}  # fmt: skip
+_VOXEL_TYPES = {name: code for code, names in _TYPES.items() for name in names}
+_ENCODINGS: dict[str, Encoding] = {
+    "raw": "raw", "txt": "text", "text": "text", "ascii": "text", "hex": "hex",
+    "gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2",
+}  # fmt: skip
+# How each of a space's axes runs against left, posterior, superior.
+_SPACES = {
+    "left-posterior-superior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
+    "right-anterior-superior": (-1.0, -1.0, 1.0), "ras": (-1.0, -1.0, 1.0),
+    "left-anterior-superior": (1.0, -1.0, 1.0), "las": (1.0, -1.0, 1.0),
+}  # fmt: skip
+_OTHER_SPACES = frozenset(("scanner-xyz", "3d-right-handed", "3d-left-handed"))
+# Kinds of an axis that is no place: several values for each voxel.
+_PLACES = frozenset(("domain", "space", "time", "???", "none"))
+_OTHER_UNITS = frozenset(("m", "cm", "um", "\xb5m", "nm", "in", "inch", "micron", "microns"))
+_MOST_AXES = 16
+_MOST_LINES = 10_000
+_MOST_SKIPPED = 1 << 24
+_ONE_VOLUME = "give one 3D volume of grey values per file"
+
+Note = Callable[[str], None]
 
 
-def check_nrrd(path: Path, wanted: int) -> None:
-    """Decompress the voxels to nowhere, if they are compressed.
-
-    Args:
-        path: header, or header and voxels.
-        wanted: bytes of the voxels, decompressed.
+def read_nrrd_header(path: Path) -> TextHeader:
+    """Parse and check the header of a .nrrd, or of a .nhdr whose voxels lie beside it.
 
     Raises:
-        HeaderError, EOFError, isal_zlib.error: cut or corrupt.
-        OSError: the file with the voxels cannot be read.
+        HeaderError: no NRRD, or its sizes, types, spacing or axes make no sense.
+        OSError: it is missing or may not be read.
     """
-    with open(path, "rb") as file:
-        data = file.read(_LONGEST_HEADER)
-    blank = _BLANK_LINE.search(data)
-    header = data[: blank.start()] if blank else data
-    fields: dict[str, str] = {}
-    for line in header.decode("latin-1").splitlines():
-        key, separator, value = line.partition(": ")
-        if separator:
-            fields[key.lower().replace(" ", "")] = value.strip()
-    kind = _KINDS.get(fields.get("encoding", "").lower())
-    if kind is None:
-        return
-    if "lineskip" in fields or "byteskip" in fields:
-        raise HeaderError("skips lines or bytes before its compressed voxels")
+    fields, end = _fields(read_head(path))
+    missing = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
+    if missing:
+        raise HeaderError(f"is no NRRD file (its header lacks {', '.join(missing)})")
+    notes: list[str] = []
+    grid = _grid(fields, notes.append)
+    return TextHeader(grid, _voxel_file(path, fields, end), tuple(notes))
+
+
+def _fields(data: bytes) -> tuple[Fields, int | None]:
+    """The fields, their names in lower case without blanks; where an empty line ends them."""
+    fields = Fields()
+    for number, (line, after) in enumerate(lines(data)):
+        if number == 0:
+            if not _MAGIC.fullmatch(line):
+                raise HeaderError("is no NRRD file (its first line is none of NRRD0001 to 5)")
+        elif not line:
+            return fields, after
+        elif line.startswith(b"#"):
+            continue
+        elif _KEY.match(line):
+            continue  # somebody's own key and value
+        elif found := _FIELD.fullmatch(line):
+            name = found[1].decode("latin-1").lower().replace(" ", "")
+            if name not in _KNOWN:
+                raise HeaderError(f"has a field that NRRD does not know ({name[:40]})")
+            if name in fields:
+                raise HeaderError(f"states {name} twice")
+            fields.add(name, found[2].strip())
+        else:
+            raise HeaderError(f"is no NRRD file (line {number + 1} of its header is no field)")
+    return fields, None
+
+
+def _voxel_file(path: Path, fields: Fields, end: int | None) -> VoxelFile:
+    encoding = _ENCODINGS.get(fields.text("encoding").lower())
+    if encoding is None:
+        raise HeaderError(f"has an unknown encoding ({fields.text('encoding')[:40]})")
+    skipped, passed = fields.whole("byteskip", 0), fields.whole("lineskip", 0)
+    from_end = skipped == -1 and encoding == "raw"
+    if not (0 <= passed <= _MOST_LINES and (from_end or 0 <= skipped <= _MOST_SKIPPED)):
+        raise HeaderError(f"skips {passed} lines and {skipped} bytes before its voxels")
     if "datafile" in fields:
-        check_compressed(beside(path, fields["datafile"]), 0, kind, wanted)
+        file, start = data_file(path, fields.raw("datafile")), 0
+    elif end is None:
+        raise HeaderError("ends before its header does", AGAIN)
     else:
-        check_compressed(path, blank.end() if blank else len(data), kind, wanted)
+        file, start = path, end
+    if from_end:
+        passed = skipped = 0
+    voxel_type = _voxel_type(fields, encoding)
+    return VoxelFile(file, start, from_end, passed, skipped, encoding, voxel_type)
+
+
+def _voxel_type(fields: Fields, encoding: Encoding) -> np.dtype[Any]:
+    name = " ".join(fields.text("type").lower().split())
+    if name not in _VOXEL_TYPES:
+        raise HeaderError(f"has voxels of an unknown type ({name[:40]})", "store HU as short")
+    voxel_type = np.dtype(_VOXEL_TYPES[name])
+    orders: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
+    order = orders.get(fields.text("endian").lower())
+    if order is None:
+        if "endian" in fields:
+            raise HeaderError(f"has an unknown endian ({fields.text('endian')[:40]})")
+        if voxel_type.itemsize > 1 and encoding != "text":
+            raise HeaderError("does not state the endian of its voxels", "add endian: little")
+        return voxel_type
+    return voxel_type.newbyteorder(order)
+
+
+def _grid(fields: Fields, note: Note) -> Grid:
+    dimension = fields.whole("dimension", 0)
+    if not 1 <= dimension <= _MOST_AXES:
+        raise HeaderError(f"has {dimension} dimensions", _ONE_VOLUME)
+    sizes = fields.wholes("sizes", dimension)
+    if dimension < 3:
+        raise _not_one_volume(sizes)
+    vectors = _space_directions(fields, dimension)
+    places = _places(fields, sizes, vectors)
+    x, y, z = (sizes[axis] for axis in places)
+    check_size((z, y, x))
+    signs = _space(fields, note)
+    for name in ("spaceunits", "units"):
+        for unit in re.findall(r'"([^"]*)"', fields.text(name)):
+            if unit.strip().lower() in _OTHER_UNITS:
+                raise HeaderError(f"states its lengths in {unit}", "convert them to mm")
+    if vectors is None:
+        spacing, direction = _spacings(fields, dimension, places, note), IDENTITY
+        note("no space directions are stated: the patient's orientation is taken as ITK does")
+    else:
+        if "spacings" in fields:
+            raise HeaderError("states both spacings and space directions", "remove one of them")
+        matrix = np.array([vectors[axis] for axis in places]).T
+        spacing, direction = _lengths(matrix, signs)
+    origin = check_origin(_origin(fields, dimension, sizes, places) * signs)
+    return Grid(
+        (z, y, x),
+        (float(spacing[2]), float(spacing[1]), float(spacing[0])),
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+        direction,
+    )
+
+
+def _places(
+    fields: Fields, sizes: list[int], vectors: list[list[float] | None] | None
+) -> list[int]:
+    """The three axes that are places; all others must have one entry. Raises HeaderError."""
+    kinds = fields.text("kinds").lower().split() or ["???"] * len(sizes)
+    if len(kinds) != len(sizes):
+        raise HeaderError(f"states {len(kinds)} kinds for {len(sizes)} axes")
+    if vectors is not None:
+        places = [axis for axis, vector in enumerate(vectors) if vector is not None]
+    else:
+        places = [axis for axis, kind in enumerate(kinds) if kind in _PLACES][:3]
+    several = [axis for axis, kind in enumerate(kinds) if kind not in _PLACES]
+    others = [axis for axis in range(len(sizes)) if axis not in places]
+    if len(places) != 3 or any(sizes[axis] != 1 for axis in {*others, *several}):
+        raise _not_one_volume(sizes)
+    return places
+
+
+def _not_one_volume(sizes: list[int]) -> HeaderError:
+    text = " x ".join(str(n) for n in sizes)
+    return HeaderError(f"is not one volume of grey values but {text}", _ONE_VOLUME)
+
+
+def _space(fields: Fields, note: Note) -> npt.NDArray[np.float64]:
+    """Signs that turn the header's coordinates to LPS."""
+    name = fields.text("space").lower()
+    if name in _SPACES:
+        return np.array(_SPACES[name])
+    if name in _OTHER_SPACES or ("space" not in fields and fields.whole("spacedimension", 3) == 3):
+        if name:
+            note(f"its space is {name}: taken as left-posterior-superior, as ITK does")
+        elif "spacedirections" in fields:
+            note("no space is named: taken as left-posterior-superior, as ITK does")
+        return np.ones(3)
+    raise HeaderError(f"has a space of another kind than three axes ({name[:40]})", _ONE_VOLUME)
+
+
+def _space_directions(fields: Fields, dimension: int) -> list[list[float] | None] | None:
+    """One vector, or none, for each axis; None where the field is missing."""
+    if "spacedirections" not in fields:
+        return None
+    found = re.fullmatch(r"(?:\s*(?:\([^()]*\)|none))*", text := fields.text("spacedirections"))
+    words = re.findall(r"\([^()]*\)|none", text) if found else []
+    if len(words) != dimension:
+        raise HeaderError(f"has space directions that are no vector for each of {dimension} axes")
+    return [None if word == "none" else _vector(word, "space directions") for word in words]
+
+
+def _vector(word: str, name: str) -> list[float]:
+    values = [part.strip() for part in word.strip("()").split(",")]
+    if len(values) != 3 or not (word.startswith("(") and word.endswith(")")):
+        raise HeaderError(f"has {name} that are no vector of three numbers ({word[:60]})")
+    return [real(value, name) for value in values]
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _lengths(
+    matrix: npt.NDArray[np.float64], signs: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], Direction]:
+    """Spacing (x, y, z) and direction of the columns, in teem's order of operations."""
+    if not np.isfinite(matrix).all():
+        raise HeaderError("has space directions that are not all numbers")
+    x, y, z = matrix
+    spacing = np.sqrt(x * x + y * y + z * z)
+    check_spacing(spacing)
+    return spacing, direction_of(matrix * (1.0 / spacing) * signs[:, None])
+
+
+def _spacings(
+    fields: Fields, dimension: int, places: list[int], note: Note
+) -> npt.NDArray[np.float64]:
+    if "spacings" not in fields:
+        note("no spacing is stated: 1 mm is assumed")
+        return np.ones(3)
+    spacing = np.array([fields.reals("spacings", dimension)[axis] for axis in places])
+    check_spacing(spacing)
+    return spacing
+
+
+def _origin(
+    fields: Fields, dimension: int, sizes: list[int], places: list[int]
+) -> npt.NDArray[np.float64]:
+    """The first voxel's centre in the header's own coordinates."""
+    if "spaceorigin" in fields:
+        return np.array(_vector(fields.text("spaceorigin"), "space origin"))
+    if "space" in fields or "spacedimension" in fields or "axismins" not in fields:
+        return np.zeros(3)
+    # Without a space: by each axis' first edge, or first centre (nrrdOriginCalculate).
+    centers = fields.text("centerings" if "centerings" in fields else "centers").lower().split()
+    lows = fields.reals("axismins", dimension)
+    if "spacings" in fields:
+        steps = fields.reals("spacings", dimension)
+    elif "axismaxs" not in fields:
+        return np.zeros(3)
+    else:
+        highs = fields.reals("axismaxs", dimension)
+        steps = [
+            (high - low) / max(1, size - (_center(centers, axis) == "node"))
+            for axis, (low, high, size) in enumerate(zip(lows, highs, sizes, strict=True))
+        ]
+    return np.array(
+        [lows[a] + (0.0 if _center(centers, a) == "node" else steps[a] / 2) for a in places]
+    )
+
+
+def _center(centers: list[str], axis: int) -> str:
+    return centers[axis] if axis < len(centers) else "cell"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +17,14 @@ from ..grid import Grid, Orientation
 from ..memory import Admit, check_memory
 from ..types import Image, Labels
 from .atomic import write_atomically
+from .axes import straighten
 from .contents import check_contents, hounsfield
 from .label_values import label_values
-from .limits import check_grid, unlikely_extent
+from .limits import check_grid, unlikely_extent, unset_geometry
 from .nifti_header import NiftiHeader
 from .nifti_voxels import stored_nifti
-from .other_formats import READERS, array_of, stored_other
+from .text_formats import READERS, StoredScan, stored_text_format
+from .unread_formats import unread
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, *READERS)
@@ -60,7 +61,7 @@ class Volume:
             if voxels_ZYX.shape != grid.shape:
                 raise HeaderError(f"has shape {voxels_ZYX.shape} on a grid of {grid.shape}")
             check_grid(grid)
-            return _checked(hounsfield(voxels_ZYX, 1.0, 0.0), NiftiHeader.of_grid(grid))
+            return _on_grid(StoredScan(voxels_ZYX, *straighten(grid)))
         except HeaderError as error:
             raise ScanError("the array", str(error), error.remedy) from error
 
@@ -71,7 +72,7 @@ class Volume:
 
 
 def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
-    """Read one scan: NIfTI by our own reader, anything else by SimpleITK.
+    """Read one scan: NIfTI, NRRD or MetaImage.
 
     Args:
         path: of the file; a .nhdr's or .mhd's voxels lie beside it.
@@ -85,7 +86,7 @@ def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
     with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_nifti(path, admit)
-        return _read_other(path, admit)
+        return _on_grid(_stored(path, admit))
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ def read_label_map(path: Path) -> LabelMap:
             header, stored = stored_nifti(path)
             (labels, rounded), grid = label_values(stored, *header.scale), header.grid
         else:
-            stored, grid = stored_other(path)
-            labels, rounded = label_values(stored)
+            scan = _stored(path)
+            (labels, rounded), grid = label_values(scan.voxels), scan.grid
         return LabelMap(labels, grid, (rounded,) if rounded else ())
 
 
@@ -133,7 +134,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except HeaderError as error:
         raise ScanError(path, str(error), error.remedy) from error
-    except (gzip.BadGzipFile, _INFLATE_ERROR) as error:
+    except _INFLATE_ERROR as error:
         raise ScanError(path, f"the compressed data are corrupt ({error})", again) from error
     except EOFError as error:
         raise ScanError(path, "ends before its data do: it is truncated", again) from error
@@ -178,16 +179,25 @@ def _read_nifti(path: Path, admit: Admit) -> Volume:
     return _checked(hounsfield(stored, *header.scale), header, header.warnings)
 
 
-def _read_other(path: Path, admit: Admit) -> Volume:
-    stored, grid = stored_other(path, admit)
-    return _checked(hounsfield(stored, 1.0, 0.0), NiftiHeader.of_grid(grid))
+def _stored(path: Path, admit: Admit = check_memory) -> StoredScan:
+    """What a file of another format holds. Raises HeaderError for a name of none that is read."""
+    if path.suffix.lower() in READERS:
+        return stored_text_format(path, admit)
+    cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}"
+    raise HeaderError(*(unread(path.name) or (cause, "convert it to .nii.gz")))
+
+
+def _on_grid(scan: StoredScan) -> Volume:
+    header = NiftiHeader.of_grid(scan.grid, scan.exact)
+    return _checked(hounsfield(scan.voxels, 1.0, 0.0), header, scan.warnings)
 
 
 def _checked(voxels_ZYX: Image, header: NiftiHeader, notes: tuple[str, ...] = ()) -> Volume:
     """The volume with all that is odd about it. Raises HeaderError for what is no scan at all."""
     volume = Volume(voxels_ZYX, header.grid, header)
     canonical_ZYX, _ = volume.canonical()
-    notes = (*notes, *unlikely_extent(header.grid), *check_contents(canonical_ZYX))
+    geometry = (*unset_geometry(header.grid), *unlikely_extent(header.grid))
+    notes = (*notes, *geometry, *check_contents(canonical_ZYX))
     return Volume(voxels_ZYX, header.grid, header, notes)
 
 
@@ -195,4 +205,12 @@ def of_simpleitk(image: Any) -> Volume:
     """A scan that is a SimpleITK image already. Raises ScanError."""
     if image.GetNumberOfComponentsPerPixel() != 1 or image.GetDimension() != 3:
         raise ScanError("the image", "is not one 3D volume of grey values", "give one")
-    return Volume.of_array(*array_of(image))
+    import SimpleITK as sitk
+
+    voxels = sitk.GetArrayFromImage(image)
+    z, y, x = voxels.shape
+    spacing_x, spacing_y, spacing_z = image.GetSpacing()
+    spacing = (spacing_z, spacing_y, spacing_x)
+    return Volume.of_array(
+        voxels, Grid((z, y, x), spacing, image.GetOrigin(), image.GetDirection())
+    )

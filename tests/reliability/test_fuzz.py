@@ -92,6 +92,35 @@ def test_mutated_headers(quick_folder: Path, count: int, capsys: pytest.CaptureF
     assert count * 0.05 < accepted < count * 0.95, "they try only one side"
 
 
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
+)
+def test_mutated_text_headers(
+    quick_folder: Path, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NRRD and MetaImage: nothing dies, and what comes of a file depends on the file alone.
+
+    Each is read twice, and all once more by a process whose fresh memory holds something else.
+    """
+    said = []
+    for filling in ("85", "170"):
+        words = [sys.executable, "-W", "error::RuntimeWarning", "-m",
+                 "tests.reliability.text_mutants", str(quick_folder), str(count)]  # fmt: skip
+        result = subprocess.run(
+            words, cwd=ROOT, env={**os.environ, "MALLOC_PERTURB_": filling},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (result.returncode, result.stderr) == (0, ""), result.stderr[-3000:]
+        said.append(result.stdout.split())
+    (accepted, longest, digest), (_, _, again) = said
+    with capsys.disabled():
+        if count > 300:
+            print(f"\n{count} text headers: {accepted} accepted, longest {longest} s")
+    assert digest == again
+    assert float(longest) < LIMIT_S
+    assert count * 0.05 < int(accepted) < count * 0.95, "they try only one side"
+
+
 numbers = st.one_of(
     st.floats(width=32), st.floats(-2, 2, width=32), st.sampled_from((0.0, 1.0, -1.0, 0.70710677))
 )

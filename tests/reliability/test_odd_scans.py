@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.scan.contents import check_contents
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
 from tests.inference.nifti_files import nifti_bytes, write_nifti
@@ -45,6 +46,29 @@ def test_odd_scan(tmp_path: Path, segmenter: Segmenter, usual: np.ndarray, name:
     else:
         assert result.warnings == ()
     assert np.array_equal(result.labels, usual) == odd.same
+
+
+OTHER_SCALES = (
+    ("", lambda hu: hu),
+    ("HU times 10", lambda hu: hu * 10),
+    ("1024 below HU", lambda hu: hu - 1024),
+    ("offset of 1024", lambda hu: hu + 1024),
+    ("grey levels or normalised", lambda hu: np.clip(hu, -1000, 1000) / 1000),
+    ("grey levels or normalised", lambda hu: (hu - 90) / 140),
+    ("grey levels or normalised", lambda hu: np.clip((hu - 40) * 127 // 200, -128, 127)),
+)
+
+
+@pytest.mark.slow
+def test_real_scans_in_other_scales_are_warned_of_and_no_others(shared_data: Path):
+    scans = sorted(shared_data.rglob("*_0000.nii.gz"))
+    assert len(scans) >= 5
+    for path in scans:
+        hu = read_volume(path).voxels_ZYX[:60].astype(np.float32)
+        for words, scaled in OTHER_SCALES:
+            found = [note for note in check_contents(scaled(hu)) if "slices hold" not in note]
+            assert len(found) == bool(words), (path, words, found)
+            assert all(words in note for note in found), (path, words, found)
 
 
 def test_the_command_line_passes_the_warning_on(tmp_path: Path, tiny_model: Path, capfd):

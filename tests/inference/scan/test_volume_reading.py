@@ -157,6 +157,21 @@ def test_compression_is_seen_by_the_contents_not_the_name(tmp_path: Path):
         np.testing.assert_array_equal(read_volume(path).voxels_ZYX, scan_voxels())
 
 
+@pytest.mark.parametrize("behind", [b"\r\n", b"\n" * 30, b"\0" * 600, b"\x1a", b" \r\n"])
+def test_padding_behind_the_gzip_is_passed_over(tmp_path: Path, behind: bytes):
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(gzip.compress(nifti_bytes(scan_voxels())) + behind)
+    np.testing.assert_array_equal(read_volume(path).voxels_ZYX, scan_voxels())
+
+
+@pytest.mark.parametrize("behind", [b"\x1f", b"x", b"\r\nx", gzip.compress(b"")[:12]])
+def test_anything_else_behind_the_gzip_is_refused(tmp_path: Path, behind: bytes):
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(gzip.compress(nifti_bytes(scan_voxels())) + behind)
+    with pytest.raises(ScanError, match="corrupt" if len(behind) < 12 else "truncated"):
+        read_volume(path)
+
+
 def test_several_gzip_members_are_one_file(tmp_path: Path):
     data = nifti_bytes(scan_voxels())
     path = tmp_path / "scan.nii.gz"

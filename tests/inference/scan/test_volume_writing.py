@@ -120,3 +120,15 @@ def test_old_text_in_the_scans_header_is_not_passed_on(tmp_path: Path):
         tmp_path / "l.nii.gz", some_labels((6, 7, 8)), read_volume(tmp_path / "a.nii").header
     )
     assert b"Jane" not in gzip.decompress((tmp_path / "l.nii.gz").read_bytes())
+
+
+@pytest.mark.parametrize(("frames", "shape"), [(1, (8, 7, 6, 1)), (0, (8, 7, 6))])
+def test_labels_have_the_scans_axes_but_for_one_of_0(
+    tmp_path: Path, frames: int, shape: tuple[int, ...]
+):
+    scan = write_nifti(tmp_path / "a.nii", scan_voxels(), dim=(4, 8, 7, 6, frames, 0, 0, 0))
+    volume = read_volume(scan)
+    write_labels(tmp_path / "l.nii.gz", some_labels((6, 7, 8)), volume.header)
+    loaded = nib.load(tmp_path / "l.nii.gz")
+    assert loaded.shape == shape
+    np.testing.assert_array_equal(loaded.affine, nib.load(scan).affine)
