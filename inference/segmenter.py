@@ -15,6 +15,8 @@ import numpy.typing as npt
 from .engines.choice import ready_engine
 from .engines.interface import Engine, HalfPrecisionError, Precision, Resampler
 from .errors import DeviceError
+from .findings.doubts import Doubts, doubts
+from .findings.statistics import Statistics, statistics
 from .grid import Grid, Orientation
 from .labels import BACKGROUND
 from .model.description import DECODES, Decode, ModelDescription, verified_weights
@@ -23,7 +25,7 @@ from .pipeline import Clock, Passage
 from .scan.nifti_header import NiftiHeader
 from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
 from .steps.components import clear_islands
-from .steps.organs import agreement, organ_box
+from .steps.organs import Evidence, agreements, clipped_organs, organ_box
 from .types import Image, Shape
 
 T = TypeVar("T")
@@ -40,6 +42,9 @@ class Segmentation:
         windows: how many windows the network was run on.
         window: their shape (z, y, x) in voxels of the network's grid.
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
+        image: HU of the scan's voxels, for :meth:`statistics` and :meth:`doubts`; None in what
+            :meth:`without_image` gives.
+        evidence: what the run has seen that tells whether its labels may be believed.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -49,6 +54,25 @@ class Segmentation:
     window: Shape
     warnings: tuple[str, ...]
     header: NiftiHeader
+    image: Image | None
+    evidence: Evidence
+
+    def statistics(self) -> Statistics:
+        """State, volume, HU, place and pieces of each organ, and the tumour's lesions."""
+        return statistics(self.labels, self._image(), self.grid)
+
+    def doubts(self) -> Doubts:
+        """A score for each organ, and what is odd about the scan."""
+        return doubts(self.labels, self._image(), self.grid, self.evidence)
+
+    def without_image(self) -> Segmentation:
+        """The same without the scan's voxels, whose memory is then free."""
+        return replace(self, image=None)
+
+    def _image(self) -> Image:
+        if self.image is None:
+            raise ValueError("the scan's voxels are no longer held")
+        return self.image
 
     def write(self, path: Path | str) -> None:
         """Write as .nii.gz with the scan's exact geometry. Raises OutputError."""
@@ -178,9 +202,12 @@ class Segmenter:
             return run(image_ZYX, grid, decode, step, within), run
 
         labels, run = self._with_fallbacks(walk, notes)
-        if found is not None and crop is not None and crop.agreement:
+        evidence = Evidence(clipped=clipped_organs(labels, run.inside(grid)))
+        if found is not None and crop is not None:
             with clock("agreement"):
-                notes += _emptied(labels, found, crop.agreement)
+                agreed, by_organ, found_ml = agreements(found, labels, grid)
+                evidence = replace(evidence, agreement=by_organ, found_ml=found_ml)
+                notes += _emptied(labels, agreed, crop.agreement)
         if self.description.islands:
             with clock("islands"):
                 network = grid.resampled_shape(self.description.spacing)
@@ -195,6 +222,8 @@ class Segmenter:
             run.window,
             tuple(notes),
             volume.header,
+            volume.voxels_ZYX,
+            evidence,
         )
 
     def organs(
@@ -241,11 +270,8 @@ class Segmenter:
             engine = next_engine
 
 
-def _emptied(
-    labels_ZYX: npt.NDArray[np.uint8], found_ZYX: npt.NDArray[np.uint8], least: float
-) -> list[str]:
-    """Empty the labels, and say so, where they agree less than that with what was found first."""
-    agreed = agreement(found_ZYX, labels_ZYX)
+def _emptied(labels_ZYX: npt.NDArray[np.uint8], agreed: float, least: float) -> list[str]:
+    """Empty the labels, and say so, where two models agree less about them than that."""
     if agreed >= least:
         return []
     labels_ZYX[:] = BACKGROUND

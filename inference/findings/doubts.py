@@ -1,0 +1,244 @@
+"""May the labels be believed? One score for each organ, and what is odd about the scan.
+
+Everything is judged by what a run has anyway: the labels, the scan, and what the smaller model that
+looked first has seen. The figures behind the limits are in docs/doubts.md (benchmarks/doubts.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..grid import Grid, Orientation
+from ..labels import NAMES, ORGANS
+from ..steps.organs import Evidence
+from ..types import Image, Labels
+from .extents import Extent, extents
+from .hounsfield import Hounsfield, hounsfield_by_label
+from .neighbourhood import isolation, relations
+from .phase import Phase, contrast_phase
+from .presence import CutOff, Present
+from .reference_volumes import REFERENCES
+from .scan_doubts import scan_doubts
+
+# Below this score an organ is doubtful.
+THRESHOLD = 0.5
+# Labels are looked at on a grid of about this spacing.
+_COARSE_MM = 3.0
+_AORTA = 5
+
+
+class Weight(NamedTuple):
+    """One thing that speaks for or against an organ: 0 against it, 1 nothing to say; in words."""
+
+    score: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of one organ that is there.
+
+    Attributes:
+        score: 0 (not to be believed) to 1 (nothing speaks against it): that of the weightiest
+            reason. It orders organs; it is no probability.
+        reasons: what speaks against it, the weightiest first; empty above the threshold.
+    """
+
+    score: float
+    reasons: tuple[str, ...]
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the labels should be looked at before they are used."""
+        return self.score < THRESHOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What is doubted about a scan's labels.
+
+    Attributes:
+        organs: by label; of an absent organ only where it is missed. The tumour has no judgement:
+            nothing in a run tells a true one.
+        scan: oddities of the whole scan, in words.
+        phase: contrast phase, guessed.
+    """
+
+    organs: dict[int, Judgement]
+    scan: tuple[str, ...]
+    phase: Phase
+
+    def lines(self, labels: Collection[int] = ORGANS) -> tuple[str, ...]:
+        """In words: one line for each oddity, and one for all doubtful organs of ``labels``."""
+        doubtful = {k: one for k, one in self.organs.items() if one.doubtful and k in labels}
+        if not doubtful:
+            return self.scan
+        said = "; ".join(
+            f"{NAMES[label]} {one.score:.2f} ({one.reasons[0]})" for label, one in doubtful.items()
+        )
+        return (*self.scan, f"doubtful: {said}")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A coarse look at a scan and its labels, on which everything is judged.
+
+    Attributes:
+        found: extents by label.
+        hu: by label.
+        grid: of both, in canonical LPS order.
+        evidence: of the run.
+    """
+
+    found: Mapping[int, Extent]
+    hu: Mapping[int, Hounsfield]
+    grid: Grid
+    evidence: Evidence = field(default_factory=Evidence)
+
+    @classmethod
+    def at(cls, labels_ZYX: Labels, image_ZYX: Image, grid: Grid, evidence: Evidence) -> Look:
+        """At every n-th voxel of a scan of any axis order."""
+        orientation = Orientation.of(grid.direction)
+        grid = orientation.canonical(grid)
+        steps = [max(1, round(_COARSE_MM / s)) for s in grid.spacing]
+        # From the middle of the first few voxels on, so that the coarse ones have their middles.
+        firsts = [min(step // 2, n - 1) for step, n in zip(steps, grid.shape, strict=True)]
+        every = tuple(slice(first, None, step) for first, step in zip(firsts, steps, strict=True))
+        labels_ZYX = orientation.apply(labels_ZYX)[every]
+        image_ZYX = orientation.apply(image_ZYX)[every]
+        z, y, x = labels_ZYX.shape
+        dz, dy, dx = (s * step for s, step in zip(grid.spacing, steps, strict=True))
+        coarse = Grid((z, y, x), (dz, dy, dx), direction=grid.direction)
+        found, _ = extents(labels_ZYX)
+        return cls(found, hounsfield_by_label(labels_ZYX, image_ZYX), coarse, evidence)
+
+    def ml(self, label: int) -> float:
+        """Volume."""
+        return self.found[label].voxels * self.grid.voxel_ml if label in self.found else 0.0
+
+
+def doubts(
+    labels_ZYX: Labels, image_ZYX: Image, grid: Grid, evidence: Evidence | None = None
+) -> Doubts:
+    """Judge the labels of a scan.
+
+    Args:
+        labels_ZYX: values of inference.labels.NAMES, any axis order.
+        image_ZYX: HU of the same voxels.
+        grid: of both.
+        evidence: what the run has seen; by default nothing.
+    """
+    return judged(Look.at(labels_ZYX, image_ZYX, grid, evidence or Evidence()))
+
+
+def judged(look: Look) -> Doubts:
+    """As :func:`doubts`, of a look that was taken before."""
+    organs = {}
+    for organ in ORGANS:
+        weights = list(_weights(organ, look) if organ in look.found else _missed(organ, look))
+        if weights:
+            organs[organ] = _judgement(weights)
+    volumes = {label: look.ml(label) for label in look.found if label in ORGANS}
+    return Doubts(
+        organs, scan_doubts(look.found, volumes, look.hu, look.grid), contrast_phase(look.hu)
+    )
+
+
+def _judgement(weights: list[Weight]) -> Judgement:
+    weights.sort(key=lambda one: one.score)
+    against = tuple(one.words for one in weights if one.score < THRESHOLD)
+    return Judgement(round(weights[0].score, 3), against)
+
+
+def _weights(organ: int, look: Look) -> Iterator[Weight]:
+    extent = look.found[organ]
+    yield _agreement(organ, look.evidence)
+    yield _volume(organ, look.ml(organ), extent.state)
+    yield _pieces(organ, extent)
+    yield _values(organ, look.hu[organ])
+    yield Weight(*isolation(organ, look.found, look.grid))
+    for relation in relations(look.found, look.grid):
+        if organ in (relation.organ, relation.reference) and not relation.holds:
+            one, other = NAMES[relation.organ], NAMES[relation.reference]
+            # Of two that contradict each other at least one is wrong.
+            yield Weight(
+                0.0 if organ == relation.organ else 0.3,
+                f"the {one} is not {relation.words} the {other}",
+            )
+    if organ in look.evidence.clipped:
+        yield Weight(0.45, "it reaches the border of what was looked at: a part may be missing")
+
+
+# Agreement of the two models below the first gives 0, from the second on 1.
+_AGREEMENT: dict[int, tuple[float, float]] = dict.fromkeys(ORGANS, (0.2, 0.6))
+
+
+def _agreement(organ: int, evidence: Evidence) -> Weight:
+    if organ not in evidence.agreement:
+        return Weight(1.0, "")
+    low, high = _AGREEMENT[organ]
+    agreed = evidence.agreement[organ]
+    return Weight(_ramp(agreed, low, high), f"the two models agree by {agreed:.2f} only")
+
+
+def _volume(organ: int, ml: float, state: Present | CutOff) -> Weight:
+    reference = REFERENCES[organ]
+    # Of a cut organ a fifth of the least must be there: less, in the last slices, is a guess.
+    low = reference.low * (0.2 if isinstance(state, CutOff) else 1.0)
+    if ml < low:
+        return Weight(
+            _ramp(math.log(ml / low), -math.log(3), 0.0), f"{ml:.1f} ml is little (from {low:g})"
+        )
+    words = f"{ml:.0f} ml is much (up to {reference.high:g})"
+    return Weight(_ramp(-math.log(ml / reference.high), -math.log(1.5), 0.0), words)
+
+
+def _pieces(organ: int, extent: Extent) -> Weight:
+    if organ == _AORTA and isinstance(extent.state, CutOff):  # the arch leaves and comes back
+        return Weight(1.0, "")
+    share = extent.largest / extent.voxels
+    words = f"the largest of its {extent.pieces} pieces holds {share:.0%} only"
+    return Weight(_ramp(share, 0.5, 0.8), words)
+
+
+# Medians beyond which an organ's voxels are something else: fat, air, bone, metal.
+_SOLID, _VESSEL, _HOLLOW = (-30.0, 300.0), (0.0, 700.0), (-950.0, 700.0)
+_VALUES_HU: dict[int, tuple[float, float]] = {
+    **dict.fromkeys(ORGANS, _SOLID),
+    2: (-10.0, 450.0), 13: (-10.0, 450.0), 4: (-60.0, 300.0), 5: _VESSEL, 6: _VESSEL,
+    9: (-50.0, 700.0), 10: (-200.0, 400.0), 11: _HOLLOW, 12: (-300.0, 700.0),
+}  # fmt: skip
+_VALUES_RAMP_HU = 30.0
+
+
+def _values(organ: int, hu: Hounsfield) -> Weight:
+    low, high = _VALUES_HU[organ]
+    beyond = max(low - hu.p50, hu.p50 - high)
+    return Weight(
+        _ramp(-beyond, -_VALUES_RAMP_HU, 0.0), f"its median of {hu.p50:.0f} HU is not an organ's"
+    )
+
+
+# Organs that are seldom removed, and two neighbours each between which they lie.
+_BETWEEN: dict[int, tuple[int, int]] = {
+    1: (9, 10), 2: (1, 12), 3: (11, 13), 4: (3, 12), 5: (1, 6), 6: (1, 2), 11: (1, 3), 13: (3, 4),
+}  # fmt: skip
+
+
+def _missed(organ: int, look: Look) -> Iterator[Weight]:
+    """What speaks against an organ's absence."""
+    seen = look.evidence.found_ml.get(organ, 0.0)
+    if seen > REFERENCES[organ].low:
+        yield Weight(0.2, f"one model sees {seen:.0f} ml of it, the other none")
+    beside = _BETWEEN.get(organ, ())
+    if beside and all(label in look.found for label in beside):
+        one, other = (NAMES[label] for label in beside)
+        yield Weight(0.3, f"not found, though {one} and {other} are: removed, or missed")
+
+
+def _ramp(value: float, zero: float, one: float) -> float:
+    """0 up to ``zero``, 1 from ``one`` on, a straight line between."""
+    return min(1.0, max(0.0, (value - zero) / (one - zero)))
