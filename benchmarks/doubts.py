@@ -95,13 +95,13 @@ def _removal(organ: int) -> Degradation:
 
 GROUPS = {
     "as they are": lambda: {"as it is": degradations()["as it is"]},
+    "organs removed": removals,
+    "wrong inputs": wrong_inputs,
     "degraded": lambda: {
         name: change
         for name, change in (degradations() | more_degradations()).items()
         if name != "as it is"
     },
-    "organs removed": removals,
-    "wrong inputs": wrong_inputs,
 }
 
 
@@ -115,6 +115,8 @@ class Run:
         dsc: by organ that reference or labels show.
         warnings: of the run.
         empty: no organ was drawn.
+        annotated: organs that the reference knows of; where neither it nor the labels show one,
+            there is no DSC and the labels are right.
     """
 
     scan: str
@@ -124,6 +126,7 @@ class Run:
     dsc: dict[int, float]
     warnings: tuple[str, ...]
     empty: bool
+    annotated: tuple[int, ...]
 
     def json(self) -> str:
         """One line."""
@@ -156,6 +159,7 @@ class Run:
             _by_label(document["dsc"]),
             tuple(document["warnings"]),
             document["empty"],
+            tuple(document["annotated"]),
         )
 
 
@@ -167,13 +171,22 @@ def run_of(segmenter: Segmenter, scan: Scan, group: str, variant: str) -> Run:
     """Segment a scan and look at it."""
     result = segmenter.segment(scan.volume)
     scores = {label: dsc for label, (dsc, _) in scan.score(result.labels).items()}
-    return _run(result, scan.name, group, variant, scores)
+    return _run(result, scan.name, group, variant, scores, scan.annotated)
 
 
-def _run(result: Segmentation, scan: str, group: str, variant: str, dsc: dict[int, float]) -> Run:
+def _run(
+    result: Segmentation,
+    scan: str,
+    group: str,
+    variant: str,
+    dsc: dict[int, float],
+    annotated: Sequence[int],
+) -> Run:
     look = Look.at(result.labels, result.image, result.grid, result.evidence)
     dsc = {label: round(float(one), 4) for label, one in dsc.items() if label in ORGANS}
-    return Run(scan, group, variant, look, dsc, result.warnings, not result.labels.any())
+    organs = tuple(label for label in annotated if label in ORGANS)
+    empty = not result.labels.any()
+    return Run(scan, group, variant, look, dsc, result.warnings, empty, organs)
 
 
 def collected(
@@ -195,7 +208,7 @@ def collected(
     others: dict[str, Volume] = {"head": head(), "legs": legs()}
     for name, volume in others.items():
         if (name, name) not in done:
-            yield _run(segmenter.segment(volume), name, "wrong inputs", name, {})
+            yield _run(segmenter.segment(volume), name, "wrong inputs", name, {}, ())
 
 
 def counts(runs: Sequence[Run], threshold: float, organ: int | None = None) -> tuple[int, ...]:
@@ -207,9 +220,10 @@ def counts(runs: Sequence[Run], threshold: float, organ: int | None = None) -> t
     bad = bad_flagged = good = good_flagged = 0
     for run in runs:
         judgements = judged(run.look).organs
-        for label, dsc in run.dsc.items():
+        for label in run.annotated:
             if organ not in (None, label):
                 continue
+            dsc = run.dsc.get(label, 1.0)
             told = run.empty and any("abdomen" in warning for warning in run.warnings)
             flagged = told or (label in judgements and judgements[label].score < threshold)
             if dsc < BAD_DSC:
@@ -251,7 +265,8 @@ def details(runs: Sequence[Run]) -> Iterator[str]:
     """What is missed and what is flagged wrongly, and all that is said of scans as they are."""
     for run in runs:
         doubts: Doubts = judged(run.look)
-        for label, dsc in run.dsc.items():
+        for label in run.annotated:
+            dsc = run.dsc.get(label, 1.0)
             judgement = doubts.organs.get(label)
             score = judgement.score if judgement else 1.0
             if (dsc < BAD_DSC) != (score < THRESHOLD):

@@ -25,6 +25,8 @@ _LOOP_MM = 12.0
 # Share of the place that bowel takes, the rest being fat.
 _BOWEL_SHARE = 0.4
 _FAT_HU, _BOWEL_HU = -100.0, 25.0
+# Bowel full of oral contrast would look like an enhanced organ, and be one to any reader.
+_MOST_BOWEL_HU = 60.0
 _DUODENUM = 12
 
 
@@ -73,7 +75,7 @@ def _grown(mask_ZYX: Mask, scan: Scan) -> Mask:
 def _filling(scan: Scan, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Fat, and loops of bowel of the scan's own brightness; the same for the same scan."""
     duodenum = scan.voxels_ZYX[scan.labels_ZYX == _DUODENUM]
-    bowel = float(np.median(duodenum)) if duodenum.size else _BOWEL_HU
+    bowel = min(float(np.median(duodenum)), _MOST_BOWEL_HU) if duodenum.size else _BOWEL_HU
     field = np.random.default_rng(0).standard_normal(shape, np.float32)
     field = ndimage.gaussian_filter(field, [_LOOP_MM / 2 / s for s in scan.spacing])
     loops = (field > np.quantile(field, 1 - _BOWEL_SHARE)).astype(np.float32)
