@@ -2,12 +2,15 @@
 
     python -m benchmarks.doubts collect --data FUSED --out EVIDENCE.jsonl [--cases CASE...]
     python -m benchmarks.doubts table EVIDENCE.jsonl
+    python -m benchmarks.doubts labelled IMAGES=LABELS [IMAGES=LABELS...]
 
 ``collect`` segments validation scans as they are, degraded in twenty ways, after organs were taken
 away, and as wrong inputs (mirrored, upside down, wrong spacing or values, no abdomen), and writes
 for each what the doubts go by, and each organ's DSC; it goes on where it was stopped. ``table``
 judges that anew, whatever the limits are by now: at several thresholds, how many organs with a DSC
 below 0.7 are flagged and how many others are, and organ by organ at the threshold in use.
+``labelled`` runs no network: it judges label maps of folders (NAME_0000.nii.gz, NAME.nii.gz), as
+they are and mirrored, and prints the contrast phases.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import numpy as np
 from benchmarks.no_abdomen import head, legs
 from benchmarks.quality.absent import REMOVABLE, without
 from benchmarks.quality.degrade import Degradation, degradations, more_degradations
-from benchmarks.quality.scan import Scan, named_scans, validation_scans
+from benchmarks.quality.scan import Scan, named_scans, read_scan, validation_scans
 from inference.errors import AbdoboxError
 from inference.findings.doubts import THRESHOLD, Doubts, Look, judged
 from inference.findings.extents import Extent
@@ -144,7 +147,8 @@ class Run:
         found = {}
         for label, values in look["found"].items():
             state = CutOff(tuple(values["state"])) if values["state"] else Present()
-            found[int(label)] = Extent(**{**values, "state": state})
+            places = {key: tuple(values[key]) for key in ("low", "high", "centroid")}
+            found[int(label)] = Extent(**{**values, **places, "state": state})
         seen = look["evidence"]
         evidence = Evidence(
             _by_label(seen["agreement"]), _by_label(seen["found_ml"]), tuple(seen["clipped"])
@@ -155,7 +159,7 @@ class Run:
             document["scan"],
             document["group"],
             document["variant"],
-            Look(found, hu, grid, evidence),
+            Look(found, hu, grid, evidence, tuple(look["liver_like_ml"])),
             _by_label(document["dsc"]),
             tuple(document["warnings"]),
             document["empty"],
@@ -261,6 +265,31 @@ def _shares(counted: tuple[int, ...]) -> str:
     )
 
 
+def labelled(folders: Sequence[tuple[Path, Path]]) -> str:
+    """Markdown: what is doubted about label maps of scans, and about their mirror images."""
+    text = "| scan | phase | liver-like, right : left | doubted | mirrored, of the scan |\n"
+    text += "|---|---|---|---|---|\n"
+    for images, labels in folders:
+        for image in sorted(images.glob("*_0000.nii.gz")):
+            label = labels / image.name.replace("_0000", "")
+            if not label.exists():
+                continue
+            scan = read_scan(label.name.removesuffix(".nii.gz"), image, label, ())
+            look, mirrored = _look(scan), _look(flipped(scan, 2))
+            right, left = look.liver_like_ml
+            said = judged(look)
+            text += (
+                f"| {scan.name} | {said.phase} | {right / max(left, 1):.2f} | "
+                f"{'; '.join(said.lines())} | {'; '.join(judged(mirrored).scan)} |\n"
+            )
+    return text
+
+
+def _look(scan: Scan) -> Look:
+    volume = scan.volume
+    return Look.at(scan.labels_ZYX, volume.voxels_ZYX, volume.grid, Evidence())
+
+
 def details(runs: Sequence[Run]) -> Iterator[str]:
     """What is missed and what is flagged wrongly, and all that is said of scans as they are."""
     for run in runs:
@@ -294,7 +323,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = commands.add_parser("table")
     table.add_argument("evidence", type=Path, metavar="EVIDENCE.jsonl")
     table.add_argument("--details", action="store_true", help="each miss and each false alarm")
+    maps = commands.add_parser("labelled")
+    maps.add_argument("folders", type=_folders, nargs="+", metavar="IMAGES=LABELS")
     options = parser.parse_args(argv)
+    if options.command == "labelled":
+        print(labelled(options.folders), end="")
+        return 0
     if options.command == "table":
         runs = [Run.of_json(line) for line in options.evidence.read_text().splitlines()]
         print(tables(runs), end="")
@@ -302,6 +336,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(details(runs)))
         return 0
     return _collect(options)
+
+
+def _folders(text: str) -> tuple[Path, Path]:
+    images, _, labels = text.partition("=")
+    if not labels:
+        raise argparse.ArgumentTypeError("is not IMAGES=LABELS")
+    return Path(images), Path(labels)
 
 
 def _collect(options: argparse.Namespace) -> int:

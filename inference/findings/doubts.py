@@ -17,6 +17,7 @@ from ..steps.organs import Evidence
 from ..types import Image, Labels
 from .extents import Extent, extents
 from .hounsfield import Hounsfield, hounsfield_by_label
+from .laterality import liver_like_ml
 from .neighbourhood import isolation, relations
 from .phase import Phase, contrast_phase
 from .presence import CutOff, Present
@@ -28,6 +29,8 @@ THRESHOLD = 0.5
 # Labels are looked at on a grid of about this spacing.
 _COARSE_MM = 3.0
 _AORTA = 5
+# With a larger share of doubtful organs, and this many, the whole scan is doubted.
+_MOST_DOUBTFUL, _LEAST_DOUBTFUL = 0.5, 4
 
 
 class Weight(NamedTuple):
@@ -91,12 +94,14 @@ class Look:
         hu: by label.
         grid: of both, in canonical LPS order.
         evidence: of the run.
+        liver_like_ml: tissue as bright as the liver, on the right and on the left.
     """
 
     found: Mapping[int, Extent]
     hu: Mapping[int, Hounsfield]
     grid: Grid
     evidence: Evidence = field(default_factory=Evidence)
+    liver_like_ml: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def at(cls, labels_ZYX: Labels, image_ZYX: Image, grid: Grid, evidence: Evidence) -> Look:
@@ -113,7 +118,8 @@ class Look:
         dz, dy, dx = (s * step for s, step in zip(grid.spacing, steps, strict=True))
         coarse = Grid((z, y, x), (dz, dy, dx), direction=grid.direction)
         found, _ = extents(labels_ZYX)
-        return cls(found, hounsfield_by_label(labels_ZYX, image_ZYX), coarse, evidence)
+        hu = hounsfield_by_label(labels_ZYX, image_ZYX)
+        return cls(found, hu, coarse, evidence, liver_like_ml(labels_ZYX, image_ZYX, coarse))
 
     def ml(self, label: int) -> float:
         """Volume."""
@@ -136,15 +142,23 @@ def doubts(
 
 def judged(look: Look) -> Doubts:
     """As :func:`doubts`, of a look that was taken before."""
+    if not look.found:  # whoever emptied the labels has said so
+        return Doubts({}, (), "unknown")
     organs = {}
     for organ in ORGANS:
         weights = list(_weights(organ, look) if organ in look.found else _missed(organ, look))
         if weights:
             organs[organ] = _judgement(weights)
     volumes = {label: look.ml(label) for label in look.found if label in ORGANS}
-    return Doubts(
-        organs, scan_doubts(look.found, volumes, look.hu, look.grid), contrast_phase(look.hu)
-    )
+    said = scan_doubts(look.found, volumes, look.hu, look.grid, look.liver_like_ml)
+    doubtful = [NAMES[organ] for organ, one in organs.items() if one.doubtful]
+    if len(doubtful) > _MOST_DOUBTFUL * len(organs) and len(doubtful) >= _LEAST_DOUBTFUL:
+        said = (
+            *said,
+            f"{len(doubtful)} of {len(organs)} organs are doubtful: check the scan's orientation, "
+            "spacing and HU, and whether it shows an abdomen",
+        )
+    return Doubts(organs, said, contrast_phase(look.hu))
 
 
 def _judgement(weights: list[Weight]) -> Judgement:
@@ -160,16 +174,20 @@ def _weights(organ: int, look: Look) -> Iterator[Weight]:
     yield _pieces(organ, extent)
     yield _values(organ, look.hu[organ])
     yield Weight(*isolation(organ, look.found, look.grid))
-    for relation in relations(look.found, look.grid):
-        if organ in (relation.organ, relation.reference) and not relation.holds:
-            one, other = NAMES[relation.organ], NAMES[relation.reference]
-            # Of two that contradict each other at least one is wrong.
-            yield Weight(
-                0.0 if organ == relation.organ else 0.3,
-                f"the {one} is not {relation.words} the {other}",
-            )
+    yield from _places(organ, look)
     if organ in look.evidence.clipped:
         yield Weight(0.45, "it reaches the border of what was looked at: a part may be missing")
+
+
+def _places(organ: int, look: Look) -> Iterator[Weight]:
+    wrong = [place for place in relations(look.found, look.grid) if not place.holds]
+    for place in wrong:
+        words = f"the {NAMES[place.organ]} is not {place.words} the {NAMES[place.reference]}"
+        if place.organ == organ:
+            yield Weight(0.0, words)
+        # Whom one organ contradicts may well be right; two do not err together.
+        elif place.reference == organ and sum(one.reference == organ for one in wrong) > 1:
+            yield Weight(0.3, words)
 
 
 # Agreement of the two models at which an organ's score is 0.5, between the organs of the scans of
@@ -212,7 +230,12 @@ def _pieces(organ: int, extent: Extent) -> Weight:
         return Weight(1.0, "")
     share = extent.largest / extent.voxels
     words = f"the largest of its {extent.pieces} pieces holds {share:.0%} only"
-    return Weight(_ramp(share, 0.5, 0.8), words)
+    return Weight(_ramp(share, *(_TUBE_SHARE if organ in _TUBES else _LUMP_SHARE)), words)
+
+
+# Long thin organs fall apart where a few voxels are missed, and are still where they are.
+_TUBES = (4, 5, 6, 10, 12)
+_TUBE_SHARE, _LUMP_SHARE = (0.2, 0.6), (0.5, 0.8)
 
 
 # Medians beyond which an organ's voxels are something else: fat, air, bone, metal.
@@ -233,24 +256,22 @@ def _values(organ: int, hu: Hounsfield) -> Weight:
     )
 
 
-# Organs that are seldom removed, and two neighbours each between which they lie.
-_BETWEEN: dict[int, tuple[int, int]] = {
-    1: (9, 10), 2: (1, 12), 3: (11, 13), 4: (3, 12), 5: (1, 6), 6: (1, 2), 11: (1, 3), 13: (3, 4),
+# Organs that are seldom removed, and two others that show that the scan reaches where they lie.
+_WITNESSES: dict[int, tuple[int, int]] = {
+    1: (9, 10), 2: (1, 13), 3: (11, 13), 4: (3, 12), 5: (1, 6), 6: (1, 2), 11: (1, 3), 13: (3, 2),
 }  # fmt: skip
-
-
-# Of the least volume: so much must a model have seen of an organ that the other leaves out.
-_SEEN_SHARE = 0.1
+# So much of the least volume, and so many ml, must a model have seen of what the other leaves out.
+_SEEN_SHARE, _SEEN_ML = 0.1, 1.0
 
 
 def _missed(organ: int, look: Look) -> Iterator[Weight]:
     """What speaks against an organ's absence."""
     seen = look.evidence.found_ml.get(organ, 0.0)
-    if seen > _SEEN_SHARE * REFERENCES[organ].low:
-        yield Weight(0.2, f"one model sees {seen:.0f} ml of it, the other none")
-    beside = _BETWEEN.get(organ, ())
-    if beside and all(label in look.found for label in beside):
-        one, other = (NAMES[label] for label in beside)
+    if seen > max(_SEEN_ML, _SEEN_SHARE * REFERENCES[organ].low):
+        yield Weight(0.2, f"one model sees {seen:.1f} ml of it, the other none")
+    witnesses = _WITNESSES.get(organ, ())
+    if witnesses and all(look.ml(label) >= REFERENCES[label].low for label in witnesses):
+        one, other = (NAMES[label] for label in witnesses)
         yield Weight(0.3, f"not found, though {one} and {other} are: removed, or missed")
 
 

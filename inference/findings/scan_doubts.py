@@ -22,6 +22,10 @@ _LEAST_ML = 50.0
 _TURNED = {
     0: "head and feet", 1: "front and back", 2: "left and right",
 }  # fmt: skip
+_ACROSS = 2
+# In 42 scans there is at least 0.9 times as much tissue as bright as the liver on the right as on
+# the left; mirrored, at most 0.72 times as much in 36 of them.
+_LEAST_RIGHT, _LEAST_LIKE_ML = 0.72, 100.0
 # Of the places that can be told, how many at least and which share must be wrong along an axis.
 _LEAST_PLACES, _MOST_WRONG = 3, 0.5
 # How far all whole organs may be off their typical volume, as a median, and how many at least.
@@ -37,6 +41,7 @@ def scan_doubts(
     volumes_ml: Mapping[int, float],
     hu: Mapping[int, Hounsfield],
     grid: Grid,
+    liver_like_ml: tuple[float, float],
 ) -> tuple[str, ...]:
     """What is odd, in words.
 
@@ -45,10 +50,11 @@ def scan_doubts(
         volumes_ml: of the organs among them.
         hu: by label.
         grid: of the extents, in canonical LPS order.
+        liver_like_ml: tissue as bright as the liver, on the right and on the left.
     """
     said = (
         *_abdomen(volumes_ml),
-        *_turned(found, grid),
+        *_turned(found, grid, liver_like_ml),
         *_size(found, volumes_ml),
         *_scale(hu),
         *_field_of_view(found),
@@ -65,18 +71,28 @@ def _abdomen(volumes_ml: Mapping[int, float]) -> Iterator[str]:
         )
 
 
-def _turned(found: Mapping[int, Extent], grid: Grid) -> Iterator[str]:
+def _turned(
+    found: Mapping[int, Extent], grid: Grid, liver_like_ml: tuple[float, float]
+) -> Iterator[str]:
     places = list(relations(found, grid))
+    check = "check the scan's orientation"
     for axis, words in _TURNED.items():
         told = [place for place in places if place.axis == axis]
         wrong = [place for place in told if not place.holds]
         if len(told) >= _LEAST_PLACES and len(wrong) > _MOST_WRONG * len(told):
-            first = wrong[0]
+            one = f"the {NAMES[wrong[0].organ]} is not {wrong[0].words} "
+            one += f"the {NAMES[wrong[0].reference]}"
             yield (
-                f"{words} seem to be exchanged: {len(wrong)} of {len(told)} organs lie so, the "
-                f"{NAMES[first.organ]} is not {first.words} the {NAMES[first.reference]}; check "
-                "the scan's orientation (or situs inversus)"
+                f"{words} seem to be exchanged: {len(wrong)} of {len(told)} places of organs are, "
+                f"{one}; {check}"
             )
+        elif axis == _ACROSS:
+            right, left = liver_like_ml
+            if left >= _LEAST_LIKE_ML and right < _LEAST_RIGHT * left:
+                yield (
+                    f"{words} seem to be exchanged: {left:.0f} ml as bright as the liver lie on "
+                    f"the left and {right:.0f} ml on the right; {check}"
+                )
 
 
 def _size(found: Mapping[int, Extent], volumes_ml: Mapping[int, float]) -> Iterator[str]:
