@@ -1,6 +1,6 @@
 """Pixels of DICOM slices as HU: decoded, unpadded, each by its own slope and intercept.
 
-pydicom decodes what is native or RLE; the JPEG families go to GDCM (:mod:`.codestream`).
+pydicom decodes what is native or RLE; the JPEG families go to GDCM (:mod:`.gdcm`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ...errors import HeaderError
 from ...types import Image
 from ..contents import hounsfield
-from .codestream import Layout, check_size, decoded, masked
+from .codestream import Layout
 from .files import AGAIN, DicomFile, parse, parsing
+from .gdcm import Gdcm
 from .headers import FunctionalGroups
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ _LYING = {"P": "prone", "DL": "on the left side", "DR": "on the right side"}
 
 
 def read_frames(
-    file: DicomFile, numbers: list[int], rows: int, columns: int, notes: dict[str, None]
+    file: DicomFile,
+    numbers: list[int],
+    rows: int,
+    columns: int,
+    notes: dict[str, None],
+    gdcm: Gdcm,
 ) -> Iterator[tuple[int, Image]]:
     """Frames of a file as HU, (rows, columns), each with its number.
 
@@ -54,6 +60,7 @@ def read_frames(
         numbers: of the frames, from 0 on, in growing order.
         rows, columns: what its header has said; another size is refused.
         notes: oddities are added as keys, each once.
+        gdcm: decodes what is JPEG.
 
     Raises:
         HeaderError: it is truncated or corrupt, or not what its header says.
@@ -65,7 +72,7 @@ def read_frames(
         if (layout.rows, layout.columns) != (rows, columns) or numbers[-1] >= layout.frames:
             raise HeaderError("has changed since it was looked through", "run again")
         _odd(dataset, notes)
-        for number, stored in _stored(stream, dataset, layout, numbers):
+        for number, stored in _stored(stream, dataset, layout, numbers, gdcm):
             yield number, _as_hu(stored, dataset, number, notes)
 
 
@@ -102,7 +109,7 @@ def _odd(dataset: Dataset, notes: dict[str, None]) -> None:
 
 
 def _stored(
-    stream: BinaryIO, dataset: Dataset, layout: Layout, numbers: list[int]
+    stream: BinaryIO, dataset: Dataset, layout: Layout, numbers: list[int], gdcm: Gdcm
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Stored values of frames, sign and unused bits put right. ``stream`` is at the pixels' tag."""
     from pydicom.uid import UID
@@ -124,7 +131,7 @@ def _stored(
     elif syntax in _NATIVE:
         raise HeaderError(f"is {UID(syntax).name}, but its pixels are in frames", AGAIN)
     if syntax in _BY_GDCM:
-        yield from _by_gdcm(stream, dataset, layout, numbers, syntax)
+        yield from _by_gdcm(stream, dataset, layout, numbers, syntax, gdcm)
     elif syntax in (*_NATIVE, _RLE):
         yield from _by_pydicom(stream, dataset, layout, numbers, syntax, vr)
     else:
@@ -188,7 +195,12 @@ def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
 
 
 def _by_gdcm(
-    stream: BinaryIO, dataset: Dataset, layout: Layout, numbers: list[int], syntax: str
+    stream: BinaryIO,
+    dataset: Dataset,
+    layout: Layout,
+    numbers: list[int],
+    syntax: str,
+    gdcm: Gdcm,
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     from pydicom.encaps import generate_frames
 
@@ -199,8 +211,7 @@ def _by_gdcm(
         )
         for number, codestream in enumerate(frames):
             if number in wanted:
-                check_size(codestream, layout)
-                yield number, masked(decoded(codestream, layout, syntax), layout)
+                yield number, gdcm(codestream, layout, syntax)
                 wanted.discard(number)
                 if not wanted:
                     return
