@@ -91,6 +91,11 @@ def read_headers(file: DicomFile) -> list[Header | Unsuited]:
         HeaderError: it cannot be parsed, or contradicts itself.
         OSError: it is missing or may not be read.
     """
+    with parsing():
+        return _read(file)
+
+
+def _read(file: DicomFile) -> list[Header | Unsuited]:
     dataset = file.parse(_LAST, _NAMED)
     stated = _Stated(dataset)
     meta = dataset.file_meta
@@ -99,8 +104,7 @@ def read_headers(file: DicomFile) -> list[Header | Unsuited]:
     if reason := _unsuited(stated, sop_class):
         return [Unsuited(reason)]
     if sop_class in (ENHANCED_CT, LEGACY_CT):
-        with parsing():
-            return list(_of_frames(file, file.parse(_PER_FRAME, _FRAMED), sop_class, instance))
+        return _of_frames(file, file.parse(_PER_FRAME, _FRAMED), sop_class, instance)
     return [_of_single(file, stated, sop_class, instance)]
 
 
@@ -154,7 +158,7 @@ class _Stated:
         """US by its two bytes, IS by its digits."""
         if name == "frames":
             text = self.text(name)
-            return int(text) if text.isdecimal() and len(text) < 9 else (0 if text else None)
+            return int(text) if text.isdecimal() and len(text) < 12 else (0 if text else None)
         raw, little = self._raw(name)
         return int.from_bytes(raw[:2], "little" if little else "big") if len(raw) >= 2 else None
 
