@@ -176,7 +176,7 @@ def test_a_real_zip(shared_data: Path):
     assert volume.grid.spacing == (5.0, 0.796875, 0.796875)
     assert volume.warnings == ()
     assert volume.source is not None and volume.source.exact
-    image = sitk.ReadImage(str(shared_data / "train" / "ct" / "crlm_1004_0000.nii.gz"))
+    image = sitk.ReadImage(str(shared_data / "train" / "images" / "crlm_1004_0000.nii.gz"))
     half = sitk.GetArrayFromImage(image)
     assert half.shape[0] == 41  # at half the in-plane resolution, of the same slices
     mean = volume.voxels_ZYX.reshape(41, 256, 2, 256, 2).mean((2, 4))
