@@ -193,9 +193,12 @@ def parsing() -> Iterator[None]:
     """
     try:
         yield
-    except (HeaderError, OSError, MemoryError):
+    except (HeaderError, MemoryError):
         raise
     except Exception as error:
+        # pydicom raises OSErrors, too; those of the system have a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise HeaderError(f"cannot be read by pydicom ({what})", AGAIN) from error
 

@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from inference.errors import HeaderError, ScanError
 from inference.memory import check_memory
-from inference.scan.dicom import files
+from inference.scan.dicom import files, headers
 from inference.scan.dicom.candidates import candidates
 from inference.scan.dicom.files import DicomFile
 from inference.scan.dicom.gdcm import Gdcm
@@ -290,6 +290,7 @@ def run_over(data: bytes, path: Path, gdcm: Gdcm) -> None:
     """Header and pixels of a file: an answer, or a HeaderError of one line."""
     path.write_bytes(data)
     file = DicomFile(path)
+    check_skimmed(file)
     try:
         for header in read_headers(file):
             if isinstance(header, Header):
@@ -304,6 +305,41 @@ def run_over(data: bytes, path: Path, gdcm: Gdcm) -> None:
                 assert len(header.reason) < 200
     except HeaderError as error:
         assert len(str(error)) < 400
+
+
+def check_skimmed(file: DicomFile) -> None:
+    """What is read the quick way is what pydicom reads."""
+    skimmed = headers._quickly(file)
+    if skimmed is None:
+        return
+    try:
+        stated = headers.by_pydicom(file)
+    except HeaderError:  # it stumbles over what is of no interest here, a character set for one
+        return
+    for name in headers._TAGS:
+        assert skimmed.text(name) == stated.text(name), name
+        assert skimmed.integer(name) == stated.integer(name), name
+    assert skimmed.meta_class == stated.meta_class
+    assert skimmed.meta_instance == stated.meta_instance
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)
+def test_usual_files_are_read_the_quick_way(tmp_path: Path, syntax: str):
+    def sequences(ds: Dataset, k: int) -> None:
+        inner = Dataset()
+        inner.CodeValue = "x"
+        inner.ReferencedSeriesSequence = [Dataset(), Dataset()]
+        ds.ReferencedImageSequence = [inner, inner]
+        ds["ReferencedImageSequence"].is_undefined_length = k % 2 == 0
+        for item in ds.ReferencedImageSequence:
+            item.is_undefined_length_sequence_item = k % 3 == 0
+
+    for path in write_series(tmp_path, SLICES, syntax=syntax, change=sequences):
+        file = DicomFile(path)
+        quick = headers._quickly(file) is not None
+        assert quick == (syntax not in (ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian))
+        check_skimmed(file)
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels_ZYX, [s.hu for s in SLICES])
 
 
 @pytest.mark.parametrize("seed", range(4))
