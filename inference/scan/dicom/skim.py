@@ -10,13 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SKIM_BYTES = 1 << 16
-_LONG = frozenset(
-    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-)
-_SHORT = frozenset(
-    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT")
-    + (b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
-)
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _CLASS, _INSTANCE, _SYNTAX = 0x00020002, 0x00020003, 0x00020010
@@ -68,9 +63,9 @@ def _walk(
     values: dict[int, bytes] = {}
     before = 0
     while True:
-        tag, vr, length, value = _element(data, at, explicit)
-        if tag > last:
+        if _tag(data, at) > last:  # looked at alone: the data set may be implicit, unlike the meta
             return values, at
+        tag, vr, length, value = _element(data, at, explicit)
         if tag <= before:  # twice, or out of order
             raise _UnusualError
         before = tag
@@ -91,7 +86,7 @@ def _element(data: bytes, at: int, explicit: bool) -> tuple[int, bytes, int, int
     head = data[at : at + 12]
     if len(head) < 12:
         raise _UnusualError
-    tag = int.from_bytes(head[:2], "little") << 16 | int.from_bytes(head[2:4], "little")
+    tag = _tag(data, at)
     vr = head[4:6]
     if not explicit:
         if vr in _LONG or vr in _SHORT:  # it may be explicit in truth
@@ -134,5 +129,11 @@ def _delimiter(data: bytes, at: int) -> tuple[int, int]:
     head = data[at : at + 8]
     if len(head) < 8:
         raise _UnusualError
-    tag = int.from_bytes(head[:2], "little") << 16 | int.from_bytes(head[2:4], "little")
-    return tag, int.from_bytes(head[4:8], "little")
+    return _tag(data, at), int.from_bytes(head[4:8], "little")
+
+
+def _tag(data: bytes, at: int) -> int:
+    head = data[at : at + 4]
+    if len(head) < 4:
+        raise _UnusualError
+    return int.from_bytes(head[:2], "little") << 16 | int.from_bytes(head[2:4], "little")
