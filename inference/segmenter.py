@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
 from .types import Box, Image, Labels, Shape
 
+if TYPE_CHECKING:
+    from .scan.dicom.source import DicomSource
+
 T = TypeVar("T")
 
 
@@ -41,9 +44,11 @@ class Segmentation:
         windows: how many windows the network was run on.
         window: their shape (z, y, x) in voxels of the network's grid.
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
+        header: the NIfTI header that the labels carry.
         image: HU of the scan's voxels, for :meth:`statistics` and :meth:`doubts`; None in what
             :meth:`without_image` gives.
         evidence: what the run has seen that tells whether its labels may be believed.
+        source: the DICOM frames of the scan; None for other formats.
     """
 
     labels: Labels
@@ -55,6 +60,7 @@ class Segmentation:
     header: NiftiHeader
     image: Image | None
     evidence: Evidence
+    source: DicomSource | None = None
 
     def statistics(self) -> Statistics:
         """State, volume, HU, place and pieces of each organ, and the tumour's lesions."""
@@ -201,6 +207,7 @@ class Segmenter:
             volume.header,
             volume.voxels_ZYX,
             replace(agreed, clipped=clipped),
+            volume.source,
         )
 
     def _said(self, crop: Crop | None) -> dict[str, None]:

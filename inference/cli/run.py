@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,7 +82,10 @@ class Run:
 
     def _segment(self) -> int:
         args, report = self._args, self._report
+        # Its warnings name no file; what matters of them the reader says in its own words.
+        warnings.filterwarnings("ignore", module="pydicom")
         found = find_cases(args.input, args.output, args.shard or WHOLE)
+        report.left_out = found.left_out
         self._count = len(found.cases) + len(found.problems)
         self._check_report(found.cases)
         for warning in found.warnings:
@@ -97,8 +101,9 @@ class Run:
         failed = report.count("failed")
         share = f" (share {args.shard})" if args.shard else ""
         skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
+        left_out = f", {n} DICOM images left out" if (n := report.images_left_out) else ""
         self._progress.summary(
-            f"{report.count('done')} done{skipped}, {failed} failed{share}: {args.output}"
+            f"{report.count('done')} done{skipped}, {failed} failed{left_out}{share}: {args.output}"
         )
         return FAILED if failed else DONE
 
