@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from .steps.components import clear_islands
 from .steps.organs import agreement, organ_box
 from .types import Image, Shape
 
+if TYPE_CHECKING:
+    from .scan.dicom.source import DicomSource
+
 T = TypeVar("T")
 
 
@@ -40,6 +43,8 @@ class Segmentation:
         windows: how many windows the network was run on.
         window: their shape (z, y, x) in voxels of the network's grid.
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
+        header: the NIfTI header that the labels carry.
+        source: the DICOM frames of the scan; None for other formats.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -49,6 +54,7 @@ class Segmentation:
     window: Shape
     warnings: tuple[str, ...]
     header: NiftiHeader
+    source: DicomSource | None = None
 
     def write(self, path: Path | str) -> None:
         """Write as .nii.gz with the scan's exact geometry. Raises OutputError."""
@@ -195,6 +201,7 @@ class Segmenter:
             run.window,
             tuple(notes),
             volume.header,
+            volume.source,
         )
 
     def organs(

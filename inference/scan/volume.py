@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from .limits import check_grid, unlikely_extent
 from .nifti_header import NiftiHeader
 from .nifti_voxels import stored_nifti
 from .other_formats import READERS, array_of, stored_other
+
+if TYPE_CHECKING:
+    from .dicom.source import DicomSource
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, *READERS)
@@ -42,12 +45,15 @@ class Volume:
         grid: where they lie.
         header: the NIfTI header that the labels will carry.
         warnings: oddities of the file that were accepted, in words.
+        source: the DICOM frames that it was made of, and the way of labels back to them; None for
+            other formats.
     """
 
     voxels_ZYX: Image
     grid: Grid
     header: NiftiHeader
     warnings: tuple[str, ...] = ()
+    source: DicomSource | None = None
 
     @classmethod
     def of_array(cls, voxels_ZYX: npt.NDArray[Any], grid: Grid) -> Volume:
