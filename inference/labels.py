@@ -58,9 +58,7 @@ STRUCTURES: dict[int, Structure] = {
     3: Structure("spleen", "Spleen", Code("78961009", "Spleen"), (157, 108, 162)),
     4: Structure("pancreas", "Pancreas", Code("15776009", "Pancreas"), (249, 180, 111)),
     5: Structure("aorta", "Aorta", Code("15825003", "Aorta"), (224, 97, 76)),
-    6: Structure(
-        "inferior vena cava", "IVC", Code("64131007", "Inferior vena cava"), (0, 70, 200)
-    ),
+    6: Structure("inferior vena cava", "IVC", Code("64131007", "Inferior vena cava"), (0, 70, 200)),
     7: Structure("right adrenal gland", "RAG", _ADRENAL, (249, 186, 150), RIGHT),
     8: Structure("left adrenal gland", "LAG", _ADRENAL, (249, 225, 150), LEFT),
     9: Structure("gallbladder", "Gallbladder", Code("28231008", "Gallbladder"), (139, 150, 98)),

@@ -33,7 +33,9 @@ _ITK_SNAP_HEAD = """\
 
 def caret_xml() -> str:
     """The label table of Caret and Connectome Workbench: names, and colours in 0..1."""
-    labels = f'<Label Key="{BACKGROUND}" Red="0" Green="0" Blue="0" Alpha="0"><![CDATA[???]]></Label>'
+    labels = (
+        f'<Label Key="{BACKGROUND}" Red="0" Green="0" Blue="0" Alpha="0"><![CDATA[???]]></Label>'
+    )
     for value, one in STRUCTURES.items():
         red, green, blue = (f"{part / 255:.6f}" for part in one.rgb)
         labels += (
