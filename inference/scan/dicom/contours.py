@@ -79,6 +79,8 @@ def _with_holes(outer: list[int], holes: dict[int, tuple[list[int], int]]) -> li
         outer: indices of the contour's points.
         holes: for a point, the hole that lies below it, and that one's top. Used up.
     """
+    if not holes:
+        return outer
     walked: list[int] = []
     stack = [iter(outer)]
     while stack:

@@ -23,7 +23,8 @@ AlgorithmType = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]  # PS3.3, C.8.20
 
 MANUFACTURER = "abdobox"
 # Patient, General Study, Patient Study, Clinical Trial Subject and Study (PS3.3, C.7.1 and C.7.2):
-# what a viewer files the result by. Comments and the like stay with the scan.
+# what a viewer files the result by. All are texts, whose bytes are the same in every transfer
+# syntax. Comments and the like stay with the scan.
 _PATIENT_AND_STUDY = (
     "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
     "PatientSex", "EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod",
@@ -39,7 +40,6 @@ _NEEDED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "AccessionNumber", "StudyID", "ReferringPhysicianName",
 )  # fmt: skip
-# Only their text is copied, so that bytes do not depend on the source's transfer syntax.
 _DATES = ("Content", "Acquisition", "Series", "Study")
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -179,7 +179,14 @@ def frame_labels(labels_ZYX: Labels, source: DicomSource) -> Labels:
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write a result in its transfer syntax, whole or not at all. Raises OutputError."""
     from pydicom import dcmwrite
+    from pydicom.charset import default_encoding
+    from pydicom.filewriter import correct_ambiguous_vr
 
+    implicit = dataset.file_meta.TransferSyntaxUID.is_implicit_VR
+    correct_ambiguous_vr(dataset, True)
+    # pydicom now takes elements that were copied as bytes for the target's own, and leaves them so.
+    characters = dataset.get("SpecificCharacterSet") or default_encoding
+    dataset.set_original_encoding(implicit, True, characters)
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     write_atomically(path, buffer.getvalue())

@@ -94,6 +94,7 @@ def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Datase
         content_time=time,
     )
     _make_repeatable(seg, whole.dimension_uid())
+    seg.ContentCreatorName = None  # type 2, and left out by highdicom
     whole.copy_patient_and_study(seg)
     _refer(seg, whole)
     return seg

@@ -26,8 +26,7 @@ from .derived import (
 from .source import DicomSource, SourceFrame
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
-    from pydicom.dataelem import RawDataElement
+    from pydicom import DataElement, Dataset
 
 _RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, and what the standard names here
@@ -85,11 +84,12 @@ def structure_set(labels: Labels, whole: Derivation) -> Dataset:
 def _empty(whole: Derivation) -> Dataset:
     """The data set without its structures."""
     from pydicom import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ImplicitVRLittleEndian
 
     result = Dataset()
     result.file_meta = FileMetaDataset()
-    result.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    # An explicit VR has 16 bits for the length of Contour Data, which may need more.
+    result.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     whole.copy_patient_and_study(result)
     result.SOPClassUID, result.SOPInstanceUID = _RT_STRUCTURE_SET, whole.instance_uid
     result.SeriesInstanceUID, result.Modality = whole.series_uid, "RTSTRUCT"
@@ -150,13 +150,12 @@ def _contour_item(value: int, labels: Labels, source: DicomSource) -> Dataset:
     return result
 
 
-def _contour_data(ring: Points, frame: SourceFrame) -> RawDataElement:
+def _contour_data(ring: Points, frame: SourceFrame) -> DataElement:
     """Contour Data (3006,0050): x, y, z of each point in mm, to a micrometre.
 
-    Made of bytes: pydicom would turn each of a million numbers into an object and back.
+    As one text: pydicom would make an object of each of a million numbers.
     """
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
+    from pydicom import DataElement
 
     along_row, down_column = np.array(frame.orientation).reshape(2, 3)
     between_rows, between_columns = frame.pixel_spacing
@@ -167,8 +166,7 @@ def _contour_data(ring: Points, frame: SourceFrame) -> RawDataElement:
     )
     numbers = tuple((np.round(millimetres, 3) + 0.0).ravel().tolist())
     text = "\\".join(["%.3f"] * len(numbers)) % numbers
-    data = (text + " " * (len(text) % 2)).encode()
-    return RawDataElement(Tag(_CONTOUR_DATA), "DS", len(data), data, 0, False, True)
+    return DataElement(_CONTOUR_DATA, "DS", text, already_converted=True)
 
 
 def _observation(value: int) -> Dataset:
