@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
         "--input",
         metavar="INPUT",
         type=_path,
-        help="a scan (.nii.gz, .nii, .nrrd, .mha) or a folder of scans",
+        help="a scan (.nii.gz, .nii, .nrrd, .mha), a folder of scans, or DICOM series: a folder, a "
+        "tree of studies, a .zip, a multi-frame file",
     )
     p.add_argument(
         "-o",
@@ -146,7 +147,7 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             model_folder(WEIGHTS, args.model)
         except ModelError as error:
             p.error(f"--{error}")
-    if args.shard and not args.input.is_dir():
+    if args.shard and not (args.input.is_dir() or args.input.suffix.lower() == ".zip"):
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
     if args.report is not None and not _can_hold_report(args.report.parent, args.output):
         p.error(f"--report {args.report}: its folder is not there, or may not be written to")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import traceback
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,7 +74,9 @@ class Run:
 
     def _segment(self) -> int:
         args, report = self._args, self._report
-        cases, problems = find_cases(args.input, args.output, args.shard or WHOLE)
+        # Its warnings name no file; what matters of them the reader says in its own words.
+        warnings.filterwarnings("ignore", module="pydicom")
+        cases, problems, report.left_out = find_cases(args.input, args.output, args.shard or WHOLE)
         self._count = len(cases) + len(problems)
         for problem in problems:
             self._progress.error(str(problem))
@@ -84,8 +87,9 @@ class Run:
         failed = report.count("failed")
         share = f" (share {args.shard})" if args.shard else ""
         skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
+        left_out = f", {n} DICOM images left out" if (n := report.images_left_out) else ""
         self._progress.summary(
-            f"{report.count('done')} done{skipped}, {failed} failed{share}: {args.output}"
+            f"{report.count('done')} done{skipped}, {failed} failed{left_out}{share}: {args.output}"
         )
         return FAILED if failed else DONE
 

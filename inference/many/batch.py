@@ -20,7 +20,7 @@ from ..findings.plausibility import doubts
 from ..memory import Admit, SharedMemory
 from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
-from ..scan.volume import read_volume
+from ..scan.volume import read_series, read_volume
 from ..segmenter import Segmentation, Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
@@ -156,7 +156,10 @@ class Batch:
             self._progress.status(job.index, self._count, case.name, stage, seconds)
 
         tell("reading")
-        volume = read_volume(case.source, admit)
+        if case.series is None:
+            volume = read_volume(case.source, admit)
+        else:
+            volume = read_series(case.series, admit)
         read = time.perf_counter()
         segmenter, loaded = self._loaded.result()
         # What went by while the model was being loaded has cost nothing.

@@ -5,23 +5,34 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import AbdoboxError, OutputError, ScanError
 from .shard import WHOLE, Shard
 
+if TYPE_CHECKING:
+    from ..scan.dicom.candidates import Candidates
+    from ..scan.dicom.series import LeftOut, Series
+
 # As in inference.scan.volume, which this module does not import: it would bring NumPy.
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 CHANNEL = "_0000"
-# How many files of a folder without scans are looked at for what else they are.
-_LOOKED_AT = 8
+_NAMED_REASONS = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan and the place of its labels."""
+    """One scan and the place of its labels.
+
+    Attributes:
+        source: the scan's file; of a DICOM series, the folder, .zip or file that it lies in.
+        target: the labels' file.
+        series: the slices, where the scan is a DICOM series.
+    """
 
     source: Path
     target: Path
+    series: Series | None = None
 
     @property
     def name(self) -> str:
@@ -40,15 +51,28 @@ def case_name(path: Path) -> str | None:
     return None
 
 
-def find_cases(
-    source: Path, target: Path, shard: Shard = WHOLE
-) -> tuple[list[Case], list[AbdoboxError]]:
-    """The cases of a file or folder, by name, and what is wrong with the others.
+class Found(NamedTuple):
+    """What an input holds.
+
+    Attributes:
+        cases: by name.
+        problems: what is wrong with others.
+        left_out: DICOM files that are no part of any case, and why.
+    """
+
+    cases: list[Case]
+    problems: list[AbdoboxError]
+    left_out: list[LeftOut]
+
+
+def find_cases(source: Path, target: Path, shard: Shard = WHOLE) -> Found:
+    """The cases of a file, a .zip or a folder.
 
     Args:
-        source: a scan, or a folder of scans (not searched deeper).
+        source: a scan, a .zip of DICOM files, or a folder: of scans (not searched deeper) and of
+            DICOM files and .zips (searched to the bottom).
         target: the output folder; for a single scan also a name that ends in .nii.gz.
-        shard: of a folder, the share to look at: its cases and what is wrong with them.
+        shard: of a folder or .zip, the share to look at: its cases and what is wrong with them.
 
     Raises:
         ScanError: the folder cannot be read.
@@ -57,15 +81,29 @@ def find_cases(
         return _in_folder(source, target, shard)
     name = case_name(source)
     if name is None:
-        cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}"
-        return [], [ScanError(source, cause, "convert it to .nii.gz")]
+        return _of_dicom(source, target, shard)
     file = target if target.name.endswith(".nii.gz") else target / f"{name}.nii.gz"
     case = Case(source, file)
     problem = _problem(case, None, {_real(source)})
-    return ([], [problem]) if problem else ([case], [])
+    return Found([], [problem], []) if problem else Found([case], [], [])
 
 
-def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], list[AbdoboxError]]:
+def _of_dicom(source: Path, target: Path, shard: Shard) -> Found:
+    """The series of a .zip or of one file."""
+    from ..scan.dicom.candidates import candidates
+
+    found = candidates(source)
+    is_zip = source.suffix.lower() == ".zip"
+    if not (found.files or found.broken) and is_zip:
+        remedy = "give a .zip of DICOM files"
+        return Found([], [ScanError(source, "holds no DICOM file", remedy)], [])
+    if not found.files and not is_zip and source.suffix.lower() != ".dcm":
+        cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}, and it is no DICOM"
+        return Found([], [ScanError(source, cause, "convert it to .nii.gz")], [])
+    return _with_series(source, target, shard, found, [], {}, set())
+
+
+def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
     by_name: dict[str, list[Path]] = {}
     listed = _listed(source)
     for path in listed:
@@ -74,8 +112,8 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], li
         if name is not None and not os.path.isdir(path):  # noqa: PTH112
             by_name.setdefault(name, []).append(path)
     scans = {_real(path) for paths in by_name.values() for path in paths}
-    cases: list[Case] = []
     problems: list[AbdoboxError] = []
+    cases: list[Case] = []
     for name, paths in by_name.items():
         if not shard.takes(name):
             continue
@@ -93,29 +131,49 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> tuple[list[Case], li
             problems.append(problem)
         else:
             cases.append(case)
+    if len(scans) < sum(not path.name.startswith(".") for path in listed):
+        from ..scan.dicom.candidates import candidates
+
+        found = candidates(source, without=target)
+        if found.files or found.broken:
+            more = _with_series(source, target, shard, found, cases, by_name, scans)
+            return more._replace(problems=problems + more.problems)
     if not by_name:
-        problems.append(_no_scan(source, listed))
-    return cases, problems
+        remedy = f"put {', '.join(SUFFIXES)} or DICOM files there"
+        problems.append(ScanError(source, "holds no scan", remedy))
+    return Found(cases, problems, [])
 
 
-def _no_scan(folder: Path, listed: list[Path]) -> ScanError:
-    if any(_is_dicom(path) for path in listed[:_LOOKED_AT]):
-        cause = "holds no scan, but DICOM files, which are not read"
-        return ScanError(folder, cause, "convert each series to .nii.gz, e.g. with dcm2niix")
-    return ScanError(folder, "holds no scan", f"put {', '.join(SUFFIXES)} files there")
+def _with_series(
+    source: Path,
+    target: Path,
+    shard: Shard,
+    found: Candidates,
+    cases: list[Case],
+    by_name: dict[str, list[Path]],
+    scans: set[Path],
+) -> Found:
+    """The DICOM series among files, beside the cases that other formats make."""
+    from ..scan.dicom.series import find_series
 
-
-def _is_dicom(path: Path) -> bool:
-    """Whether name or contents say so; a series' files often have no suffix."""
-    if not os.path.isfile(path):  # noqa: PTH113 (False too where it must not be looked at)
-        return False
-    if path.suffix.lower() == ".dcm":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    all_series, left_out = find_series(found, source, by_name)
+    alone = len(all_series) == 1 and not by_name and target.name.endswith(".nii.gz")
+    problems: list[AbdoboxError] = []
+    for series in all_series:
+        if not shard.takes(series.name):
+            continue
+        file = target if alone else target / f"{series.name}.nii.gz"
+        case = Case(series.place, file, series)
+        if problem := _problem(case, None, scans):
+            problems.append(problem)
+        else:
+            cases.append(case)
+    if not all_series and not by_name:
+        reasons = list(dict.fromkeys(out.reason for out in left_out))
+        said = "; ".join(reasons[:_NAMED_REASONS])
+        cause = f"holds no CT series that can be segmented, only DICOM that is left out ({said})"
+        problems.append(ScanError(source, cause, "give a CT series, whole"))
+    return Found(sorted(cases, key=lambda case: case.name), problems, left_out)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from .nifti_voxels import stored_nifti
 from .other_formats import READERS, array_of, stored_other
 
 if TYPE_CHECKING:
+    from .dicom.series import Series
     from .dicom.source import DicomSource
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -77,10 +78,11 @@ class Volume:
 
 
 def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
-    """Read one scan: NIfTI by our own reader, anything else by SimpleITK.
+    """Read one scan: NIfTI by our own reader, DICOM by pydicom, anything else by SimpleITK.
 
     Args:
-        path: of the file; a .nhdr's or .mhd's voxels lie beside it.
+        path: of the file; a .nhdr's or .mhd's voxels lie beside it. A DICOM series is a folder, a
+            .zip, or one multi-frame file.
         admit: told how many bytes the scan will take at least, before they are taken; raises
             HeaderError where there are not so many.
 
@@ -91,7 +93,26 @@ def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
     with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_nifti(path, admit)
+        if _may_be_dicom(path):
+            from .dicom.reading import only_series
+
+            return _read_dicom(only_series(path), admit)
         return _read_other(path, admit)
+
+
+def read_series(series: Series, admit: Admit = check_memory) -> Volume:
+    """Read one DICOM series of :func:`inference.scan.dicom.series.find_series`.
+
+    Args:
+        series: its slices.
+        admit: see :func:`read_volume`.
+
+    Raises:
+        ScanError: slices are missing or contradict each other, a file is unreadable, truncated or
+            corrupt, or the contents are no CT.
+    """
+    with _explained(series.place):
+        return _read_dicom(series, admit)
 
 
 def read_labels(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
@@ -176,6 +197,24 @@ def _read_nifti(path: Path, admit: Admit) -> Volume:
 def _read_other(path: Path, admit: Admit) -> Volume:
     stored, grid = stored_other(path, admit)
     return _checked(hounsfield(stored, 1.0, 0.0), NiftiHeader.of_grid(grid))
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether it is a folder, a .zip, or a file of no other format's name that begins as DICOM."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return True
+    if path.suffix.lower() in READERS:
+        return False
+    from .dicom.candidates import is_dicom
+
+    return is_dicom(path)
+
+
+def _read_dicom(series: Series, admit: Admit) -> Volume:
+    from .dicom.reading import stored_series
+
+    voxels_ZYX, source, notes = stored_series(series, admit)
+    return replace(_checked(voxels_ZYX, NiftiHeader.of_grid(source.grid), notes), source=source)
 
 
 def _checked(voxels_ZYX: Image, header: NiftiHeader, notes: tuple[str, ...] = ()) -> Volume:
