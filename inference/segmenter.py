@@ -20,8 +20,10 @@ from .labels import BACKGROUND
 from .model.description import DECODES, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Passage
+from .scan.formats import SegType
 from .scan.nifti_header import NiftiHeader
-from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
+from .scan.volume import Volume, of_simpleitk, read_volume
+from .scan.writing import LabelMap
 from .steps.components import clear_islands
 from .steps.organs import agreement, organ_box
 from .types import Image, Shape
@@ -45,6 +47,7 @@ class Segmentation:
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
         header: the NIfTI header that the labels carry.
         source: the DICOM frames of the scan; None for other formats.
+        weights_sha256: of the model that made them.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -55,10 +58,41 @@ class Segmentation:
     warnings: tuple[str, ...]
     header: NiftiHeader
     source: DicomSource | None = None
+    weights_sha256: str = ""
 
-    def write(self, path: Path | str) -> None:
-        """Write as .nii.gz with the scan's exact geometry. Raises OutputError."""
-        write_labels(Path(path), self.labels, self.header)
+    def write(self, path: Path | str, *, label_table: bool = True) -> None:
+        """Write as .nii.gz with the scan's exact geometry. Raises OutputError.
+
+        ``label_table`` puts the labels' names and colours into its header.
+        """
+        self.label_map().write("nifti", Path(path), label_table=label_table)
+
+    def write_dicom_seg(self, path: Path | str, seg_type: SegType = "labelmap") -> None:
+        """Write as DICOM SEG on the scan's own slices: a label map, or ``binary``.
+
+        Raises:
+            OutputError: the scan was no DICOM series, or the file cannot be written.
+        """
+        self.label_map().write("dicom-seg", Path(path), seg_type=seg_type)
+
+    def write_rtstruct(self, path: Path | str) -> None:
+        """Write as DICOM RTSTRUCT on the scan's own slices.
+
+        Raises:
+            OutputError: the scan was no DICOM series, or the file cannot be written.
+        """
+        self.label_map().write("rtstruct", Path(path))
+
+    def write_seg_nrrd(self, path: Path | str) -> None:
+        """Write as 3D Slicer's .seg.nrrd. Raises OutputError."""
+        self.label_map().write("seg-nrrd", Path(path))
+
+    def label_map(self) -> LabelMap:
+        """The labels with what the formats say of them."""
+        from .scan.dicom.derived import Algorithm
+
+        algorithm = Algorithm(self.weights_sha256)
+        return LabelMap(self.labels, self.grid, self.header, self.source, algorithm)
 
 
 class Segmenter:
@@ -202,6 +236,7 @@ class Segmenter:
             tuple(notes),
             volume.header,
             volume.source,
+            self.description.sha256,
         )
 
     def organs(

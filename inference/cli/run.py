@@ -34,7 +34,16 @@ class Run:
         self._args, self._progress = args, progress
         self._report = RunReport()
         self._count = 0
-        options = BatchOptions(args.decode, args.step, args.jobs, args.skip_existing, args.debug)
+        options = BatchOptions(
+            args.decode,
+            args.step,
+            args.jobs,
+            args.skip_existing,
+            args.debug,
+            args.format,
+            args.seg_type,
+            args.label_table,
+        )
         self._batch = Batch(self._load, options, progress, self._report)
 
     def __call__(self) -> int:

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..findings.plausibility import doubts
 from ..memory import Admit, SharedMemory
 from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
+from ..scan.formats import SegType, check_formats
 from ..scan.volume import read_series, read_volume
 from ..segmenter import Segmentation, Segmenter
 from ..steps.threads import worker_count
@@ -36,6 +37,8 @@ class BatchOptions:
 
     ``jobs`` is how many scans are worked on at a time, by default :func:`usual_jobs`;
     ``skip_existing`` leaves out cases whose labels are there; ``debug`` prints tracebacks.
+    ``formats``, ``seg_type`` and ``label_table`` say what is written: see
+    :mod:`inference.scan.formats` and :meth:`inference.scan.writing.LabelMap.write`.
     """
 
     decode: Decode | None = None
@@ -43,6 +46,9 @@ class BatchOptions:
     jobs: int | None = None
     skip_existing: bool = False
     debug: bool = False
+    formats: Sequence[str] | None = None
+    seg_type: SegType = "labelmap"
+    label_table: bool = True
 
 
 class _EndedError(Exception):
@@ -122,7 +128,8 @@ class Batch:
 
     def _skipped(self, case: Case) -> bool:
         # Unlike Path.exists, False where nobody may look: writing there says so.
-        if not (self._options.skip_existing and os.path.exists(case.target)):  # noqa: PTH110
+        files = case.files(self._options.formats).values()
+        if not (self._options.skip_existing and all(map(os.path.exists, files))):
             return False
         self._report.cases.append(CaseReport(case.name, str(case.source), "skipped"))
         return True
@@ -131,12 +138,14 @@ class Batch:
         """All of one case, in a thread of its own."""
         case = job.case
         try:
+            files = case.files(self._options.formats)
+            check_formats(case.source, list(files), case.series is not None)
             with self._memory.place() as admit:
                 result, report = self._segment(job, admit)
                 with self._gate:
                     self._check()
                     job.writing = True
-                report.seconds["write"] = _write(result, case.target)
+                report.seconds["write"] = self._write(result, files)
                 return report
         except (_EndedError, CancelledError):
             raise
@@ -187,6 +196,15 @@ class Batch:
         )
         return result, report
 
+    def _write(self, result: Segmentation, files: dict[str, Path]) -> float:
+        start, options = time.perf_counter(), self._options
+        for name, path in files.items():
+            _make_folder(path.parent)
+            result.label_map().write(
+                name, path, seg_type=options.seg_type, label_table=options.label_table
+            )
+        return time.perf_counter() - start
+
     def _check(self) -> None:
         """Stop a scan whose run has ended."""
         if self._ended:
@@ -232,13 +250,10 @@ def explained(case: Case | None, error: Exception) -> str:
     return one_line(f"{subject}internal error ({what}); please report it, with --debug")
 
 
-def _write(result: Segmentation, path: Path) -> float:
-    start = time.perf_counter()
+def _make_folder(folder: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            path.parent, f"cannot be made ({error.strerror})", "check the path and its permissions"
+            folder, f"cannot be made ({error.strerror})", "check the path and its permissions"
         ) from error
-    result.write(path)
-    return time.perf_counter() - start

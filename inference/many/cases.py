@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import AbdoboxError, OutputError, ScanError
+from ..scan.formats import files_of, formats_of
 from .shard import WHOLE, Shard
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ class Case:
     def name(self) -> str:
         """The stem that scan and labels share."""
         return self.target.name.removesuffix(".nii.gz")
+
+    def files(self, formats: Sequence[str] | None = None) -> dict[str, Path]:
+        """Where the labels go, by format; see :func:`inference.scan.formats.formats_of`."""
+        chosen = formats_of(formats, self.series is not None)
+        return files_of(self.target.parent, self.name, chosen)
 
 
 def case_name(path: Path) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ... import __version__
 from ...labels import STRUCTURES, Structure
 from ...types import Labels
+from ..formats import SegType
 from .derived import (
     MANUFACTURER,
     Algorithm,
@@ -27,8 +28,6 @@ from .source import DicomSource
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SegType = Literal["labelmap", "binary"]
-SEG_TYPES: tuple[SegType, ...] = ("labelmap", "binary")
 _FIRST_SERIES = 9000
 _DESCRIPTION = "abdobox: abdominal organs and tumors"
 
