@@ -82,7 +82,7 @@ class Geometry:
 
     orientation: str = "head first supine"
     shape: tuple[int, int] = (40, 48)
-    spacing: tuple[float, float] = (2.5, 2.0)
+    spacing: tuple[float, float] = (2.6, 2.4)
     along: tuple[float, ...] = tuple(4.0 * k for k in range(16))
     tilt: float = 0.0
     centre: np.ndarray = field(default_factory=lambda: CENTRE)
@@ -123,7 +123,7 @@ PROBE_MM = 15.0
 def scene(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """A patient (soft tissue that changes smoothly, in air) with a cube at each probe."""
     dx, dy, dz = x - CENTRE[0], y - CENTRE[1], z - CENTRE[2]
-    hu = np.where(dx**2 / 44**2 + dy**2 / 44**2 + dz**2 / 60**2 < 1, 40 + dx + 0.5 * dz, -1000)
+    hu = np.where(dx**2 / 44**2 + dy**2 / 44**2 + dz**2 / 60**2 < 1, 0.5 * dz + dx - 40, -1000)
     for value, centre in PROBES.items():
         near = np.maximum.reduce([abs(v - c) for v, c in zip((x, y, z), centre, strict=True)])
         hu = np.where(near <= PROBE_MM / 2, value, hu)
@@ -194,7 +194,12 @@ def decimal(value: float) -> str:
 
 
 def _about(ds: Dataset, series: str) -> None:
-    ds.StudyDate, ds.StudyTime, ds.SeriesDate, ds.SeriesTime = ("20250102", "1000", "20250102", "1")
+    ds.StudyDate, ds.StudyTime, ds.SeriesDate, ds.SeriesTime = (
+        "20250102",
+        "1000",
+        "20250102",
+        "1005",
+    )
     ds.AccessionNumber = "A1"
     ds.Modality = "CT"
     ds.Manufacturer = "Maker"
