@@ -146,7 +146,8 @@ class Derivation:
     def copy_patient_and_study(self, target: Dataset) -> None:
         """Give the result the source's patient and study, byte for byte."""
         for keyword in _PATIENT_AND_STUDY:
-            if keyword in self.header:
+            # Empty where the standard wants something, or nothing: that is, where it is of no use.
+            if self.header.get(keyword) or (keyword in _NEEDED and keyword in self.header):
                 _copy(self.header, target, keyword)
         for keyword in _NEEDED:
             if keyword not in self.header:
@@ -179,14 +180,14 @@ def frame_labels(labels_ZYX: Labels, source: DicomSource) -> Labels:
 def write_dataset(path: Path, dataset: Dataset) -> None:
     """Write a result in its transfer syntax, whole or not at all. Raises OutputError."""
     from pydicom import dcmwrite
-    from pydicom.charset import default_encoding
+    from pydicom.charset import convert_encodings
     from pydicom.filewriter import correct_ambiguous_vr
 
     implicit = dataset.file_meta.TransferSyntaxUID.is_implicit_VR
     correct_ambiguous_vr(dataset, True)
     # pydicom now takes elements that were copied as bytes for the target's own, and leaves them so.
-    characters = dataset.get("SpecificCharacterSet") or default_encoding
-    dataset.set_original_encoding(implicit, True, characters)
+    characters = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
+    dataset.set_original_encoding(implicit, True, convert_encodings(characters))
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     write_atomically(path, buffer.getvalue())

@@ -92,7 +92,7 @@ def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Datase
         content_date=date,
         content_time=time,
     )
-    _make_repeatable(seg, whole.dimension_uid())
+    _make_repeatable(seg, whole)
     seg.ContentCreatorName = None  # type 2, and left out by highdicom
     whole.copy_patient_and_study(seg)
     _refer(seg, whole)
@@ -177,11 +177,13 @@ def _add_side(description: Dataset, one: Structure) -> None:
         item.SegmentedPropertyTypeModifierCodeSequence = [code_item(one.modifier)]
 
 
-def _make_repeatable(seg: Dataset, dimension_uid: str) -> None:
+def _make_repeatable(seg: Dataset, whole: Derivation) -> None:
     """Replace what highdicom draws by chance or takes from the clock."""
     del seg.InstanceCreationDate, seg.InstanceCreationTime
     for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
-        item.DimensionOrganizationUID = dimension_uid
+        item.DimensionOrganizationUID = whole.dimension_uid()
+    for item in seg.ContributingEquipmentSequence:
+        item.ContributionDateTime = "".join(whole.moment())
 
 
 def _refer(seg: Dataset, whole: Derivation) -> None:

@@ -173,5 +173,5 @@ def dciodvfy(path: Path) -> list[str]:
     tool = shutil.which("dciodvfy")
     if tool is None:
         pytest.skip("no dciodvfy: apt-get install dicom3tools")
-    done = subprocess.run([tool, path], capture_output=True, text=True, check=False)
+    done = subprocess.run([tool, path], capture_output=True, text=True, check=False, timeout=60)
     return [line for line in (done.stdout + done.stderr).splitlines() if "Error" in line]
