@@ -39,10 +39,7 @@ SHARE = [(name, list(KINDS)[k % len(KINDS)]) for k, name in enumerate(ORIENTATIO
 
 @dataclass(frozen=True)
 class MadeScan:
-    """A series on disk, its volume as it is read, and labels on the volume's grid.
-
-    ``by_uid`` is the truth of the series' maker: each frame's slice by instance UID and frame.
-    """
+    """A series on disk, its volume as it is read, and labels on the volume's grid."""
 
     folder: Path
     slices: list[Slice]
@@ -91,10 +88,10 @@ def make_scan(folder: Path, orientation: str, kind: str) -> MadeScan:
     return read_scan(folder, slices)
 
 
-def read_scan(folder: Path, slices: list[Slice]) -> MadeScan:
-    """A series on disk that ``slices`` were made into."""
+def read_scan(folder: Path, slices: list[Slice], labels: np.ndarray | None = None) -> MadeScan:
+    """A series on disk that ``slices`` were made into, with labels of its own or these."""
     volume = read_volume(folder)
-    return MadeScan(folder, slices, volume, labels_of(volume.grid))
+    return MadeScan(folder, slices, volume, labels_of(volume.grid) if labels is None else labels)
 
 
 def with_labels(scan: MadeScan, labels: np.ndarray) -> MadeScan:
