@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -73,6 +73,10 @@ audit: build/tools
 build/tools:
 	$(PYTHON) -m venv $@
 	$@/bin/pip install -q --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+
+# ITK-SNAP's and 3D Slicer's files of labels/, after a change to inference/labels.py.
+labels:
+	$(BIN)/python -m inference.scan.label_tables labels
 
 image:
 	docker build -t abdobox:latest .

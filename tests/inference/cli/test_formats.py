@@ -48,9 +48,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def test_by_default_a_series_gets_a_seg_and_another_scan_none(
-    run: Run, mixed: Path, tmp_path: Path
-):
+def test_by_default_only_a_series_gets_a_seg(run: Run, mixed: Path, tmp_path: Path):
     assert run(mixed, tmp_path / "out", "--quiet") == 0
     assert names(tmp_path / "out") == ["scan.nii.gz", "series.nii.gz", "series.seg.dcm"]
 
@@ -82,12 +80,12 @@ def test_a_scan_that_is_no_series_is_refused_in_one_line_and_the_series_is_done(
     run: Run, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     report = tmp_path / "report.json"
-    words = ("--quiet", "--format", "nifti", "rtstruct", "--report", str(report))
+    words = ("--quiet", "--format", "nifti", "dicom-seg", "--report", str(report))
     assert run(mixed, tmp_path / "out", *words) == 1
-    assert names(tmp_path / "out") == ["series.nii.gz", "series.rtstruct.dcm"]
+    assert names(tmp_path / "out") == ["series.nii.gz", "series.seg.dcm"]
     (line,) = capsys.readouterr().err.splitlines()
     assert str(mixed / "scan_0000.nii.gz") in line
-    assert "is no DICOM series, to whose slices rtstruct could refer" in line
+    assert "is no DICOM series, to whose slices dicom-seg could refer" in line
     states = {case["name"]: case["state"] for case in json.loads(report.read_text())["cases"]}
     assert states == {"scan": "failed", "series": "done"}
 
@@ -106,7 +104,8 @@ def test_skip_existing_wants_every_file(run: Run, mixed: Path, tmp_path: Path):
 
 def test_a_second_run_leaves_the_same_bytes(run: Run, mixed: Path, tmp_path: Path):
     for name in ("a", "b"):
-        assert run(mixed / "series", tmp_path / name, "--quiet", "--format", *EVERY) == 0
+        words = ("--quiet", "--format", "nifti", "dicom-seg", "seg-nrrd")
+        assert run(mixed / "series", tmp_path / name, *words) == 0
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -117,10 +116,8 @@ def test_the_label_table_can_be_left_out(run: Run, mixed: Path, tmp_path: Path):
     scan = mixed / "scan_0000.nii.gz"
     assert run(scan, tmp_path / "with", "--quiet") == 0
     assert run(scan, tmp_path / "without", "--quiet", "--no-label-table") == 0
-    extensions = [
-        nib.load(tmp_path / n / "scan.nii.gz").header.extensions for n in ("with", "without")
-    ]
-    assert [len(one) for one in extensions] == [1, 0]
+    images = [nib.load(tmp_path / name / "scan.nii.gz") for name in ("with", "without")]
+    assert [len(image.header.extensions) for image in images] == [1, 0]
 
 
 def test_the_api_writes_what_the_command_line_does(
