@@ -145,7 +145,7 @@ class Batch:
                 with self._gate:
                     self._check()
                     job.writing = True
-                report.seconds["write"] = self._write(result, files)
+                report.seconds["write"] = _write(result, files, self._options)
                 return report
         except (_EndedError, CancelledError):
             raise
@@ -196,15 +196,6 @@ class Batch:
         )
         return result, report
 
-    def _write(self, result: Segmentation, files: dict[str, Path]) -> float:
-        start, options = time.perf_counter(), self._options
-        for name, path in files.items():
-            _make_folder(path.parent)
-            result.label_map().write(
-                name, path, seg_type=options.seg_type, label_table=options.label_table
-            )
-        return time.perf_counter() - start
-
     def _check(self) -> None:
         """Stop a scan whose run has ended."""
         if self._ended:
@@ -248,6 +239,15 @@ def explained(case: Case | None, error: Exception) -> str:
         return one_line(f"{subject}{error}")
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return one_line(f"{subject}internal error ({what}); please report it, with --debug")
+
+
+def _write(result: Segmentation, files: dict[str, Path], options: BatchOptions) -> float:
+    start = time.perf_counter()
+    labels = result.label_map()
+    for form, path in files.items():
+        _make_folder(path.parent)
+        labels.write(form, path, seg_type=options.seg_type, label_table=options.label_table)
+    return time.perf_counter() - start
 
 
 def _make_folder(folder: Path) -> None:
