@@ -146,9 +146,13 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
             more = _with_series(source, target, shard, found, cases, by_name, scans)
             return more._replace(problems=problems + more.problems)
     if not by_name:
-        remedy = f"put {', '.join(SUFFIXES)} or DICOM files there"
-        problems.append(ScanError(source, "holds no scan", remedy))
+        problems.append(_no_scan(source))
     return Found(cases, problems, [])
+
+
+def _no_scan(source: Path) -> ScanError:
+    remedy = f"put {', '.join(SUFFIXES)} or DICOM files there"
+    return ScanError(source, "holds no scan", remedy)
 
 
 def _with_series(
@@ -176,10 +180,10 @@ def _with_series(
         else:
             cases.append(case)
     if not all_series and not by_name:
-        reasons = list(dict.fromkeys(out.reason for out in left_out))
-        said = "; ".join(reasons[:_NAMED_REASONS])
+        said = "; ".join(list(dict.fromkeys(out.reason for out in left_out))[:_NAMED_REASONS])
         cause = f"holds no CT series that can be segmented, only DICOM that is left out ({said})"
-        problems.append(ScanError(source, cause, "give a CT series, whole"))
+        problem = ScanError(source, cause, "give a CT series, whole")
+        problems.append(problem if left_out else _no_scan(source))
     return Found(sorted(cases, key=lambda case: case.name), problems, left_out)
 
 

@@ -1,21 +1,11 @@
-"""One compressed frame through GDCM, which SimpleITK brings: the JPEG families.
-
-GDCM gets a data set of our own making that holds nothing else: no header of the file's, and no
-name, reaches it. What the codestream claims is checked first.
-"""
+"""What a compressed frame claims of itself, checked before a decoder believes it."""
 
 from __future__ import annotations
 
 import io
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ...errors import HeaderError
@@ -82,24 +72,7 @@ def _jpeg_size(codestream: bytes) -> tuple[int, int] | None:
     return None
 
 
-def decoded(codestream: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
-    """One frame by GDCM. Raises HeaderError."""
-    import SimpleITK as sitk
-
-    with _file_of(_wrapped(codestream, layout, syntax)) as path:
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(path)
-        try:
-            pixels = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise HeaderError("holds a frame that is corrupt", AGAIN) from error
-    if pixels.size != layout.rows * layout.columns or pixels.dtype.kind not in "iu":
-        raise HeaderError("holds a frame of another size than its header says", AGAIN)
-    return np.asarray(pixels).reshape(layout.rows, layout.columns)
-
-
-def _wrapped(codestream: bytes, layout: Layout, syntax: str) -> bytes:
+def wrapped(codestream: bytes, layout: Layout, syntax: str) -> bytes:
     """A data set that holds nothing but one frame."""
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
@@ -122,24 +95,8 @@ def _wrapped(codestream: bytes, layout: Layout, syntax: str) -> bytes:
     return out.getvalue()
 
 
-@contextmanager
-def _file_of(data: bytes) -> Iterator[str]:
-    """A path to ``data``: in memory where the system can, since a container may have no disk."""
-    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
-        descriptor = os.memfd_create("frame", os.MFD_CLOEXEC)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}"
-        return
-    with tempfile.NamedTemporaryFile(suffix=".dcm") as named:
-        named.write(data)
-        named.flush()
-        yield named.name
-
-
 def masked(pixels: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
-    """The lowest stored bits, with the header's sign: codestreams do not carry it reliably."""
+    """The lowest stored bits with the header's sign, which codestreams do not carry reliably."""
     kind = f"{'i' if layout.signed else 'u'}{layout.allocated // 8}"
     same = pixels.astype(f"u{layout.allocated // 8}").view(kind)
     unused = layout.allocated - layout.stored

@@ -31,7 +31,7 @@ _EXPLICIT = b"1.2.840.10008.1.2.1\0\0\0"
 _LONGEST_META = 1 << 16
 # Of a member or deflated file, how much is inflated for its header: usually, and at most.
 _HEADER_BYTES, _MOST_HEADER_BYTES = 1 << 17, 1 << 25
-_MOST_INFLATED = 1 << 30
+_MOST_INFLATED = 1 << 29
 _IN_MEMORY_BYTES = 1 << 26
 _CHUNK_BYTES = 1 << 20
 
@@ -193,9 +193,12 @@ def parsing() -> Iterator[None]:
     """
     try:
         yield
-    except (HeaderError, OSError, MemoryError):
+    except (HeaderError, MemoryError):
         raise
     except Exception as error:
+        # pydicom raises OSErrors, too; those of the system have a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise HeaderError(f"cannot be read by pydicom ({what})", AGAIN) from error
 

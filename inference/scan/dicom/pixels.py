@@ -1,6 +1,6 @@
 """Pixels of DICOM slices as HU: decoded, unpadded, each by its own slope and intercept.
 
-pydicom decodes what is native or RLE; the JPEG families go to GDCM (:mod:`.codestream`).
+pydicom decodes what is native or RLE; the JPEG families go to GDCM (:mod:`.gdcm`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ...errors import HeaderError
 from ...types import Image
 from ..contents import hounsfield
-from .codestream import Layout, check_size, decoded, masked
+from .codestream import Layout
 from .files import AGAIN, DicomFile, parse, parsing
+from .gdcm import Gdcm
 from .headers import FunctionalGroups
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ _LYING = {"P": "prone", "DL": "on the left side", "DR": "on the right side"}
 
 
 def read_frames(
-    file: DicomFile, numbers: list[int], rows: int, columns: int, notes: dict[str, None]
+    file: DicomFile,
+    numbers: list[int],
+    rows: int,
+    columns: int,
+    notes: dict[str, None],
+    gdcm: Gdcm,
 ) -> Iterator[tuple[int, Image]]:
     """Frames of a file as HU, (rows, columns), each with its number.
 
@@ -54,32 +60,32 @@ def read_frames(
         numbers: of the frames, from 0 on, in growing order.
         rows, columns: what its header has said; another size is refused.
         notes: oddities are added as keys, each once.
+        gdcm: decodes what is JPEG.
 
     Raises:
         HeaderError: it is truncated or corrupt, or not what its header says.
         OSError: it cannot be read any more.
     """
-    with file.open() as stream:
+    with parsing(), file.open() as stream:
         dataset, _ = parse(stream, 0x7FE00007, _TAGS)
         layout = _layout(dataset)
         if (layout.rows, layout.columns) != (rows, columns) or numbers[-1] >= layout.frames:
             raise HeaderError("has changed since it was looked through", "run again")
         _odd(dataset, notes)
-        for number, stored in _stored(stream, dataset, layout, numbers):
+        for number, stored in _stored(stream, dataset, layout, numbers, gdcm):
             yield number, _as_hu(stored, dataset, number, notes)
 
 
 def _layout(dataset: Dataset) -> Layout:
-    with parsing():
-        rows, columns = int(dataset.Rows), int(dataset.Columns)
-        allocated = int(dataset.BitsAllocated)
-        stored = int(dataset.get("BitsStored") or allocated)
-        high = dataset.get("HighBit")
-        signed = int(dataset.get("PixelRepresentation") or 0)
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        samples = int(dataset.get("SamplesPerPixel") or 1)
-        meaning = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip()
-        high = stored - 1 if high is None else int(high)
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    allocated = int(dataset.BitsAllocated)
+    stored = int(dataset.get("BitsStored") or allocated)
+    high = dataset.get("HighBit")
+    signed = int(dataset.get("PixelRepresentation") or 0)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    meaning = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip()
+    high = stored - 1 if high is None else int(high)
     if samples != 1 or meaning not in ("MONOCHROME1", "MONOCHROME2"):
         raise HeaderError(f"holds no grey values ({meaning[:16]})", "give a CT")
     if allocated not in (8, 16, 32) or not 1 <= stored <= allocated or high != stored - 1:
@@ -102,7 +108,7 @@ def _odd(dataset: Dataset, notes: dict[str, None]) -> None:
 
 
 def _stored(
-    stream: BinaryIO, dataset: Dataset, layout: Layout, numbers: list[int]
+    stream: BinaryIO, dataset: Dataset, layout: Layout, numbers: list[int], gdcm: Gdcm
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Stored values of frames, sign and unused bits put right. ``stream`` is at the pixels' tag."""
     from pydicom.uid import UID
@@ -124,7 +130,7 @@ def _stored(
     elif syntax in _NATIVE:
         raise HeaderError(f"is {UID(syntax).name}, but its pixels are in frames", AGAIN)
     if syntax in _BY_GDCM:
-        yield from _by_gdcm(stream, dataset, layout, numbers, syntax)
+        yield from _by_gdcm(stream, dataset, layout, numbers, syntax, gdcm)
     elif syntax in (*_NATIVE, _RLE):
         yield from _by_pydicom(stream, dataset, layout, numbers, syntax, vr)
     else:
@@ -171,13 +177,12 @@ def _by_pydicom(
     if offsets := _offsets(dataset):
         options["extended_offsets"] = offsets
     plugin = "pydicom" if syntax == _RLE else ""
-    with parsing():
-        frames = get_decoder(syntax).iter_array(
-            stream, indices=numbers, raw=True, decoding_plugin=plugin, **options
-        )
-        for number in numbers:
-            stored, _ = next(frames)
-            yield number, stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    frames = get_decoder(syntax).iter_array(
+        stream, indices=numbers, raw=True, decoding_plugin=plugin, **options
+    )
+    for number in numbers:
+        stored, _ = next(frames)
+        yield number, stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
@@ -188,22 +193,25 @@ def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
 
 
 def _by_gdcm(
-    stream: BinaryIO, dataset: Dataset, layout: Layout, numbers: list[int], syntax: str
+    stream: BinaryIO,
+    dataset: Dataset,
+    layout: Layout,
+    numbers: list[int],
+    syntax: str,
+    gdcm: Gdcm,
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     from pydicom.encaps import generate_frames
 
     wanted = set(numbers)
-    with parsing():
-        frames = generate_frames(
-            stream, number_of_frames=layout.frames, extended_offsets=_offsets(dataset)
-        )
-        for number, codestream in enumerate(frames):
-            if number in wanted:
-                check_size(codestream, layout)
-                yield number, masked(decoded(codestream, layout, syntax), layout)
-                wanted.discard(number)
-                if not wanted:
-                    return
+    frames = generate_frames(
+        stream, number_of_frames=layout.frames, extended_offsets=_offsets(dataset)
+    )
+    for number, codestream in enumerate(frames):
+        if number in wanted:
+            yield number, gdcm(codestream, layout, syntax)
+            wanted.discard(number)
+            if not wanted:
+                return
     raise HeaderError(f"holds no frame {min(wanted) + 1}", AGAIN)
 
 
@@ -221,26 +229,24 @@ def _as_hu(
 
 def _rescale(dataset: Dataset, number: int, notes: dict[str, None]) -> tuple[float, float]:
     """Slope and intercept of a frame. Raises HeaderError."""
-    with parsing():
-        per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
-        if per_frame:
-            shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-            groups = FunctionalGroups(shared, per_frame[number])
-            macro = "PixelValueTransformationSequence"
-            slope, intercept, kind = (
-                groups.text(macro, word)
-                for word in ("RescaleSlope", "RescaleIntercept", "RescaleType")
-            )
-        else:
-            slope, intercept, kind = (
-                str(dataset.get(word) if dataset.get(word) is not None else "")
-                for word in ("RescaleSlope", "RescaleIntercept", "RescaleType")
-            )
-        if "ModalityLUTSequence" in dataset:
-            raise HeaderError("maps its values by a table", "export it with slope and intercept")
-        if not slope or not intercept:
-            notes["no rescale slope or intercept is stated: 1 and 0 are taken"] = None
-        numbers = float(slope or 1), float(intercept or 0)
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if per_frame:
+        shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+        groups = FunctionalGroups(shared, per_frame[number])
+        macro = "PixelValueTransformationSequence"
+        slope, intercept, kind = (
+            groups.text(macro, word) for word in ("RescaleSlope", "RescaleIntercept", "RescaleType")
+        )
+    else:
+        slope, intercept, kind = (
+            str(dataset.get(word) if dataset.get(word) is not None else "")
+            for word in ("RescaleSlope", "RescaleIntercept", "RescaleType")
+        )
+    if "ModalityLUTSequence" in dataset:
+        raise HeaderError("maps its values by a table", "export it with slope and intercept")
+    if not slope or not intercept:
+        notes["no rescale slope or intercept is stated: 1 and 0 are taken"] = None
+    numbers = float(slope or 1), float(intercept or 0)
     if not all(map(math.isfinite, numbers)) or numbers[0] == 0:
         raise HeaderError(f"states a rescale slope of {numbers[0]:g} and intercept {numbers[1]:g}")
     if kind.strip() not in ("", "HU"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import numpy.typing as npt
 
 from ...errors import HeaderError
 from ...memory import Admit
+from ...steps.threads import worker_count
 from ...types import Image
 from .candidates import candidates
+from .gdcm import Gdcm
 from .headers import Header
 from .pixels import AIR_HU, read_frames
 from .series import Series, find_series
@@ -105,19 +110,48 @@ class _Planes:
 
 
 def _slices(headers: list[Header], notes: dict[str, None]) -> Iterator[tuple[int, Image]]:
-    """Each slice's index and HU, file by file. Raises HeaderError, which names the file."""
+    """Each slice's index and HU, several files at a time. Raises HeaderError, naming the file."""
     by_file: dict[object, list[int]] = {}
     for k, header in enumerate(headers):
         by_file.setdefault(header.frame.file, []).append(k)
-    for places in by_file.values():
-        frames = {headers[k].frame.frame: k for k in places}
-        first = headers[places[0]].frame
+
+    def read(places: list[int]) -> tuple[list[tuple[int, Image]], dict[str, None]]:
+        said: dict[str, None] = {}
+        return list(_of_file(headers, places, said, gdcm)), said
+
+    jobs = list(by_file.values())
+    count = min(worker_count(), len(jobs))
+    if count < 2:
+        with Gdcm() as gdcm:
+            for places in jobs:
+                yield from _of_file(headers, places, notes, gdcm)
+        return
+    with Gdcm() as gdcm, ThreadPoolExecutor(count) as threads:
         try:
-            numbers = sorted(frames)
-            for number, hu in read_frames(first.file, numbers, first.rows, first.columns, notes):
-                yield frames[number], hu
-        except HeaderError as error:
-            raise HeaderError(f"{name_of(headers[places[0]])} {error}", error.remedy) from error
+            # A window of them, so that slices do not pile up.
+            waiting = deque(threads.submit(read, places) for places in jobs[: 4 * count])
+            left = iter(jobs[4 * count :])
+            while waiting:
+                slices, said = waiting.popleft().result()
+                waiting.extend(threads.submit(read, places) for places in islice(left, 1))
+                notes.update(said)
+                yield from slices
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _of_file(
+    headers: list[Header], places: list[int], notes: dict[str, None], gdcm: Gdcm
+) -> Iterator[tuple[int, Image]]:
+    """The slices of one file. Raises HeaderError, which names it."""
+    frames = {headers[k].frame.frame: k for k in places}
+    first = headers[places[0]].frame
+    numbers = sorted(frames)
+    try:
+        for number, hu in read_frames(first.file, numbers, first.rows, first.columns, notes, gdcm):
+            yield frames[number], hu
+    except HeaderError as error:
+        raise HeaderError(f"{name_of(headers[places[0]])} {error}", error.remedy) from error
 
 
 def _compare(stack: Stack, notes: dict[str, None]) -> None:

@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from ...errors import HeaderError
 from ...grid import Direction, Grid
-from ..limits import check_grid
+from ..limits import check_grid, check_spacing
 from .headers import Header
 from .passes import SAME_PLACE_MM, along_normal, axes_of
 from .series import Series
 from .source import DicomSource
 
 # Steps differ by what scanners round positions to; labels go back to the slices themselves.
-_EVEN_SHARE, _EVEN_MM = 0.1, 0.1
+_EVEN_SHARE, _EVEN_MM = 0.15, 0.1
 # A step of four, where those around are one, lacks three slices.
 _MOST_MISSING = 2
 _AROUND = 5
@@ -67,6 +67,7 @@ def stack_of(series: Series) -> Stack:
     along = along_normal(headers)
     if len(headers) < 2:
         raise HeaderError("is a single slice", "give the folder of the whole series")
+    check_spacing(np.array(headers[0].frame.pixel_spacing))
     notes = list(series.notes)
     index, step, uneven = _steps(headers, along, notes)
     shifts, corner = _shifts(headers, along, notes)

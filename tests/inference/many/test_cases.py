@@ -57,8 +57,8 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def found(source: Path, target: Path) -> dict[str, str]:
-    cases, problems = find_cases(source, target)
-    assert problems == []
+    cases, problems, left_out = find_cases(source, target)
+    assert problems == left_out == []
     return {case.source.name: str(case.target.relative_to(target)) for case in cases}
 
 
@@ -85,13 +85,13 @@ def test_a_folders_scans_in_order_and_nothing_else(folders: tuple[Path, Path]):
 )
 def test_one_scan(tmp_path: Path, output: str, expected: str):
     touch(tmp_path, "a_0000.nii.gz")
-    scans, problems = find_cases(tmp_path / "a_0000.nii.gz", tmp_path / output)
+    scans, problems, _ = find_cases(tmp_path / "a_0000.nii.gz", tmp_path / output)
     assert problems == []
     assert [case.target for case in scans] == [tmp_path / expected]
 
 
 def problem_of(source: Path, target: Path) -> AbdoboxError:
-    cases, problems = find_cases(source, target)
+    cases, problems, _ = find_cases(source, target)
     assert cases == []
     (problem,) = problems
     assert "\n" not in str(problem)
@@ -114,19 +114,19 @@ def empty(source: Path, target: Path) -> str:
 
 
 def no_scans(source: Path, target: Path) -> str:
-    touch(source, "notes.txt", "a.dcm")
+    touch(source, "notes.txt", "a.raw")
     return "holds no scan"
 
 
 def series(source: Path, target: Path) -> str:
     for i in range(20):
         (source / f"IM{i:04}").write_bytes(bytes(128) + b"DICM" + bytes(400))
-    return "holds no scan, but DICOM files, which are not read; convert each series to .nii.gz, e.g"
+    return "holds no CT series that can be segmented, only DICOM that is left out (no CT image (mod"
 
 
 def dicom_by_name(source: Path, target: Path) -> str:
     touch(source, "1.DCM")
-    return "e.g. with dcm2niix"
+    return "only DICOM that is left out (is empty); give a CT series, whole"
 
 
 def neither_scans_nor_files(source: Path, target: Path) -> str:
@@ -169,7 +169,7 @@ def test_a_problem_stops_no_other_case(folders: tuple[Path, Path]):
     touch(source, "good_0000.nii.gz")
     twice(source, target)
     (source / "loop.nii.gz").symlink_to("loop.nii.gz")  # left to the reader, who says so
-    scans, problems = find_cases(source, target)
+    scans, problems, _ = find_cases(source, target)
     assert [case.name for case in scans] == ["good", "loop"]
     assert len(problems) == 1
 
@@ -192,21 +192,21 @@ def test_an_input_folder_that_is_a_link(folders: tuple[Path, Path]):
 def test_a_single_scan_may_be_a_link(folders: tuple[Path, Path]):
     source, target = folders
     link_out(source, target)
-    scans, problems = find_cases(source / "a.nii.gz", target)
+    scans, problems, _ = find_cases(source / "a.nii.gz", target)
     assert [case.target.name for case in scans] == ["a.nii.gz"]
     assert problems == []
 
 
 def test_labels_beside_the_scans_if_no_scan_is_overwritten(tmp_path: Path):
     touch(tmp_path, "a_0000.nii.gz", "b.nii.gz", "c.nrrd")
-    scans, problems = find_cases(tmp_path, tmp_path)
+    scans, problems, _ = find_cases(tmp_path, tmp_path)
     assert [case.name for case in scans] == ["a", "c"]
     assert ["b.nii.gz" in str(problem) for problem in problems] == [True]
 
 
 def test_labels_never_go_onto_another_scan(tmp_path: Path):
     touch(tmp_path, "a_0000_0000.nii.gz", "a_0000.nii.gz")
-    scans, problems = find_cases(tmp_path, tmp_path)
+    scans, problems, _ = find_cases(tmp_path, tmp_path)
     assert [case.target.name for case in scans] == ["a.nii.gz"]
     assert "would be overwritten" in str(problems[0])
 

@@ -105,8 +105,8 @@ def test_what_is_wrong_in_a_folder_is_said_by_one_share(tmp_path: Path):
     for name in ("a_0000.nii.gz", "a.nii.gz", "b.nii.gz"):
         (tmp_path / name).touch()
     found = [find_cases(tmp_path, tmp_path / "out", Shard(i, 4)) for i in (1, 2, 3, 4)]
-    assert sum(len(problems) for _, problems in found) == 1
-    assert sum(len(cases) for cases, _ in found) == 1
+    assert sum(len(problems) for _, problems, _ in found) == 1
+    assert sum(len(cases) for cases, _, _ in found) == 1
 
 
 def test_shares_are_for_folders(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

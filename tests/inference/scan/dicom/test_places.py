@@ -115,17 +115,21 @@ def test_every_voxel_of_an_even_stack(tmp_path: Path, orientation: str, stack: s
 @pytest.mark.parametrize("tilt", [5.0, -12.0, 20.0])
 @pytest.mark.parametrize("orientation", ["head first supine", "oblique", "coronal"])
 def test_gantry_tilt(tmp_path: Path, orientation: str, tilt: float):
-    slices = make_slices(Geometry(orientation, tilt=tilt))
+    def contents(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """No air, so that whatever a slice has seen must be right, up to the stack's edges."""
+        smooth = np.rint(0.3 * (x - CENTRE[0]) + 0.5 * (z - CENTRE[2]) - 40)
+        return np.where(probe_labels(x, y, z), scene(x, y, z), smooth)
+
+    slices = make_slices(Geometry(orientation, tilt=tilt), contents)
     write_series(tmp_path, slices)
     volume = read_volume(tmp_path)
     assert any(f"tilted by {abs(tilt):.1f} degrees" in note for note in volume.warnings)
     spots = places(volume.grid)
-    truth = scene(*spots)
-    # Away from borders between materials, and where some slice has seen the place.
-    inside = volume.voxels_ZYX > -900
-    sure = (to_a_border(*spots) > 2.5) & inside & (truth > -900)
-    assert sure.sum() > 5000
-    assert abs(volume.voxels_ZYX[sure] - truth[sure]).max() <= 2  # what linear mixing rounds
+    seen = volume.voxels_ZYX > -900
+    # A pixel from the cubes' borders, where two materials mix.
+    sure = (to_a_border(*spots) > 2.7) & seen
+    assert sure.sum() > 0.6 * sum(s.hu.size for s in slices)
+    assert abs(volume.voxels_ZYX[sure] - contents(*spots)[sure]).max() <= 2  # rounding, mixing
 
 
 def test_the_box_that_holds_a_tilted_stack_cuts_nothing_off(tmp_path: Path):
