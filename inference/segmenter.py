@@ -89,9 +89,11 @@ class Segmentation:
 
     def label_map(self) -> LabelMap:
         """The labels with what the formats say of them."""
-        from .scan.dicom.derived import Algorithm
+        algorithm = None
+        if self.source is not None:
+            from .scan.dicom.derived import Algorithm
 
-        algorithm = Algorithm(self.weights_sha256)
+            algorithm = Algorithm(self.weights_sha256)
         return LabelMap(self.labels, self.grid, self.header, self.source, algorithm)
 
 
