@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit wheel image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels wheel image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -82,6 +82,10 @@ build/tools:
 # dist/abdobox-*.whl, by the backend that requirements-dev.txt pins: needs no network.
 wheel: .venv/dev
 	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+
+# ITK-SNAP's and 3D Slicer's files of labels/, after a change to inference/labels.py.
+labels:
+	$(BIN)/python -m inference.scan.label_tables labels
 
 image:
 	docker build -t abdobox:latest .

@@ -21,8 +21,10 @@ from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
+from .scan.formats import SegType
 from .scan.nifti_header import NiftiHeader
-from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
+from .scan.volume import Volume, of_simpleitk, read_volume
+from .scan.writing import LabelWriter
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
 from .types import Box, Image, Labels, Shape
@@ -49,6 +51,7 @@ class Segmentation:
             :meth:`without_image` gives.
         evidence: what the run has seen that tells whether its labels may be believed.
         source: the DICOM frames of the scan; None for other formats.
+        weights_sha256: of the model that made them.
     """
 
     labels: Labels
@@ -61,6 +64,7 @@ class Segmentation:
     image: Image | None
     evidence: Evidence
     source: DicomSource | None = None
+    weights_sha256: str = ""
 
     def statistics(self) -> Statistics:
         """State, volume, HU, place and pieces of each organ, and the tumour's lesions."""
@@ -79,9 +83,41 @@ class Segmentation:
             raise ValueError("the scan's voxels are no longer held")
         return self.image
 
-    def write(self, path: Path | str) -> None:
-        """Write as .nii.gz with the scan's exact geometry. Raises OutputError."""
-        write_labels(Path(path), self.labels, self.header)
+    def write(self, path: Path | str, *, label_table: bool = True) -> None:
+        """Write as .nii.gz with the scan's exact geometry. Raises OutputError.
+
+        ``label_table`` puts the labels' names and colours into its header.
+        """
+        self.writer().write("nifti", Path(path), label_table=label_table)
+
+    def write_dicom_seg(self, path: Path | str, seg_type: SegType = "labelmap") -> None:
+        """Write as DICOM SEG on the scan's own slices: a label map, or ``binary``.
+
+        Raises:
+            OutputError: the scan was no DICOM series, or the file cannot be written.
+        """
+        self.writer().write("dicom-seg", Path(path), seg_type=seg_type)
+
+    def write_rtstruct(self, path: Path | str) -> None:
+        """Write as DICOM RTSTRUCT on the scan's own slices.
+
+        Raises:
+            OutputError: the scan was no DICOM series, or the file cannot be written.
+        """
+        self.writer().write("rtstruct", Path(path))
+
+    def write_seg_nrrd(self, path: Path | str) -> None:
+        """Write as 3D Slicer's .seg.nrrd. Raises OutputError."""
+        self.writer().write("seg-nrrd", Path(path))
+
+    def writer(self) -> LabelWriter:
+        """What writes the labels, in any format."""
+        algorithm = None
+        if self.source is not None:
+            from .scan.dicom.derived import Algorithm
+
+            algorithm = Algorithm(self.weights_sha256)
+        return LabelWriter(self.labels, self.grid, self.header, self.source, algorithm)
 
 
 class Segmenter:
@@ -208,6 +244,7 @@ class Segmenter:
             volume.voxels_ZYX,
             replace(agreed, clipped=clipped),
             volume.source,
+            self.description.sha256,
         )
 
     def _said(self, crop: Crop | None) -> dict[str, None]:

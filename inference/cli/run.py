@@ -39,7 +39,14 @@ class Run:
         self._report = RunReport()
         self._count = 0
         self._folder: Path | None = None  # of the labels, where there are any
-        wanted = Wanted(args.labels or tuple(NAMES), args.split, args.statistics)
+        wanted = Wanted(
+            args.labels or tuple(NAMES),
+            args.split,
+            args.statistics,
+            args.format,
+            args.seg_type,
+            args.label_table,
+        )
         options = BatchOptions(
             args.decode, args.step, args.jobs, args.skip_existing, args.debug, wanted
         )

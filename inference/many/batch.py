@@ -19,6 +19,7 @@ from ..findings.document import document
 from ..memory import Admit, SharedMemory
 from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
+from ..scan.formats import check_formats
 from ..scan.volume import read_series, read_volume
 from ..segmenter import Segmentation, Segmenter
 from ..steps.threads import worker_count
@@ -135,6 +136,8 @@ class Batch:
         """All of one case, in a thread of its own."""
         case = job.case
         try:
+            formats = [*case.files(self._options.wanted.formats)]
+            check_formats(case.source, formats, case.series is not None)
             with self._memory.place() as admit:
                 result, statistics, report = self._segment(job, admit)
                 with self._gate:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AbdoboxError, OutputError, ScanError
+from ..scan.formats import files_of, formats_of
 from ..scan.names import (
     CHANNEL,
     DICOM_SUFFIXES,
@@ -51,6 +53,12 @@ class Case:
         """The stem that scan and labels share."""
         name = self.target.name
         return name[: -len(_WRITTEN)] if _is_file_name(name) else name
+
+    def files(self, formats: Sequence[str] | None = None) -> dict[str, Path]:
+        """Where the labels go, by format; see :func:`inference.scan.formats.formats_of`."""
+        chosen = formats_of(formats, self.series is not None)
+        files = files_of(self.target.parent, self.name, chosen)
+        return {one: self.target if one == "nifti" else path for one, path in files.items()}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import OutputError
 from ..labels import NAMES
 from ..scan.atomic import write_atomically
+from ..scan.formats import SegType
 from ..scan.volume import write_labels
 from ..segmenter import Segmentation
 from ..types import Labels
@@ -28,20 +29,26 @@ class Wanted:
         labels: classes that are written; the others become background.
         split: one file for each of them, too.
         statistics: NAME.json.
+        formats: of the labels; None for the usual ones (:mod:`inference.scan.formats`).
+        seg_type: of a DICOM SEG.
+        label_table: whether NIfTI labels carry names and colours.
     """
 
     labels: tuple[int, ...] = tuple(NAMES)
     split: bool = False
     statistics: bool = False
+    formats: Sequence[str] | None = None
+    seg_type: SegType = "labelmap"
+    label_table: bool = True
 
     def files(self, case: Case) -> Iterator[Path]:
-        """Every file of a case, the labels last: where they are, all the others are."""
+        """Every file of a case, the labels last."""
         if self.split:
             for label in self.labels:
                 yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
         if self.statistics:
             yield statistics_file(case)
-        yield case.target
+        yield from case.files(self.formats).values()
 
     def there(self, case: Case) -> bool:
         """Whether every file of a case is."""
@@ -89,7 +96,9 @@ def write_case(
     if statistics is not None:
         text = json.dumps(statistics, indent=1, allow_nan=False)
         write_atomically(statistics_file(case), text.encode() + b"\n")
-    write_labels(case.target, wanted.kept(result.labels), result.header)
+    writer = replace(result, labels=wanted.kept(result.labels)).writer()
+    for form, path in case.files(wanted.formats).items():
+        writer.write(form, path, seg_type=wanted.seg_type, label_table=wanted.label_table)
 
 
 def _made(folder: Path) -> None:
