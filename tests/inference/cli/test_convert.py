@@ -8,15 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from inference.cli.convert import main
 from inference.grid import Grid
+from inference.scan.dicom.reading import source_of
 from inference.scan.nifti_header import NiftiHeader
 from inference.scan.same_grid import labels_on
-from inference.scan.volume import read_labels, write_labels
+from inference.scan.volume import read_labels, read_volume, write_labels
 from tests.inference.orientations import AXIS_ALIGNED
-from tests.inference.scan.dicom.oracles import by_highdicom, rasterised
+from tests.inference.scan.dicom.oracles import (
+    assert_same_places,
+    by_dcmqi,
+    by_highdicom,
+    rasterised,
+)
 from tests.inference.scan.dicom.scans import MadeScan, make_scan
+from tests.inference.scan.dicom.series_maker import of_volume, write_series
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -165,3 +173,33 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "--source" in done.stdout and done.stderr == "[]\n"
+
+
+CTS = ("acrin_flt_breast_013", "cptac_pda_c3l_00189", "cptac_pda_c3n_00249", "tcga_ov_2043")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CTS)
+def test_real_scans_written_as_series(shared_data: Path, tmp_path: Path, name: str):
+    volume = read_volume(shared_data / "ct" / f"{name}_0000.nii.gz")
+    slices = of_volume(volume.voxels_ZYX, volume.grid.spacing, volume.grid.origin)
+    write_series(tmp_path / "in", slices)
+    words = [shared_data / f"pseudo_labels/hk/{name}.nii.gz", "--source", tmp_path / "in", "-o",
+             tmp_path / "out", "--format", "nifti", "dicom-seg", "rtstruct"]  # fmt: skip
+    assert main([str(word) for word in words]) == 0
+    labels, _ = read_labels(shared_data / f"pseudo_labels/hk/{name}.nii.gz")
+    source = source_of(tmp_path / "in")
+    np.testing.assert_array_equal(by_highdicom(tmp_path / f"out/{name}.seg.dcm", source), labels)
+    contours = rasterised(tmp_path / f"out/{name}.rtstruct.dcm", source)
+    np.testing.assert_array_equal(contours, labels)
+    image, _ = by_dcmqi(tmp_path / f"out/{name}.seg.dcm", tmp_path / "dcmqi")
+    assert_same_places(image, sitk.ReadImage(str(tmp_path / f"out/{name}.nii.gz")))
+
+
+@pytest.mark.slow
+def test_a_real_series(shared_data: Path, tmp_path: Path):
+    path = shared_data / "pseudo_labels/hk/totalsegmentator_slab.nii.gz"
+    series = shared_data / "dicom/totalsegmentator_slab"
+    assert main([str(path), "--source", str(series), "-o", str(tmp_path / "out")]) == 0
+    image, _ = by_dcmqi(tmp_path / "out/totalsegmentator_slab.seg.dcm", tmp_path / "dcmqi")
+    assert_same_places(image, sitk.ReadImage(str(path)))
