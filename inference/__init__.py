@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from .grid import Grid
     from .labels import NAMES
     from .scan.volume import Volume
-    from .segmenter import Segmentation, Segmenter
+    from .segmentation import Segmentation
+    from .segmenter import Segmenter
 
 _HOMES = {
     "NAMES": "labels",
     "AbdoboxError": "errors",
     "Grid": "grid",
-    "Segmentation": "segmenter",
+    "Segmentation": "segmentation",
     "Segmenter": "segmenter",
     "Volume": "scan.volume",
 }

@@ -21,7 +21,8 @@ from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
 from ..scan.formats import check_formats
 from ..scan.volume import read_series, read_volume
-from ..segmenter import Segmentation, Segmenter
+from ..segmentation import Segmentation
+from ..segmenter import Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
 from .outputs import Wanted, split_folder, write_case

@@ -16,7 +16,7 @@ from ..labels import NAMES
 from ..scan.atomic import write_atomically
 from ..scan.formats import SegType
 from ..scan.volume import write_labels
-from ..segmenter import Segmentation
+from ..segmentation import Segmentation
 from ..types import Labels
 from .cases import Case
 
