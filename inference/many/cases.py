@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import AbdoboxError, OutputError, ScanError
+from ..errors import AbdoboxError, HeaderError, OutputError, ScanError
 from ..scan.formats import files_of, formats_of
 from ..scan.names import (
     CHANNEL,
@@ -206,6 +206,14 @@ def _add_series(
     by_name: dict[str, list[Path]],
 ) -> None:
     """Add the series among DICOM files to the cases that other formats make."""
+    from ..scan.dicom import need
+
+    if dicom.files:
+        try:
+            need("pydicom")
+        except HeaderError as error:
+            found.problems.append(ScanError(source, f"holds what {error}", error.remedy))
+            return
     from ..scan.dicom.series import find_series
 
     all_series, left_out = find_series(dicom, source, by_name)

@@ -96,6 +96,9 @@ def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_nifti(path, admit)
         if _may_be_dicom(path):
+            from .dicom import need
+
+            need("pydicom")
             from .dicom.reading import only_series
 
             return _read_dicom(only_series(path), admit)
@@ -244,6 +247,9 @@ def _may_be_dicom(path: Path) -> bool:
 
 
 def _read_dicom(series: Series, admit: Admit) -> Volume:
+    from .dicom import need
+
+    need("pydicom")
     from .dicom.reading import stored_series
 
     voxels_ZYX, source, notes = stored_series(series, admit)

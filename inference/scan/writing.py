@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import OutputError
+from ..errors import HeaderError, OutputError
 from ..grid import Grid
 from ..types import Labels
 from .formats import SegType
@@ -67,6 +67,12 @@ class LabelWriter:
         if self.source is None or self.algorithm is None:
             cause = "cannot be written: the scan is no DICOM series, to whose slices it could refer"
             raise OutputError(path, cause, "write .nii.gz or .seg.nrrd")
+        from .dicom import need
+
+        try:
+            need("pydicom", *(["highdicom"] if form == "dicom-seg" else []))
+        except HeaderError as error:
+            raise OutputError(path, str(error), error.remedy) from error
         if form == "dicom-seg":
             from .dicom.segmentation import write_segmentation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -198,3 +199,19 @@ def test_real_cts_written_as_series(tmp_path: Path, shared_data: Path, index: in
     np.testing.assert_allclose(volume.grid.origin, grid.origin, atol=1e-3)
     np.testing.assert_allclose(volume.grid.spacing, grid.spacing, rtol=1e-4)
     assert volume.grid.direction == grid.direction
+
+
+@pytest.mark.parametrize(("missing", "done"), [("pydicom", 1), ("highdicom", 5)])
+def test_without_its_libraries_dicom_costs_one_line(
+    run: Run, tree: Path, tmp_path: Path, capfd, monkeypatch, missing: str, done: int
+):
+    """Installed without the extra ``dicom``: other scans are done, and the remedy is named."""
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == missing else there(name, *a)
+    )
+    assert run(tree, tmp_path / "out") == 1
+    told = capfd.readouterr().err
+    assert f"{missing} is needed and not installed" in told and "abdobox[dicom]" in told
+    assert "internal error" not in told
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == done
