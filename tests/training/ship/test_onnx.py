@@ -27,7 +27,8 @@ from training.__main__ import main
 from training.ship.onnx import onnx_model
 
 # What ONNX Runtime's CPU, CUDA and web builds compute in three dimensions.
-EVERYWHERE = {"Conv", "InstanceNormalization", "LeakyRelu", "Add", "Reshape", "Transpose"}
+EVERYWHERE = {"Conv", "ReduceMean", "LeakyRelu", "Reshape", "Transpose"}
+EVERYWHERE |= {"Add", "Sub", "Mul", "Div", "Sqrt"}
 # What every WebGPU device binds at least (maxStorageBufferBindingSize).
 BOUND_BYTES = 2**27
 
@@ -128,15 +129,21 @@ def test_what_cannot_be_written_is_one_clear_line(tmp_path: Path, tiny_model: Pa
 
 
 class ByOnnxRuntime(OpenVinoNetwork):
-    """A model in the place of OpenVINO's network that also lets that one compute each window.
+    """A model in the place of OpenVINO's network, compared window by window with torch in float32.
+
+    Not with OpenVINO, whose sums over half a million voxels are off by more: its logits in air
+    differ from float64's by up to 7, torch's by 0.0005.
 
     Attributes:
-        difference: the largest of their logits so far.
+        difference: the largest of the logits so far.
     """
 
     def __init__(self, description: ModelDescription, weights: bytes, file: Path) -> None:
         super().__init__(description, weights, "f32")
-        self._session = session_of(onnx_model(description, load_file(file)))
+        tensors = load_file(file)
+        self._session = session_of(onnx_model(description, tensors))
+        self._unet = UNet(description.architecture).eval()
+        self._unet.load_state_dict({n: torch.from_numpy(v).float() for n, v in tensors.items()})
         self.difference = 0.0
 
     def forward(self, windows):
@@ -144,8 +151,9 @@ class ByOnnxRuntime(OpenVinoNetwork):
         for window in windows:
             image = np.ascontiguousarray(window, np.float32)[None, None]
             (logits,) = self._session.run(None, {"image": image})
-            (wanted,) = super().forward([window])
-            self.difference = max(self.difference, float(np.abs(logits[0] - wanted).max()))
+            with torch.inference_mode():
+                wanted = self._unet(torch.from_numpy(image)).numpy()
+            self.difference = max(self.difference, float(np.abs(logits - wanted).max()))
             found.append(logits[0])
         return found
 
