@@ -8,9 +8,9 @@ them: WebGPU's has two dimensions. A transposed convolution whose kernel is its 
 1 x 1 x 1 convolution whose channels are then laid out in space (Shi et al., CVPR 2016, there as
 pixel shuffle; ONNX's DepthToSpace is two-dimensional).
 
-InstanceNormalization is written out, with means that are taken axis by axis. ONNX Runtime's own adds
-up a map in one go in float32, and where a scan is air for hundreds of thousands of voxels of one
-value, the roundings add up as well: logits were off by 0.6, against 0.0003.
+InstanceNormalization is written out, with means that are taken axis by axis. ONNX Runtime's own
+adds up a map in one go in float32, and where a scan is air for hundreds of thousands of voxels of
+one value, the roundings add up as well: logits were off by 0.6, against 0.0003.
 
 What joins a stage's two inputs is convolved in two halves that are added up, so that no map is
 larger than a stage's own: of a window of 128 x 128 x 128 voxels all are at most 128 MiB, as much as
