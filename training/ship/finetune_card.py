@@ -46,6 +46,7 @@ def finetuned(
 
 def card_text(model: ModelDescription, start: ModelDescription, story: Mapping[str, Any]) -> str:
     """The card, as Markdown."""
+    licence = start.card.get("licence", "not stated")
     scans, training, mean = story["scans"], model.card["training"], story["mean_dsc"]
     lines = [
         f"# {model.name}: fine-tuned from {start.name} {start.version}",
@@ -71,7 +72,7 @@ def card_text(model: ModelDescription, start: ModelDescription, story: Mapping[s
         "is as good as before is not known. Organs that nobody drew were taught by the starting "
         "model's own labels where these are anatomically plausible, tumours never.",
         "",
-        f"**Licence.** The terms of the starting weights stay: {start.card.get('licence', 'not stated')} "
+        f"**Licence.** The terms of the starting weights stay: {licence} "
         "Those of the scans trained on come on top.",
         "",
         "Not a medical device.",
