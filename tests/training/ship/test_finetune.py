@@ -80,8 +80,12 @@ def data(tmp_path: Path) -> Path:
     return write_scan(tmp_path / "data", 3, ())
 
 
-def test_one_command_from_a_folder_to_a_model(tmp_path: Path, data: Path, at_hand, capsys):
-    start = write_model(tmp_path / "weights" / "start", START)
+@pytest.mark.slow
+def test_one_command_from_a_folder_to_a_model(tmp_path: Path, data: Path, capsys):
+    """Also of a model that crops: the one that finds the organs comes along."""
+    write_model(tmp_path / "models" / "finder", START)
+    start = replace(START, step=None, crop=Crop("finder", 20.0))
+    start = write_model(tmp_path / "models" / "start", start)
     out = tmp_path / "weights" / "mine"
     assert finetune(data, start, out, "--minutes", "0.02") == 0
     model, began = ModelDescription.load(out), ModelDescription.load(start)
@@ -97,7 +101,9 @@ def test_one_command_from_a_folder_to_a_model(tmp_path: Path, data: Path, at_han
     assert set(story["dsc"]) == {"liver", "tumor"}
     text = (out / "MODEL_CARD.md").read_text()
     assert "| liver | 2 |" in text and "Terms of the start." in text
-    assert Segmenter.load(out, "cpu").description.name == "mine"
+    segmenter = Segmenter.load(out, "cpu")
+    assert segmenter.description.name == "mine"
+    assert segmenter.segment(data / "p0_0000.nii.gz").labels.shape == SHAPE
     assert finetune(data, start, out, "--minutes", "0.02") == 1
     assert "holds a model already" in capsys.readouterr().err
 
@@ -187,16 +193,6 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, data: Path, capsys):
     assert finetune(data, tmp_path / "weights" / "other", out) == 1
     assert "is not there" in capsys.readouterr().err
     assert not out.exists()
-
-
-def test_the_finder_comes_along(tmp_path: Path, data: Path, at_hand):
-    models = tmp_path / "weights"
-    write_model(models / "finder", START)
-    start = write_model(models / "start", replace(START, step=None, crop=Crop("finder", 20.0)))
-    out = tmp_path / "elsewhere" / "mine"
-    assert finetune(data, start, out, "--minutes", "0.02") == 0
-    assert ModelDescription.load(out).crop == Crop("finder", 20.0)
-    assert Segmenter.load(out, "cpu").segment(data / "p0_0000.nii.gz").labels.shape == SHAPE
 
 
 @pytest.mark.parametrize("name", ["small", "tiny"])
