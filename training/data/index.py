@@ -31,7 +31,9 @@ def build_index(folders: Iterable[Path]) -> Index:
           folder per source;
         * ``ct/`` beside ``pseudo_labels/SOURCE/`` and its ``annotated_classes.json``;
         * FLARE23 or nnU-Net raw: ``imagesTr*``, ``unlabel*``, ``labelsTr*``, pseudo-labels in
-          ``pseudo*/SOURCE/`` or ``pseudo*/``, optionally ``dataset.json``.
+          ``pseudo*/SOURCE/`` or ``pseudo*/``, optionally ``dataset.json``;
+        * pairs of one name, ``images/`` beside ``labels/``, or ``NAME_0000.nii.gz`` beside
+          ``NAME.nii.gz``.
 
     A case with an unreadable header, a label map on another grid, two files of one name, or a name
     that was seen before is left out and named in :attr:`Index.rejected`, and so is a drawn label

@@ -30,7 +30,7 @@ from training.data.case import (
     parse_classes,
     read_annotated_table,
 )
-from training.data.listing import Listing, list_labels, list_scans, without_scan
+from training.data.listing import Listing, list_labels, list_pairs, list_scans, without_scan
 
 ANNOTATED_TABLE = "annotated_classes.csv"
 
@@ -51,6 +51,13 @@ def read_folder(folder: Path) -> Index:
             return _teacher_cases(folder)
         if folder.is_dir() and _folders(folder, "imagestr", "unlabel"):
             return _flare_cases(folder)
+        if (folder / "images").is_dir() and (folder / "labels").is_dir():
+            return _pair_cases(
+                folder, list_scans([folder / "images"]), list_labels([folder / "labels"])
+            )
+        scans, labels = list_pairs(folder)
+        if scans.files:
+            return _pair_cases(folder, scans, labels)
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(
             folder,
@@ -58,7 +65,9 @@ def read_folder(folder: Path) -> Index:
             "compare it with docs/training_data.md",
         ) from error
     raise DatasetError(
-        folder, "is no data set", "give a folder with index.csv, ct/ or imagesTr/ in it"
+        folder,
+        "is no data set",
+        "give a folder with index.csv, ct/, imagesTr/ or NAME_0000.nii.gz in it",
     )
 
 
@@ -119,12 +128,21 @@ def _teacher_cases(folder: Path) -> Index:
 
 def _flare_cases(folder: Path) -> Index:
     _check_nnunet_labels(folder / "dataset.json")
-    table_file = folder / ANNOTATED_TABLE
-    table = read_annotated_table(table_file) if table_file.is_file() else {}
     scans = list_scans(_folders(folder, "imagestr", "unlabel"))
     maps = {TRUTH: list_labels(_folders(folder, "labelstr"))}
     for parent in _folders(folder, "pseudo"):
         maps |= {sub.name: list_labels([sub]) for sub in _folders(parent, "") or [parent]}
+    return _indexed(folder, scans, maps)
+
+
+def _pair_cases(folder: Path, scans: Listing, labels: Listing) -> Index:
+    return _indexed(folder, scans, {TRUTH: labels})
+
+
+def _indexed(folder: Path, scans: Listing, maps: Mapping[str, Listing]) -> Index:
+    """Cases whose truth annotates what a table in the folder says, else what it holds."""
+    table_file = folder / ANNOTATED_TABLE
+    table = read_annotated_table(table_file) if table_file.is_file() else {}
     index = _begun(scans, maps)
     truths = {name: path for name, path in maps[TRUTH].files.items() if name in scans.files}
     unknown = {name: path for name, path in truths.items() if (name, TRUTH) not in table}

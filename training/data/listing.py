@@ -40,6 +40,11 @@ def list_scans(folders: Iterable[Path]) -> Listing:
     return _listed(folders, scans=True)
 
 
+def list_pairs(folder: Path) -> tuple[Listing, Listing]:
+    """Scans ``NAME_0000.nii.gz`` and label maps ``NAME.nii.gz`` that lie in one folder."""
+    return _listed([folder], scans=True, beside=True), _listed([folder], scans=False, beside=True)
+
+
 def list_labels(folders: Iterable[Path]) -> Listing:
     """Label maps, ``NAME.nii.gz``; ``.nii`` and capitals are taken as well."""
     return _listed(folders, scans=False)
@@ -51,7 +56,8 @@ def without_scan(labels: Listing, scans: Listing) -> Mapping[str, Path]:
     return {name: path for name, path in labels.files.items() if name not in known}
 
 
-def _listed(folders: Iterable[Path], scans: bool) -> Listing:
+def _listed(folders: Iterable[Path], scans: bool, beside: bool = False) -> Listing:
+    """See :func:`list_scans`, :func:`list_labels` and, for ``beside``, :func:`list_pairs`."""
     listing = Listing()
     found: dict[str, list[Path]] = {}
     for folder in folders:
@@ -59,10 +65,11 @@ def _listed(folders: Iterable[Path], scans: bool) -> Listing:
             continue
         names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
         stems = {n: s for n in names if (s := scan_stem(n)) and n.lower().endswith(SUFFIXES)}
-        channels = further_channels([*stems.values()]) if scans else {}
-        listing.notes += _left_out(folder, names, stems, channels)
+        channels = further_channels([*stems.values()]) if scans or beside else {}
+        if scans or not beside:  # what lies in one folder is said once
+            listing.notes += _left_out(folder, names, stems, channels)
         for name, stem in stems.items():
-            if stem not in channels:
+            if stem not in channels and (not beside or stem.endswith(CHANNEL) == scans):
                 case = stem.removesuffix(CHANNEL) if scans else stem
                 found.setdefault(case, []).append(folder / name)
     for case, files in found.items():

@@ -29,22 +29,37 @@ from training.synthesis.source import load_anatomies
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.label_maps and not arguments.structures:
-        parser.error("--label-maps needs --structures")
     try:
-        processes = Processes.join(arguments.device)
-        try:
-            complete, step = _train(arguments, processes)
-        finally:
-            processes.leave()
+        complete, step = sitting(argv)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
     state = "complete" if complete else "stopped; go on with --resume"
     print(f"training {state} at step {step}", file=sys.stderr)
     return 0
+
+
+def sitting(argv: Sequence[str] | None = None) -> tuple[bool, int]:
+    """Train as the command line says, until the end, a limit, SIGINT or SIGTERM.
+
+    Returns:
+        Whether the training is complete, and its last step.
+
+    Raises:
+        AbdoboxError: recipe, data or run are not what is needed.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.label_maps and not arguments.structures:
+        parser.error("--label-maps needs --structures")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    processes = Processes.join(arguments.device)
+    try:
+        return _train(arguments, processes)
+    finally:
+        processes.leave()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _train(arguments: argparse.Namespace, processes: Processes) -> tuple[bool, int]:

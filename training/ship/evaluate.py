@@ -2,7 +2,8 @@
 
 Runs what a user runs: the model is exported into the run's folder, loaded by the
 :class:`inference.segmenter.Segmenter`, and its labels are compared on each scan's own grid. So is a
-cascade's second network, which gets the first one's labels from the store.
+cascade's second network, which gets the first one's labels from the store. A model that was
+exported before is scored by itself, ``--model DIR`` without ``--run``.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.labels import NAMES
 from inference.model.description import DECODES, Decode, ModelDescription
+from inference.model.folder import WEIGHTS
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
 from inference.types import Labels
+from training.data.folders import make_folder
 from training.data.store import Store, StoredCase, StoreError
 from training.learn import checkpoint
 from training.options import add_threshold
@@ -50,30 +53,83 @@ class Predictor(NamedTuple):
     engine: str
 
 
+class Scored(NamedTuple):
+    """What was scored, by which engine, and each case's scores."""
+
+    description: ModelDescription
+    engine: str
+    results: list[CaseResult]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.run is None and arguments.model is None:
+        parser.error("name the folder of a training (--run), or a model (--model)")
     try:
-        path = arguments.run / arguments.checkpoint
-        state = checkpoint.load(path, remedy=checkpoint.NAME_RUN)
-        cases = Store(arguments.data, state.get("held_out", [])).split(arguments.split)
-        if not cases:
-            raise StoreError(
-                arguments.data,
-                f"has no {arguments.split} cases",
-                "name another --split, or hold patients out of the training (train --hold-out)",
-            )
-        predict = predictor(arguments, from_dict(state["recipe"]))
-        results = [score(case, predict.labels(case), arguments.mode) for case in cases]
-        folder = model_folder(arguments)
-        description = dataclasses.replace(ModelDescription.load(folder), decode=predict.decode)
-        write_metrics(arguments.run, description, predict.engine, arguments.mode, results)
+        if arguments.run is None:
+            description, engine, results = model_scores(arguments)
+        else:
+            description, engine, results = run_scores(arguments)
+        out = arguments.out or arguments.run
+        if out is not None:
+            make_folder(out)
+            write_metrics(out, description, engine, arguments.mode, results)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
     rows = summarise(results, MODES[arguments.mode].decimals)
     print(summary_markdown(rows, arguments.mode, results))
     return 0
+
+
+def run_scores(arguments: argparse.Namespace) -> Scored:
+    """Of a run's network, exported, or of the model that was named, on what the run held out.
+
+    Raises:
+        AbdoboxError: there is no such run, or something cannot be read.
+    """
+    path = arguments.run / arguments.checkpoint
+    state = checkpoint.load(path, remedy=checkpoint.NAME_RUN)
+    cases = _cases(arguments, state.get("held_out", []))
+    predict = predictor(arguments, from_dict(state["recipe"]))
+    results = [score(case, predict.labels(case), arguments.mode) for case in cases]
+    description = ModelDescription.load(model_folder(arguments))
+    return Scored(dataclasses.replace(description, decode=predict.decode), predict.engine, results)
+
+
+def model_scores(arguments: argparse.Namespace) -> Scored:
+    """Of a model by itself. What it was trained on is said, where it is to be validated.
+
+    Raises:
+        AbdoboxError: it or a scan cannot be read, or there are no cases.
+    """
+    segmenter = Segmenter.load(WEIGHTS, arguments.device, model=str(arguments.model))
+    decode = arguments.decode or segmenter.description.decode
+    cases = _cases(arguments)
+    seen = {*segmenter.description.card.get("data", {}).get("train", [])}
+    names = ", ".join(case.name for case in cases if case.name in seen)
+    if names and arguments.split == "validation":
+        print(f"warning: {arguments.model} was trained on {names}", file=sys.stderr)
+    results = [
+        score(case, segmenter.segment(Path(case.image), decode=decode).labels, arguments.mode)
+        for case in cases
+    ]
+    description = dataclasses.replace(segmenter.description, decode=decode)
+    return Scored(description, segmenter.network.name, results)
+
+
+def _cases(arguments: argparse.Namespace, held_out: Sequence[str] = ()) -> list[StoredCase]:
+    """Those to be scored. Raises StoreError where there are none."""
+    cases = Store(arguments.data, held_out).split(arguments.split)
+    if not cases:
+        raise StoreError(
+            arguments.data,
+            f"has no {arguments.split} cases",
+            "name another --split, or hold patients out of the training (train --hold-out)",
+        )
+    return cases
 
 
 def predictor(arguments: argparse.Namespace, recipe: Recipe) -> Predictor:
@@ -136,10 +192,10 @@ def write_metrics(
     mode: str,
     results: Sequence[CaseResult],
 ) -> None:
-    """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in the run's folder.
+    """``metrics.json``, ``metrics.csv`` and ``metrics.md`` in a folder.
 
     Args:
-        run: its folder.
+        run: the run's folder, or another one.
         description: of the model that was scored.
         engine: name of what computed; the same model scores otherwise in another precision.
         mode: of the scoring.
@@ -153,7 +209,7 @@ def write_metrics(
         "against": "the labels of the data set, pseudo-labels where no person drew any",
         "model": exported(description),
         "engine": engine,
-        "step": description.card["training"]["steps"],
+        "step": description.card.get("training", {}).get("steps"),
         "mode": mode,
         "mean": {
             row.target: {"cases": row.cases, "dsc": _number(row.dsc[0]), "nsd": _number(row.nsd[0])}
@@ -173,14 +229,20 @@ def _number(value: float) -> float | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training evaluate", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--run", type=Path, help="folder of the training")
     parser.add_argument("--data", type=Path, required=True, help="folder written by preprocess")
     parser.add_argument("--split", default="validation", choices=("validation", "train"))
     parser.add_argument("--checkpoint", default=checkpoint.LAST, help="file in the run's folder")
     parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="exported from this run, with its own settings"
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="exported from this run, with its own settings; without --run, any model",
     )
-    parser.add_argument("--decode", choices=DECODES, help="by default the recipe's")
+    parser.add_argument(
+        "--out", type=Path, help="folder for metrics.* (default: the run's; else none are written)"
+    )
+    parser.add_argument("--decode", choices=DECODES, help="by default the recipe's, or the model's")
     parser.add_argument("--mode", default="default", choices=("default", "flare23"))
     parser.add_argument("--device", default="auto")
     add_threshold(parser)

@@ -232,3 +232,23 @@ def test_labels_of_a_teacher_s_folder(tmp_path: Path) -> None:
     index = build_index([tmp_path])
     assert [case.annotated for case in index.cases] == [{"t": (1,)}]
     assert index.notes == ["t: 1 label map (b) without a scan; name both alike"]
+
+
+def test_pairs_in_one_folder_or_in_two(tmp_path: Path) -> None:
+    """A scan is known by its channel where both lie together; without a map it is unlabelled."""
+    for name in ("a", "b"):
+        save(tmp_path / "one" / f"{name}_0000.nii.gz", noise())
+        save(tmp_path / "two" / "images" / f"{name}.nii.gz", noise())
+    for folder in (tmp_path / "one", tmp_path / "two" / "labels"):
+        save(folder / "a.nii.gz", blocks(c1=(0, 6), c14=(2, 4)))
+        save(folder / "alone.nii.gz", blocks(c1=(0, 6)))
+    save(tmp_path / "one" / "b_0001.nii.gz", noise())
+    for name in ("one", "two"):
+        index = build_index([tmp_path / name])
+        assert [case.name for case in index.cases] == ["a", "b"], index.rejected
+        first, second = index.cases
+        assert first.annotated == {"truth": (1, 14)} and second.labels == {}
+        assert first.image.name.startswith("a") and first.labels["truth"].name == "a.nii.gz"
+        assert "without a scan" in index.rejected["alone"] and len(index.rejected) == 1
+    notes = build_index([tmp_path / "one"]).notes
+    assert len(notes) == 1 and "further nnU-Net channel (b_0001.nii.gz)" in notes[0]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 
 import pytest
 import safetensors.torch
 import torch
 
 from inference.errors import ModelError
+from inference.labels import TUMOR
 from inference.model.description import ModelDescription
 from tests.training.small_store import INTENSITY, make_store, small_recipe
 from training.learn import checkpoint
+from training.learn.first_weights import first_weights
 from training.learn.processes import Processes
 from training.learn.trainer import Trainer
 from training.learn.weights import inference_weights
@@ -64,3 +67,18 @@ def test_what_a_model_has_seen_or_is_normalised_to_must_fit(tmp_path):
     (damaged / "model.safetensors").write_bytes(b"short")
     with pytest.raises(ModelError, match="SHA-256"):
         trainer.start_from(damaged)
+
+
+def test_the_tumour_threshold_of_an_export_is_taken_out_again(tmp_path):
+    """Else every round of training and export would move it once more."""
+    store = make_store(tmp_path)
+    trainer = Trainer(small_recipe(), store, tmp_path, ONE)
+    trainer.average = None
+    export_bias = inference_weights(trainer.state())["heads.0.bias"].clone()
+    export_bias[TUMOR - 1] -= math.log(0.8 / 0.2)
+    trained = trainer.network.heads[0].bias.detach().clone()
+    with torch.no_grad():
+        trainer.network.heads[0].bias.copy_(export_bias)
+    model = _exported(tmp_path / "model", trainer, card={"tumor_threshold": 0.8})
+    found = first_weights(model, store, tmp_path).weights["heads.0.bias"]
+    torch.testing.assert_close(found, trained, atol=1e-6, rtol=0)
