@@ -17,6 +17,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
     && pip uninstall -y --root-user-action=ignore openvino-telemetry \
     && cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
     && rm -rf openvino/include && find numpy -depth -type d -name tests -exec rm -rf {} + \
+    && rm -rf pydicom/data/test_files PIL/_avif*.so pillow.libs/libavif* \
+    && python -c 'import json, pathlib; path = pathlib.Path("highdicom/_standard/module_attribute_map.json"); path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")))' \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
     && cd "$(python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/libs" \
     && rm -f libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so cache.json \

@@ -131,10 +131,13 @@ class DicomFile:
         else:
             file = open_regular(self.path)
         try:
-            return _inflated(file, _MOST_INFLATED, whole=True)
+            opened = _inflated(file, _MOST_INFLATED, whole=True)
         except BaseException:
             file.close()
             raise
+        if opened is not file:
+            file.close()
+        return opened
 
     def start(self, count: int) -> bytes:
         """Its first bytes. Raises HeaderError, OSError."""
