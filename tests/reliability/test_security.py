@@ -14,6 +14,8 @@ from tests.bad_kinds import BAD
 from tests.reliability.conftest import ROOT
 
 FORBIDDEN = {"pickle", "marshal", "shelve", "subprocess", "socket", "urllib", "http", "ctypes.util"}
+# GDCM, which dies of damaged frames, decodes in a Python process of its own; it gets no shell.
+DOORS = {Path("inference/scan/dicom/gdcm.py"): {"subprocess"}}
 CALLS = {"eval", "exec", "compile", "__import__", "system", "popen"}
 
 AUDIT = """
@@ -35,7 +37,8 @@ except SystemExit as leaving:
 
 
 def test_the_source_has_no_door():
-    """No module that runs or unpacks code, nor one that connects, is imported by name."""
+    """No module that runs or unpacks code, nor one that connects, is imported by name, but by the
+    files that are known to start a process."""
     for path in sorted((ROOT / "inference").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
@@ -43,7 +46,8 @@ def test_the_source_has_no_door():
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
-            assert not {name.split(".")[0] for name in names} & FORBIDDEN, (path, names)
+            forbidden = FORBIDDEN - DOORS.get(path.relative_to(ROOT), set())
+            assert not {name.split(".")[0] for name in names} & forbidden, (path, names)
             if isinstance(node, ast.Call):
                 called = node.func.id if isinstance(node.func, ast.Name) else ""
                 assert called not in CALLS, (path, called)
