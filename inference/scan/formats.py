@@ -40,5 +40,5 @@ def check_formats(scan: Path, formats: Sequence[str], dicom: bool) -> None:
         raise ScanError(
             scan,
             f"is no DICOM series, to whose slices {' and '.join(lacking)} could refer",
-            "give the series, or another --format",
+            "give the series, or ask for nifti or seg-nrrd",
         )

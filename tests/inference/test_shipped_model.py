@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.dice import dice
+from inference.engines.processor import adds_bytes_in_pairs
 from inference.labels import NAMES
 from inference.model.folder import WEIGHTS, model_folder
 from inference.scan.volume import read_labels
@@ -27,7 +28,10 @@ def test_the_default_model_is_as_good_as_it_says(shared_data: Path, precision: s
     result = Segmenter.load(device="cpu", precision=precision).segment(scan)
     teacher, _ = read_labels(shared_data / f"train/hk/{CASE}.nii.gz")
     values = {name: value for value, name in NAMES.items()}
+    # Bytes move a small organ's border by a voxel here and there, to either side: the duodenum,
+    # of DSC 0.968 to float32's, came out better by 0.011 without VNNI.
+    within = 0.02 if precision == "int8" and adds_bytes_in_pairs() else 0.01
     for name in STATED:
         found = dice(result.labels == values[name], teacher == values[name])
-        assert found == pytest.approx(stated[CASE][name], abs=0.01), name
+        assert found == pytest.approx(stated[CASE][name], abs=within), name
         assert found > 0.9 or name not in LARGE, name

@@ -287,7 +287,7 @@ def test_processors_without_vnni_compute_it_too(
         ("auto", True, "in 32 bits", True, "bf16"),
         ("auto", False, "in 32 bits", True, "int8"),
         ("auto", False, "in 32 bits", False, "f32"),
-        ("auto", False, "in pairs", True, "int8_pairs"),
+        ("auto", False, "in pairs", True, "f32"),
         ("auto", False, "in pairs", False, "f32"),
         ("auto", False, "unknown", True, "f32"),
         ("int8", True, "in 32 bits", True, "int8"),
