@@ -16,6 +16,7 @@ from .steps.accumulator import accumulator
 from .steps.body import BODY_HU, body_mask
 from .steps.boxes import bounding_box, grown, whole, window_box
 from .steps.decode import Decoder
+from .steps.resample import reaches
 from .steps.windows import Placement, Room, mirror_index
 from .types import Array, Box, Image, Labels, Shape
 
@@ -97,6 +98,7 @@ class Pipeline:
 
     Attributes:
         windows, window: how many the network was run on, and their shape (z, y, x).
+        region: the part of the network's grid that was looked at.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Pipeline:
         self._turn = turn
         clock.settle = network.arrays.settle
         self.windows, self.window = 0, description.patch
+        self.region: Box = whole(description.patch)
 
     def coarse(self, image_ZYX: Image, grid: Grid) -> Labels:
         """Labels on the network's grid of a scan in canonical order, windows cut to the patient."""
@@ -143,6 +146,12 @@ class Pipeline:
         self._network.arrays.leave()
         return labels
 
+    def inside(self, grid: Grid) -> Box:
+        """The voxels of the scan that the region decided about."""
+        shape = grid.resampled_shape(self._description.spacing)
+        z, y, x = (axis.inside for axis in reaches(shape, grid.shape, self.region))
+        return z, y, x
+
     def _labels(
         self,
         image_ZYX: Image,
@@ -163,7 +172,7 @@ class Pipeline:
                 for axis, (index, _) in enumerate(mirrors):
                     if len(index) != image.shape[axis]:
                         image = arrays.take(image, index, axis)
-            self.windows, self.window = placement.count, placement.patch
+            self.windows, self.window, self.region = placement.count, placement.patch, region
             inside = tuple(
                 slice(before, before + n)
                 for (_, before), n in zip(mirrors, _size(region), strict=True)

@@ -14,6 +14,8 @@ import numpy as np
 from .engines.choice import ready_network
 from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
 from .errors import DeviceError, ModelError, argument
+from .findings.doubts import Doubts, doubts
+from .findings.statistics import Statistics, statistics
 from .grid import Grid, Orientation
 from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
@@ -22,7 +24,7 @@ from .pipeline import Clock, Pipeline
 from .scan.nifti_header import NiftiHeader
 from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
 from .steps.components import clear_islands
-from .steps.organs import agreement, organ_box
+from .steps.organs import Evidence, agreements, clipped_organs, organ_box
 from .types import Box, Image, Labels, Shape
 
 T = TypeVar("T")
@@ -39,6 +41,9 @@ class Segmentation:
         windows: how many windows the network was run on.
         window: their shape (z, y, x) in voxels of the network's grid.
         warnings: what is odd about the scan, and fallbacks that were needed, in words.
+        image: HU of the scan's voxels, for :meth:`statistics` and :meth:`doubts`; None in what
+            :meth:`without_image` gives.
+        evidence: what the run has seen that tells whether its labels may be believed.
     """
 
     labels: Labels
@@ -48,6 +53,25 @@ class Segmentation:
     window: Shape
     warnings: tuple[str, ...]
     header: NiftiHeader
+    image: Image | None
+    evidence: Evidence
+
+    def statistics(self) -> Statistics:
+        """State, volume, HU, place and pieces of each organ, and the tumour's lesions."""
+        return statistics(self.labels, self._image(), self.grid)
+
+    def doubts(self) -> Doubts:
+        """A score for each organ, and what is odd about the scan."""
+        return doubts(self.labels, self._image(), self.grid, self.evidence)
+
+    def without_image(self) -> Segmentation:
+        """The same without the scan's voxels, whose memory is then free."""
+        return replace(self, image=None)
+
+    def _image(self) -> Image:
+        if self.image is None:
+            raise ValueError("the scan's voxels are no longer held")
+        return self.image
 
     def write(self, path: Path | str) -> None:
         """Write as .nii.gz with the scan's exact geometry. Raises OutputError."""
@@ -162,7 +186,8 @@ class Segmenter:
         image_ZYX, grid = volume.canonical()
         found = self._find(image_ZYX, grid, crop, clock)
         labels_ZYX, run, fallbacks = self._label(image_ZYX, grid, decode, step, found.box, clock)
-        emptied = self._tidy(labels_ZYX, grid, found, clock)
+        evidence = Evidence(clipped=clipped_organs(labels_ZYX, run.inside(grid)))
+        evidence, emptied = self._tidy(labels_ZYX, grid, found, evidence, clock)
         with clock("orient"):
             orientation = Orientation.of(volume.grid.direction)
             labels_ZYX = np.ascontiguousarray(orientation.invert(labels_ZYX))
@@ -174,6 +199,8 @@ class Segmenter:
             run.window,
             (*volume.warnings, *self._said(crop), *found.notes, *fallbacks, *emptied),
             volume.header,
+            volume.voxels_ZYX,
+            evidence,
         )
 
     def _said(self, crop: Crop | None) -> dict[str, None]:
@@ -225,17 +252,21 @@ class Segmenter:
         (labels_ZYX, run), notes = self._with_fallbacks(walk)
         return labels_ZYX, run, notes
 
-    def _tidy(self, labels_ZYX: Labels, grid: Grid, found: _Found, clock: Clock) -> tuple[str, ...]:
+    def _tidy(
+        self, labels_ZYX: Labels, grid: Grid, found: _Found, evidence: Evidence, clock: Clock
+    ) -> tuple[Evidence, tuple[str, ...]]:
         """Empty labels that the two models do not agree on, and take small pieces away, in place.
 
         Returns:
-            Why they were emptied, if they were.
+            The evidence, with how far the two models agree; why labels were emptied, if any were.
         """
         notes: tuple[str, ...] = ()
         crop = self.description.crop
-        if found.labels_ZYX is not None and crop is not None and crop.agreement:
+        if found.labels_ZYX is not None and crop is not None:
             with clock("agreement"):
-                notes = _emptied(labels_ZYX, found.labels_ZYX, crop.agreement)
+                agreed, by_organ, found_ml = agreements(found.labels_ZYX, labels_ZYX, grid)
+                evidence = replace(evidence, agreement=by_organ, found_ml=found_ml)
+                notes = _emptied(labels_ZYX, agreed, crop.agreement)
         if self.description.islands:
             with clock("islands"):
                 network = grid.resampled_shape(self.description.spacing)
@@ -243,7 +274,7 @@ class Segmenter:
             if gone:
                 names = " and ".join(NAMES[value] for value in gone)
                 notes += (f"{names} was found below the kidneys, too, and left out there",)
-        return notes
+        return evidence, notes
 
     def _with_fallbacks(self, walk: Callable[[Network], T]) -> tuple[T, tuple[str, ...]]:
         """Do something with the network, or with what it falls back to.
@@ -307,9 +338,8 @@ def _load_files(folder: Path) -> tuple[ModelDescription, bytes]:
     return description, verified_weights(folder, description)
 
 
-def _emptied(labels_ZYX: Labels, found_ZYX: Labels, least: float) -> tuple[str, ...]:
-    """Empty the labels, and say so, where they agree less than that with what was found first."""
-    agreed = agreement(found_ZYX, labels_ZYX)
+def _emptied(labels_ZYX: Labels, agreed: float, least: float) -> tuple[str, ...]:
+    """Empty the labels, and say so, where two models agree less about them than that."""
     if agreed >= least:
         return ()
     labels_ZYX[:] = BACKGROUND

@@ -31,6 +31,18 @@ def degradations() -> dict[str, Degradation]:
     }
 
 
+def more_degradations() -> dict[str, Degradation]:
+    """Ways beyond the table's: with them, twenty."""
+    return {
+        "blurred by 2 mm": lambda scan: blurred(scan, 2.0),
+        "30 HU too dark": lambda scan: shifted(scan, -30.0),
+        "HU of 120%": lambda scan: stretched(scan, 1.2),
+        "right third of the body missing": lambda scan: aside(scan, right=1 / 3),
+        "left third of the body missing": lambda scan: aside(scan, left=1 / 3),
+        "streaks of 60 HU": lambda scan: streaked(scan, 60.0),
+    }
+
+
 def _of(change: Callable[[Scan, float], Scan], amount: float) -> Degradation:
     return lambda scan: change(scan, amount)
 
@@ -116,4 +128,40 @@ def scaled(scan: Scan, factor: float) -> Scan:
 def shifted(scan: Scan, hu: float) -> Scan:
     """A scanner out of calibration."""
     voxels = np.clip(scan.voxels_ZYX + np.float32(hu), -1024, 3071)
+    return replace(scan, voxels_ZYX=voxels.astype(np.int16))
+
+
+def blurred(scan: Scan, sd_mm: float) -> Scan:
+    """A soft kernel."""
+    voxels = scan.voxels_ZYX.astype(np.float32)
+    voxels = ndimage.gaussian_filter(voxels, [sd_mm / s for s in scan.spacing])
+    return replace(scan, voxels_ZYX=np.rint(voxels).astype(np.int16))
+
+
+def stretched(scan: Scan, factor: float) -> Scan:
+    """A wrong rescale slope, about water."""
+    voxels = np.clip(scan.voxels_ZYX * np.float32(factor), -1024, 3071)
+    return replace(scan, voxels_ZYX=np.rint(voxels).astype(np.int16))
+
+
+def aside(scan: Scan, right: float = 0.0, left: float = 0.0) -> Scan:
+    """A field of view that lacks a share of the organs' width at the patient's right or left."""
+    shown = np.flatnonzero((scan.labels_ZYX != BACKGROUND).any(axis=(0, 1)))
+    low, high = int(shown[0]), int(shown[-1]) + 1
+    first = low + round(right * (high - low)) if right else 0
+    last = high - round(left * (high - low)) if left else scan.labels_ZYX.shape[2]
+    return replace(
+        scan,
+        voxels_ZYX=np.ascontiguousarray(scan.voxels_ZYX[:, :, first:last]),
+        labels_ZYX=np.ascontiguousarray(scan.labels_ZYX[:, :, first:last]),
+    )
+
+
+def streaked(scan: Scan, hu: float) -> Scan:
+    """Streaks that fan out from the middle of each slice, as metal's do, in 12 pairs of rays."""
+    _, y, x = scan.voxels_ZYX.shape
+    rows, columns = np.ogrid[:y, :x]
+    angle = np.arctan2(rows - y / 2, columns - x / 2)
+    streaks = (hu * np.sign(np.sin(24 * angle))).astype(np.float32)
+    voxels = np.clip(scan.voxels_ZYX + streaks, -1024, 3071)
     return replace(scan, voxels_ZYX=voxels.astype(np.int16))

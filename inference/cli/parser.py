@@ -92,6 +92,24 @@ def parser() -> argparse.ArgumentParser:
         "Kubernetes Indexed Job",
     )
     p.add_argument(
+        "--labels",
+        nargs="+",
+        type=label,
+        metavar="LABEL",
+        help="write only these classes: names as --list-labels has them, with hyphens, underscores "
+        "or in quotes, or numbers",
+    )
+    p.add_argument(
+        "--split",
+        action="store_true",
+        help="write one file of 0 and 1 for each class, too: NAME/liver.nii.gz",
+    )
+    p.add_argument(
+        "--statistics",
+        action="store_true",
+        help="write volume, HU, place and doubts of each organ: NAME.json, and statistics.csv",
+    )
+    p.add_argument(
         "--report",
         metavar="FILE.json",
         type=_report,
@@ -101,6 +119,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--debug", action="store_true", help="show tracebacks")
     p.add_argument("--version", action="version", version=f"abdobox {__version__}")
     p.add_argument("--list-labels", action="store_true", help="print the label values and leave")
+    p.add_argument(
+        "--info",
+        action="store_true",
+        help="print version, models, labels and formats as JSON, and leave",
+    )
     return p
 
 
@@ -113,8 +136,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     p = parser()
     args = p.parse_args(argv)
-    if args.list_labels:
-        return _list_labels()
+    if args.list_labels or args.info:
+        return _answer(args)
+    if args.labels:
+        args.labels = tuple(sorted(set(args.labels)))
     try:
         check_platform()
     except AbdoboxError as error:
@@ -138,9 +163,16 @@ def _run(args: argparse.Namespace) -> int:
         return leaving.status
 
 
-def _list_labels() -> int:
+def _answer(args: argparse.Namespace) -> int:
+    """Print what was asked about the box itself."""
+    if args.info:
+        from .info import text
+
+        said = text()
+    else:
+        said = "\n".join(f"{value}\t{name}" for value, name in NAMES.items())
     try:
-        print("\n".join(f"{value}\t{name}" for value, name in NAMES.items()))
+        print(said)
     except OSError as error:
         return unheard(error)
     return 0
@@ -219,6 +251,16 @@ def _shard(text: str) -> Shard:
         return parse_shard(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def label(text: str) -> int:
+    """A label's value, by number or name. Raises argparse.ArgumentTypeError."""
+    plain = " ".join(text.casefold().replace("-", " ").replace("_", " ").split())
+    for value, name in NAMES.items():
+        if plain in (name, str(value)):
+            return value
+    names = ", ".join(name.replace(" ", "-") for name in NAMES.values())
+    raise argparse.ArgumentTypeError(f"{text!r} is no label; use {names}")
 
 
 def count(text: str) -> int:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import AbdoboxError
+from ..errors import AbdoboxError, OutputError
+from ..labels import NAMES
 from ..many.batch import Batch, BatchOptions, explained
-from ..many.cases import find_cases
+from ..many.cases import Case, find_cases
+from ..many.outputs import Wanted, statistics_file
 from ..many.progress import Progress
 from ..many.run_report import CaseReport, RunReport
 from ..many.shard import WHOLE
+from ..many.statistics_table import write_table
 from ..model.folder import WEIGHTS
 from ..scan.atomic import discard_live
 from ..segmenter import Segmenter
@@ -33,7 +37,11 @@ class Run:
         self._args, self._progress = args, progress
         self._report = RunReport()
         self._count = 0
-        options = BatchOptions(args.decode, args.step, args.jobs, args.skip_existing, args.debug)
+        self._folder: Path | None = None  # of the labels, where there are any
+        wanted = Wanted(args.labels or tuple(NAMES), args.split, args.statistics)
+        options = BatchOptions(
+            args.decode, args.step, args.jobs, args.skip_existing, args.debug, wanted
+        )
         self._batch = Batch(self._load, options, progress, self._report)
 
     def __call__(self) -> int:
@@ -53,8 +61,8 @@ class Run:
                 traceback.print_exception(error)
             self._progress.error(explained(None, error))
         finally:
-            written = self._write_report()
-        return status if written else FAILED
+            written = [self._write_table(), self._write_report()]
+        return status if all(written) else FAILED
 
     def at_once(self) -> None:
         """Leave no partial file, but a report. For a process that is ended from another thread."""
@@ -75,6 +83,7 @@ class Run:
         args, report = self._args, self._report
         found = find_cases(args.input, args.output, args.shard or WHOLE)
         self._count = len(found.cases) + len(found.problems)
+        self._check_report(found.cases)
         for warning in found.warnings:
             self._progress.warning(warning)
             report.warnings.append(warning)
@@ -82,6 +91,7 @@ class Run:
             self._progress.error(str(problem))
             name = Path(problem.subject).name
             report.cases.append(CaseReport(name, problem.subject, "failed", error=str(problem)))
+        self._folder = next((case.target.parent for case in found.cases), None)
         self._batch.run(found.cases)
         report.complete = True
         failed = report.count("failed")
@@ -92,6 +102,16 @@ class Run:
         )
         return FAILED if failed else DONE
 
+    def _check_report(self, cases: list[Case]) -> None:
+        """Raise OutputError where report and statistics would be one file."""
+        if self._args.statistics and self._args.report is not None:
+            report = os.path.realpath(self._args.report)
+            for case in cases:
+                if os.path.realpath(statistics_file(case)) == report:
+                    cause = f"the statistics of {case.name} go there"
+                    report, self._args.report = self._args.report, None
+                    raise OutputError(f"--report {report}", cause, "name another file")
+
     def _load(self) -> Segmenter:
         args = self._args
         return Segmenter.load(
@@ -101,6 +121,17 @@ class Run:
             resampler=args.resampler,
             precision=args.precision,
         )
+
+    def _write_table(self) -> bool:
+        """Whether there is a table of statistics, if one was asked for and any could be made."""
+        if not self._args.statistics or self._folder is None or not self._folder.is_dir():
+            return True
+        try:
+            write_table(self._folder, self._args.shard or WHOLE)
+        except AbdoboxError as error:
+            self._progress.error(str(error))
+            return False
+        return True
 
     def _write_report(self) -> bool:
         """Whether there is a report, if one was asked for."""

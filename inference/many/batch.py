@@ -4,7 +4,6 @@ scan's network the others are read, resampled, decoded and written.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -12,11 +11,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import AbdoboxError, OutputError, ScanError, one_line
-from ..findings.plausibility import doubts
+from ..findings.document import document
 from ..memory import Admit, SharedMemory
 from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
@@ -24,8 +23,9 @@ from ..scan.volume import read_volume
 from ..segmenter import Segmentation, Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
+from .outputs import Wanted, split_folder, write_case
 from .progress import Progress
-from .run_report import CaseReport, RunReport
+from .run_report import CaseReport, RunReport, doubts_json
 
 _MOST_JOBS = 8
 
@@ -35,7 +35,8 @@ class BatchOptions:
     """How to segment: ``decode`` and ``step`` default to the model's.
 
     ``jobs`` is how many scans are worked on at a time, by default :func:`usual_jobs`;
-    ``skip_existing`` leaves out cases whose labels are there; ``debug`` prints tracebacks.
+    ``skip_existing`` leaves out cases of which all that is ``wanted`` is there; ``debug`` prints
+    tracebacks.
     """
 
     decode: Decode | None = None
@@ -43,6 +44,7 @@ class BatchOptions:
     jobs: int | None = None
     skip_existing: bool = False
     debug: bool = False
+    wanted: Wanted = field(default_factory=Wanted)
 
 
 class _EndedError(Exception):
@@ -99,6 +101,9 @@ class Batch:
         """
         for folder in {case.target.parent for case in cases}:
             remove_leftovers(folder)
+        if self._options.wanted.split:
+            for case in cases:
+                remove_leftovers(split_folder(case))
         todo = [case for case in cases if not self._skipped(case)]
         self._count = len(todo)
         if not todo:
@@ -121,8 +126,7 @@ class Batch:
             threads.shutdown(wait=not self._ended, cancel_futures=True)
 
     def _skipped(self, case: Case) -> bool:
-        # Unlike Path.exists, False where nobody may look: writing there says so.
-        if not (self._options.skip_existing and os.path.exists(case.target)):  # noqa: PTH110
+        if not (self._options.skip_existing and self._options.wanted.there(case)):
             return False
         self._report.cases.append(CaseReport(case.name, str(case.source), "skipped"))
         return True
@@ -132,11 +136,13 @@ class Batch:
         case = job.case
         try:
             with self._memory.place() as admit:
-                result, report = self._segment(job, admit)
+                result, statistics, report = self._segment(job, admit)
                 with self._gate:
                     self._check()
                     job.writing = True
-                report.seconds["write"] = _write(result, case.target)
+                start = time.perf_counter()
+                write_case(result, statistics, case, self._options.wanted)
+                report.seconds["write"] = time.perf_counter() - start
                 return report
         except (_EndedError, CancelledError):
             raise
@@ -147,7 +153,10 @@ class Batch:
             line = str(error) if known else explained(case, error)
             return CaseReport(case.name, str(case.source), "failed", error=line)
 
-    def _segment(self, job: _Job, admit: Admit) -> tuple[Segmentation, CaseReport]:
+    def _segment(
+        self, job: _Job, admit: Admit
+    ) -> tuple[Segmentation, dict[str, Any] | None, CaseReport]:
+        """Labels without their scan, statistics if they are wanted, and what is to be reported."""
         case, begun = job.case, time.perf_counter()
 
         def tell(stage: str) -> None:
@@ -164,15 +173,26 @@ class Batch:
         result = segmenter.segment(
             volume, decode=self._options.decode, step=self._options.step, on_stage=tell
         )
-        warnings = (*result.warnings, *doubts(result.labels, result.grid))
+        tell("findings")
+        computed = time.perf_counter()
+        doubts = result.doubts()
+        wanted = self._options.wanted
+        warnings = (*result.warnings, *doubts.lines(wanted.labels))
         for warning in warnings:
             self._progress.warning(f"{case.source}: {warning}")
+        statistics = None
+        if wanted.statistics:
+            description = segmenter.description
+            model = {key: getattr(description, key) for key in ("name", "version", "sha256")}
+            measured = result.statistics()
+            statistics = document(case.name, measured, doubts, result.grid, model, wanted.labels)
         report = CaseReport(
             case.name,
             str(case.source),
             "done",
             {
                 **result.timings,
+                "findings": time.perf_counter() - computed,
                 "read": read - begun,
                 "waited": max(0.0, read - start),
                 "total": time.perf_counter() - start,
@@ -181,8 +201,9 @@ class Batch:
             result.grid.spacing,
             result.windows,
             warnings,
+            doubts=doubts_json(doubts, wanted.labels),
         )
-        return result, report
+        return result.without_image(), statistics, report
 
     def _check(self) -> None:
         """Stop a scan whose run has ended."""
@@ -227,15 +248,3 @@ def explained(case: Case | None, error: Exception) -> str:
         return one_line(f"{subject}{error}")
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return one_line(f"{subject}internal error ({what}); please report it, with --debug")
-
-
-def _write(result: Segmentation, path: Path) -> float:
-    start = time.perf_counter()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            path.parent, f"cannot be made ({error.strerror})", "check the path and its permissions"
-        ) from error
-    result.write(path)
-    return time.perf_counter() - start

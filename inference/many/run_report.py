@@ -7,11 +7,14 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..findings.doubts import Doubts
+from ..labels import NAMES
 from ..scan.atomic import write_atomically
 from ..segmenter import Segmenter
 
@@ -20,7 +23,10 @@ _PACKAGES = ("numpy", "SimpleITK", "openvino", "torch", "cupy-cuda13x", "safeten
 
 @dataclass
 class CaseReport:
-    """One case: ``done``, ``failed`` or ``skipped``; seconds per stage; oddities; the cause."""
+    """One case: ``done``, ``failed`` or ``skipped``; seconds per stage; oddities; the cause.
+
+    ``doubts`` as :func:`doubts_json` gives them; None where there are no labels.
+    """
 
     name: str
     source: str
@@ -31,6 +37,24 @@ class CaseReport:
     windows: int = 0
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    doubts: dict[str, Any] | None = None
+
+
+def doubts_json(doubts: Doubts, labels: Iterable[int]) -> dict[str, Any]:
+    """The contrast phase and each organ's score and doubts, as far as the labels are wanted."""
+    return {
+        "contrast_phase": doubts.phase,
+        "scan": list(doubts.scan),
+        "organs": {
+            NAMES[label]: {
+                "score": doubts.organs[label].score,
+                "doubtful": doubts.organs[label].doubtful,
+                "doubts": list(doubts.organs[label].reasons),
+            }
+            for label in labels
+            if label in doubts.organs
+        },
+    }
 
 
 @dataclass

@@ -141,20 +141,21 @@ class NiftiHeader:
             fields["srow"] = np.diag([-1.0, -1.0, 1.0]) @ exact
         return cls(fields, False, np.dtype("u1"), grid, ())
 
-    def for_voxels(self, voxel_type: np.dtype[Any]) -> bytes:
-        """Header bytes of a volume on the same grid, extension flag included.
+    def for_voxels(self, voxel_type: np.dtype[Any], extension: bytes = b"") -> bytes:
+        """Header bytes of a volume on the same grid: the header, the extension flag, extensions.
 
         The geometry fields are copied bit for bit, so every reader that places the scan places the
         new volume identically.
 
         Args:
             voxel_type: uint8 (labels) or int16 (HU).
+            extension: a header extension with its size and code, a multiple of 16 bytes long.
         """
         new = self.fields.copy()
         two = new.dtype == NIFTI2
         new["sizeof_hdr"] = new.dtype.itemsize
         new["magic"] = b"n+2\0\r\n\x1a\n" if two else b"n+1"
-        new["vox_offset"] = new.dtype.itemsize + 4
+        new["vox_offset"] = new.dtype.itemsize + 4 + len(extension)
         if not new["dim"][4 : 1 + new["dim"][0]].all():  # an axis of 0: no reader's fourth
             new["dim"] = (3, *new["dim"][1:4], 1, 1, 1, 1)
         codes = {np.dtype(name): code for code, name in VOXEL_TYPES.items()}
@@ -163,7 +164,7 @@ class NiftiHeader:
         new["descrip"], new["aux_file"], new["intent_name"] = b"abdobox", b"", b""
         for name in ("intent_p", "intent_code", "cal_max", "cal_min"):
             new[name] = 0
-        return new.tobytes() + b"\0\0\0\0"
+        return new.tobytes() + bytes([bool(extension), 0, 0, 0]) + extension
 
 
 def _record(data: bytes) -> tuple[npt.NDArray[Any], bool]:

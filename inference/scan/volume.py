@@ -19,6 +19,7 @@ from ..types import Image, Labels
 from .atomic import write_atomically
 from .axes import straighten
 from .contents import check_contents, hounsfield
+from .label_tables import caret_extension
 from .label_values import label_values
 from .limits import check_grid, unlikely_extent, unset_geometry
 from .nifti_header import NiftiHeader
@@ -145,18 +146,30 @@ def _explained(path: Path) -> Iterator[None]:
         raise ScanError(path, cause, "check that it exists and may be read") from error
 
 
-def write_labels(path: Path, labels_ZYX: npt.NDArray[np.uint8], header: NiftiHeader) -> None:
-    """Write a label map. See :func:`write_image`."""
-    write_image(path, labels_ZYX, header)
+def write_labels(
+    path: Path,
+    labels_ZYX: npt.NDArray[np.uint8],
+    header: NiftiHeader,
+    *,
+    label_table: bool = True,
+) -> None:
+    """Write a label map. See :func:`write_image`.
+
+    ``label_table`` puts names and colours into the header, for programs that show them.
+    """
+    write_image(path, labels_ZYX, header, caret_extension() if label_table else b"")
 
 
-def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -> None:
+def write_image(
+    path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader, extension: bytes = b""
+) -> None:
     """Write uint8 labels or int16 HU as .nii.gz: beside its place, then renamed. Never half a file.
 
     Args:
         path: ends in .nii.gz, since nothing else is written.
         voxels_ZYX: uint8 or int16, in the scan's own axis order.
         header: the scan's; its geometry is copied bit for bit.
+        extension: see :meth:`NiftiHeader.for_voxels`.
 
     Raises:
         OutputError: another name; the folder is missing, read-only or full.
@@ -165,7 +178,7 @@ def write_image(path: Path, voxels_ZYX: npt.NDArray[Any], header: NiftiHeader) -
         raise OutputError(path, "is no name for labels", "end it in .nii.gz")
     compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
     voxels = np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8).data
-    data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype))]
+    data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype, extension))]
     data += [
         compressor.compress(voxels[i : i + _CHUNK_BYTES])
         for i in range(0, len(voxels), _CHUNK_BYTES)

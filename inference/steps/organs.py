@@ -5,12 +5,15 @@ And whether there are any: what two networks see alike is there; what each sees 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 
 from ..grid import Grid
-from ..labels import TUMOR
-from ..types import Box
+from ..labels import NAMES, ORGANS, TUMOR
+from ..types import Box, Labels
 from .components import Pieces
 from .resample import gather_labels, nearest_taps
 
@@ -18,6 +21,22 @@ from .resample import gather_labels, nearest_taps
 _LEAST_ML = 200.0
 # A piece that is smaller beside the largest of its organ is an error and makes no box larger.
 _ISLAND = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run has seen on the way that tells whether its labels may be believed.
+
+    Attributes:
+        agreement: Dice coefficient of two networks about each organ that either shows; empty where
+            one alone has looked.
+        found_ml: volume of each organ as the first of them shows it.
+        clipped: organs that reach the border of the box that was looked at, inside the scan.
+    """
+
+    agreement: Mapping[int, float] = field(default_factory=dict)
+    found_ml: Mapping[int, float] = field(default_factory=dict)
+    clipped: tuple[int, ...] = ()
 
 
 def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -> Box | None:
@@ -49,7 +68,7 @@ def organ_box(labels_ZYX: npt.NDArray[np.uint8], grid: Grid, margin_mm: float) -
     return (sides[0], sides[1], sides[2])
 
 
-def agreement(small_ZYX: npt.NDArray[np.uint8], large_ZYX: npt.NDArray[np.uint8]) -> float:
+def agreement(small_ZYX: Labels, large_ZYX: Labels) -> float:
     """Agreement of two networks about a scan: the Dice coefficient of all organs together.
 
     Twice the voxels that both give the same organ, over all that either gives any. Tumours do not
@@ -63,10 +82,55 @@ def agreement(small_ZYX: npt.NDArray[np.uint8], large_ZYX: npt.NDArray[np.uint8]
     Returns:
         0 to 1; 1 where there are no organs at all.
     """
+    return _overall(_shared(small_ZYX, large_ZYX))
+
+
+def agreements(
+    small_ZYX: Labels, large_ZYX: Labels, grid: Grid
+) -> tuple[float, dict[int, float], dict[int, float]]:
+    """As :func:`agreement`, and organ by organ.
+
+    Args:
+        grid: of the scan, whose field of view the labels cover.
+
+    Returns:
+        (overall, Dice coefficient of each organ that either shows, ml of each in the first).
+    """
+    shared = _shared(small_ZYX, large_ZYX)
+    ml = grid.voxel_ml * np.prod(grid.shape) / small_ZYX.size
+    one, other = shared.sum(axis=1), shared.sum(axis=0)
+    by_organ = {
+        organ: float(2 * shared[organ, organ] / (one[organ] + other[organ]))
+        for organ in ORGANS
+        if one[organ] + other[organ]
+    }
+    found_ml = {organ: float(ml * one[organ]) for organ in ORGANS if one[organ]}
+    return _overall(shared), by_organ, found_ml
+
+
+def _overall(shared: npt.NDArray[np.int64]) -> float:
+    """The Dice coefficient of all organs together, of a table as :func:`_shared` gives it."""
+    organs = list(ORGANS)
+    either = shared[organs].sum() + shared[:, organs].sum()
+    both = shared[organs, organs].sum()
+    return float(2 * both / either) if either else 1.0
+
+
+def _shared(small_ZYX: Labels, large_ZYX: Labels) -> npt.NDArray[np.int64]:
+    """How many voxels have one label (row) in the first and another (column) in the second."""
     z, y, x = (nearest_taps(n, m) for n, m in zip(large_ZYX.shape, small_ZYX.shape, strict=True))
     other_ZYX = np.empty_like(small_ZYX)
     gather_labels(large_ZYX, z, y, x, other_ZYX)
-    one, other = ((labels > 0) & (labels < TUMOR) for labels in (small_ZYX, other_ZYX))
-    either = np.count_nonzero(one) + np.count_nonzero(other)
-    both = np.count_nonzero(one & (small_ZYX == other_ZYX))
-    return 2 * both / either if either else 1.0
+    count = max(NAMES) + 1
+    codes = small_ZYX.ravel() * np.uint8(count) + other_ZYX.ravel()  # below 256
+    return np.bincount(codes, minlength=count**2).reshape(count, count)
+
+
+def clipped_organs(labels_ZYX: Labels, inside: Box) -> tuple[int, ...]:
+    """Organs that reach a face of the box ``inside``, where there is more scan behind it."""
+    reached: set[int] = set()
+    for axis, (side, n) in enumerate(zip(inside, labels_ZYX.shape, strict=True)):
+        planes = [side.start] * (side.start > 0) + [side.stop - 1] * (side.stop < n)
+        for plane in planes:
+            reached.update(np.unique(labels_ZYX.take(plane, axis)).tolist())
+    return tuple(organ for organ in ORGANS if organ in reached)

@@ -155,7 +155,7 @@ def stuck(*arguments):
     print("writing", file=sys.stderr, flush=True)
     time.sleep(60)
 
-batch._write = stuck
+batch.write_case = stuck
 __main__.leave(main(sys.argv[1:]))
 """
 

@@ -82,7 +82,9 @@ def modules_after(*words: object) -> tuple[int, set[str]]:
     return status, set(names)
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("--list-labels",), ("-i", "a")])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("--version",), ("--list-labels",), ("--info",), ("-i", "a")]
+)
 def test_answers_import_nothing_heavy(words: tuple[str, ...]):
     status, modules = modules_after(*words)
     assert status == (2 if words[0] == "-i" else 0)
@@ -203,7 +205,7 @@ def test_a_report_in_a_folder_that_may_not_be_written_to(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("word", ["--list-labels", "--help"])
+@pytest.mark.parametrize("word", ["--list-labels", "--info", "--help"])
 def test_output_that_nobody_takes(word: str, unbuffered: str):
     """A reader that has left knows; of a full disk there is one line."""
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}

@@ -121,10 +121,9 @@ def test_a_scan_is_read_and_written_beside_anothers_network(
         read[int(path.name[0])].set()
         return volume
 
-    def writing(*arguments: object) -> float:
-        seconds = batch_write(*arguments)
+    def writing(*arguments: object) -> None:
+        write_case(*arguments)
         written.set()
-        return seconds
 
     def second_waits(self: OpenVinoNetwork, windows: list) -> list:
         before = len(threads)
@@ -134,9 +133,9 @@ def test_a_scan_is_read_and_written_beside_anothers_network(
             assert sum(event.wait(20) for event in read[:3]) == 3
         return forward(self, windows)
 
-    batch_write = batch._write
+    write_case = batch.write_case
     monkeypatch.setattr(batch, "read_volume", reading)
-    monkeypatch.setattr(batch, "_write", writing)
+    monkeypatch.setattr(batch, "write_case", writing)
     monkeypatch.setattr(OpenVinoNetwork, "forward", second_waits)
     words = ["-i", folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]
     assert main([str(word) for word in [*words, "--jobs", "2"]]) == 0
@@ -148,7 +147,7 @@ def test_where_memory_is_short_scans_go_one_at_a_time(
 ):
     crowd = Crowd()
     monkeypatch.setattr("inference.memory.available_bytes", lambda: 1 << 28)
-    monkeypatch.setattr(batch, "_write", crowded(crowd, batch._write))
+    monkeypatch.setattr(batch, "write_case", crowded(crowd, batch.write_case))
     monkeypatch.setattr(Segmenter, "segment", crowded(crowd, Segmenter.segment))
     words = ["-i", folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]
     assert main([str(word) for word in [*words, "--jobs", "4"]]) == 0

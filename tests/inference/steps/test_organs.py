@@ -15,7 +15,7 @@ from inference.labels import TUMOR
 from inference.model.description import Crop, ModelDescription
 from inference.scan.volume import Volume
 from inference.segmenter import Segmentation, Segmenter
-from inference.steps.organs import agreement, organ_box
+from inference.steps.organs import agreement, agreements, clipped_organs, organ_box
 from phantom import Phantom
 
 LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -157,7 +157,7 @@ def test_what_two_models_do_not_agree_about_is_not_believed(
     folder = make_model("cropping", step=None, crop=Crop("finder", 10.0, least))
     description = ModelDescription.load(folder)
     assert description.crop == Crop("finder", 10.0, least)
-    monkeypatch.setattr(module, "agreement", lambda *_: 0.6)
+    monkeypatch.setattr(module, "agreements", lambda *_: (0.6, {}, {}))
     result = segment(folder, phantom)
     assert result.labels.any() != empty
     assert any("no abdomen" in warning for warning in result.warnings) == empty
@@ -192,3 +192,34 @@ def test_a_crop_model_that_is_missing(models: tuple[Path, Path]):
     (models[1].parent / "finder" / "model.json").unlink()
     with pytest.raises(ModelError, match=r"finder.* is not there, and cropping finds"):
         Segmenter.load(models[1], "cpu")
+
+
+def test_agreement_organ_by_organ():
+    """Of the liver half is seen alike; the second has no spleen, the first no kidney."""
+    liver, shifted = (1, (slice(0, 10),) * 3), (1, (slice(5, 15), slice(0, 10), slice(0, 10)))
+    spleen, kidney = (3, (slice(16, 20),) * 3), (2, (slice(15, 20), slice(20, 30), slice(20, 30)))
+    tumor = (TUMOR, (slice(0, 20), slice(39, 40), slice(39, 40)))
+    overall, by_organ, found_ml = agreements(
+        labelled(liver, spleen, tumor), labelled(shifted, kidney), GRID
+    )
+    assert by_organ == {1: 0.5, 2: 0.0, 3: 0.0}
+    assert found_ml == {1: pytest.approx(1000), 3: pytest.approx(64)}
+    assert overall == pytest.approx(2 * 500 / (1000 + 64 + 1000 + 500))
+
+
+@pytest.mark.parametrize(
+    ("inside", "clipped"),
+    [
+        ((slice(0, 20), slice(0, 40), slice(0, 40)), ()),
+        ((slice(5, 15), slice(10, 20), slice(2, 12)), (1,)),
+        ((slice(0, 20), slice(10, 40), slice(0, 40)), (1,)),  # one face is enough
+        ((slice(4, 20), slice(9, 40), slice(1, 40)), ()),  # a voxel lies between
+        ((slice(0, 15), slice(0, 21), slice(0, 13)), (1,)),
+    ],
+)
+def test_what_the_box_clips(inside, clipped: tuple[int, ...]):
+    labels = labelled(
+        (1, (slice(5, 15), slice(10, 20), slice(2, 12))),
+        (3, (slice(19, 20), slice(39, 40), slice(39, 40))),
+    )
+    assert clipped_organs(labels, inside) == clipped

@@ -1,0 +1,101 @@
+"""What a run leaves of a case: labels, one file per class, statistics. The labels come last."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError
+from ..labels import NAMES
+from ..scan.atomic import write_atomically
+from ..scan.volume import write_labels
+from ..segmenter import Segmentation
+from ..types import Labels
+from .cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for.
+
+    Attributes:
+        labels: classes that are written; the others become background.
+        split: one file for each of them, too.
+        statistics: NAME.json.
+    """
+
+    labels: tuple[int, ...] = tuple(NAMES)
+    split: bool = False
+    statistics: bool = False
+
+    def files(self, case: Case) -> Iterator[Path]:
+        """Every file of a case, the labels last: where they are, all the others are."""
+        if self.split:
+            for label in self.labels:
+                yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
+        if self.statistics:
+            yield statistics_file(case)
+        yield case.target
+
+    def there(self, case: Case) -> bool:
+        """Whether every file of a case is."""
+        # Unlike Path.exists, False where nobody may look: writing there says so.
+        return all(os.path.exists(path) for path in self.files(case))  # noqa: PTH110
+
+    def kept(self, labels: Labels) -> Labels:
+        """The labels without classes that are not wanted."""
+        if len(self.labels) == len(NAMES):
+            return labels
+        values = np.zeros(256, np.uint8)
+        values[list(self.labels)] = self.labels
+        return values[labels]
+
+
+def split_folder(case: Case) -> Path:
+    """Where a case's files of one class each lie."""
+    return case.target.parent / case.name
+
+
+def statistics_file(case: Case) -> Path:
+    """A case's statistics, beside its labels."""
+    return case.target.parent / f"{case.name}.json"
+
+
+def write_case(
+    result: Segmentation, statistics: dict[str, Any] | None, case: Case, wanted: Wanted
+) -> None:
+    """Write everything that is wanted of a case.
+
+    Args:
+        result: its labels.
+        statistics: the JSON document, if wanted.
+
+    Raises:
+        OutputError: a file cannot be written; the labels are not there then.
+    """
+    _made(case.target.parent)
+    if wanted.split:
+        _made(split_folder(case))
+        for label, path in zip(wanted.labels, wanted.files(case), strict=False):
+            mask = (result.labels == label).view(np.uint8)
+            # Names belong to the values of the whole map; a mask has 1 alone.
+            write_labels(path, mask, result.header, label_table=False)
+    if statistics is not None:
+        text = json.dumps(statistics, indent=1, allow_nan=False)
+        write_atomically(statistics_file(case), text.encode() + b"\n")
+    write_labels(case.target, wanted.kept(result.labels), result.header)
+
+
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            folder, f"cannot be made ({error.strerror})", "check the path and its permissions"
+        ) from error

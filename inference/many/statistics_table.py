@@ -1,0 +1,82 @@
+"""``statistics.csv`` of a folder: made anew from the NAME.json beside the labels.
+
+So it always says what the folder holds: after a run that was killed and gone on with, after several
+runs into one folder, and after the shares of several machines.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError
+from ..findings.document import COLUMNS, SCHEMA, rows
+from ..scan.atomic import write_atomically
+from .shard import WHOLE, Shard
+
+_MOST_BYTES = 1 << 24
+
+
+def table_name(shard: Shard = WHOLE) -> str:
+    """``statistics.csv``; of a share of several, ``statistics.I-of-N.csv``."""
+    if shard.count == 1:
+        return "statistics.csv"
+    return f"statistics.{shard.index}-of-{shard.count}.csv"
+
+
+def write_table(folder: Path, shard: Shard = WHOLE) -> int:
+    """Write the table of all statistics in a folder, or of a share of its cases, by case.
+
+    Returns:
+        How many cases it holds.
+
+    Raises:
+        OutputError: the folder cannot be read or the table not be written.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    count = 0
+    for document in _documents(folder, shard):
+        try:
+            table.writerows([*rows(document)])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise OutputError(
+                folder / f"{document['case']}.json",
+                f"is no statistics of this version ({error!r})",
+                "remove it, or segment its scan again",
+            ) from error
+        count += 1
+    # Names of files need not be text.
+    data = text.getvalue().encode(errors="surrogateescape")
+    write_atomically(folder / table_name(shard), data)
+    return count
+
+
+def _documents(folder: Path, shard: Shard) -> Iterator[dict[str, Any]]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if _may_be_one(entry, shard))
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror})"
+        raise OutputError(folder, cause, "check its permissions") from error
+    for name in names:
+        try:
+            document = json.loads((folder / name).read_bytes())
+        except (OSError, ValueError, RecursionError):  # somebody else's
+            continue
+        if isinstance(document, dict) and document.get("schema") == SCHEMA:
+            yield {**document, "case": name.removesuffix(".json")}
+
+
+def _may_be_one(entry: os.DirEntry[str], shard: Shard) -> bool:
+    return (
+        entry.name.endswith(".json")
+        and shard.takes(entry.name.removesuffix(".json"))
+        and entry.is_file(follow_symlinks=False)
+        and entry.stat().st_size <= _MOST_BYTES
+    )

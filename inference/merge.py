@@ -1,0 +1,33 @@
+"""``python -m inference.merge FOLDER``: one statistics.csv of the shares of several machines.
+
+Made from the NAME.json beside the labels, as each share's own statistics.I-of-N.csv is; those stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0, or 1 where there is no table."""
+    parser = argparse.ArgumentParser(prog="python -m inference.merge", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the runs' output folder")
+    folder = parser.parse_args(argv).folder
+    from .errors import AbdoboxError
+    from .many.statistics_table import table_name, write_table
+
+    try:
+        count = write_table(folder)
+    except AbdoboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    labels = sum(1 for _ in folder.glob("*.nii.gz"))
+    lacking = f"; {labels - count} label files have no statistics" if labels > count else ""
+    print(f"{folder / table_name()}: {count} cases{lacking}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
