@@ -38,7 +38,7 @@ class Run:
         self._report = RunReport()
         self._count = 0
         self._folder: Path | None = None  # of the labels, where there are any
-        wanted = Wanted(args.labels or tuple(NAMES), args.split, args.statistics)
+        wanted = Wanted(args.labels or tuple(NAMES), args.split, args.statistics, args.html)
         options = BatchOptions(
             args.decode, args.step, args.jobs, args.skip_existing, args.debug, wanted
         )

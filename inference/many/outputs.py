@@ -1,4 +1,4 @@
-"""What a run leaves of a case: labels, one file per class, statistics. The labels come last."""
+"""What a run leaves of a case: labels, one file per class, statistics, a page. The labels come last."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class Wanted:
         labels: classes that are written; the others become background.
         split: one file for each of them, too.
         statistics: NAME.json.
+        html: NAME.html.
     """
 
     labels: tuple[int, ...] = tuple(NAMES)
     split: bool = False
     statistics: bool = False
+    html: bool = False
 
     def files(self, case: Case) -> Iterator[Path]:
         """Every file of a case, the labels last: where they are, all the others are."""
@@ -41,6 +43,8 @@ class Wanted:
                 yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
         if self.statistics:
             yield statistics_file(case)
+        if self.html:
+            yield page_file(case)
         yield case.target
 
     def there(self, case: Case) -> bool:
@@ -67,14 +71,30 @@ def statistics_file(case: Case) -> Path:
     return case.target.parent / f"{case.name}.json"
 
 
-def write_case(
-    result: Segmentation, statistics: dict[str, Any] | None, case: Case, wanted: Wanted
-) -> None:
+def page_file(case: Case) -> Path:
+    """A case's page, beside its labels."""
+    return case.target.parent / f"{case.name}.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said about a case's labels.
+
+    Attributes:
+        statistics: the JSON document, if wanted.
+        page: the HTML file, if wanted.
+    """
+
+    statistics: dict[str, Any] | None = None
+    page: bytes | None = None
+
+
+def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> None:
     """Write everything that is wanted of a case.
 
     Args:
         result: its labels.
-        statistics: the JSON document, if wanted.
+        said: about them.
 
     Raises:
         OutputError: a file cannot be written; the labels are not there then.
@@ -86,9 +106,11 @@ def write_case(
             mask = (result.labels == label).view(np.uint8)
             # Names belong to the values of the whole map; a mask has 1 alone.
             write_labels(path, mask, result.header, label_table=False)
-    if statistics is not None:
-        text = json.dumps(statistics, indent=1, allow_nan=False)
+    if said.statistics is not None:
+        text = json.dumps(said.statistics, indent=1, allow_nan=False)
         write_atomically(statistics_file(case), text.encode() + b"\n")
+    if said.page is not None:
+        write_atomically(page_file(case), said.page)
     write_labels(case.target, wanted.kept(result.labels), result.header)
 
 
