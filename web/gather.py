@@ -1,4 +1,4 @@
-"""``python web/gather.py NODE_MODULES FOLDER``: NiiVue's script and the licences of all it bundles."""
+"""``python web/gather.py NODE_MODULES FOLDER``: NiiVue's script, and licences of what it bundles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves of a case: labels, one file per class, statistics, a page. The labels come last."""
+"""What a run leaves of a case: labels, files of classes, statistics, page. The labels come last."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..scan.volume import write_labels
 from ..segmenter import Segmentation
 from ..types import Labels
 from .cases import Case
+from .folder_index import is_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,9 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
         text = json.dumps(said.statistics, indent=1, allow_nan=False)
         write_atomically(statistics_file(case), text.encode() + b"\n")
     if said.page is not None:
+        if is_index(case.name):
+            cause = "is the place of the list of all pages"
+            raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
         write_atomically(page_file(case), said.page)
     write_labels(case.target, wanted.kept(result.labels), result.header)
 

@@ -36,7 +36,7 @@
     isRadiologicalConvention: true,
     loadingText: "",
     logLevel: "silent",
-    multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
+    multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
     show3Dcrosshair: true,
     viewModeHotKey: "",
     clipPlaneHotKey: "",
@@ -191,11 +191,13 @@
     const labels = await niivue.NVImage.loadFromBase64({ base64: view.labels, name: "labels.nii.gz", opacity: state.opacity });
     view.image = view.labels = null;
     labels.setColormapLabel(colormap());
-    nv.addVolume(ct);
-    nv.addVolume(labels);
+    // Both at once, and as they are to be: each update costs seconds where there is no graphics card.
+    nv.volumes = [ct, labels];
+    nv.back = ct;
+    nv.overlays = [labels];
+    nv.opts.sliceType = layouts[state.layout];
+    nv.updateGLVolume();
     state.ready = true;
-    setWindow(state.window);
-    setLayout(state.layout);
     if (there.length) go(there[0]);
     wait.remove();
     document.body.dataset.ready = "yes";

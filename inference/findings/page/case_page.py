@@ -1,7 +1,7 @@
 """One self-contained HTML page of a case: the scan, its labels, measures, doubts, and the run.
 
-Whatever comes from outside (names of files, headers) is escaped where it becomes HTML or JSON, and a
-content security policy keeps the page from loading or sending anything.
+Whatever comes from outside (names of files, headers) is escaped where it becomes HTML or JSON, and
+a content security policy keeps the page from loading or sending anything.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ... import __version__
 from ...grid import Grid
 from ...labels import COLORS
@@ -20,10 +22,10 @@ from ...types import Image, Labels
 from . import texts
 from .assets import filled, niivue, part
 from .reduced import Reduced
-from .summary import SUMMARY, of_case
+from .summary import of_case
 from .thumbnail import thumbnail
 
-_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; connect-src data:; base-uri 'none'; form-action 'none'"
 )
@@ -55,7 +57,7 @@ def case_page(
     name = printable(document["case"])
     summary = of_case(document, thumbnail(reduced), made)
     values = {
-        "policy": _POLICY,
+        "policy": POLICY,
         "generator": f"abdobox {__version__}",
         "title": html.escape(name),
         "summary": script_json(summary),
@@ -91,8 +93,6 @@ def _only(labels_ZYX: Labels, wanted: Sequence[int]) -> Labels:
     values = bytearray(256)
     for label in wanted:
         values[label] = label
-    import numpy as np
-
     table = np.frombuffer(values, np.uint8)
     return labels_ZYX if len(wanted) == len(COLORS) else table[labels_ZYX]
 
@@ -258,6 +258,3 @@ def _run(document: Mapping[str, Any], made: str, warnings: Sequence[str]) -> str
         if value
     )
     return f"<h2>{html.escape(texts.CASE['run'])}</h2><dl>{items}</dl>"
-
-
-__all__ = ["SUMMARY", "case_page"]

@@ -22,7 +22,7 @@ def indexed_png(indices_RC: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8
     filtered[:, 1:] = indices_RC
     chunks = (
         _chunk(b"IHDR", header),
-        _chunk(b"PLTE", palette.astype(np.uint8).tobytes()),
+        _chunk(b"PLTE", palette.tobytes()),
         _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 9)),
         _chunk(b"IEND", b""),
     )

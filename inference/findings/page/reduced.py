@@ -1,7 +1,7 @@
 """A scan and its labels on a coarser grid, small enough for a page.
 
-In canonical LPS order. The scan is averaged over blocks of voxels; of the labels, the block's middle
-voxel counts, but a structure that would be lost keeps one.
+In canonical LPS order. The scan is averaged over blocks of voxels; of the labels, the block's
+middle voxel counts, but a structure that would be lost keeps one.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Reduced:
 
 
 def block(grid: Grid) -> Shape:
-    """How many voxels along (z, y, x) become one: equally fine along all axes, as far as it goes."""
+    """How many voxels along (z, y, x) become one, for an equal spacing as far as that goes."""
     target = _FINEST_MM
     while True:
         z, y, x = (max(1, round(target / spacing)) for spacing in grid.spacing)
@@ -120,8 +120,8 @@ def _means(image_ZYX: Image, steps: Shape) -> npt.NDArray[np.int32]:
             else slab.sum(axis=0, dtype=np.int32)
         )
         total = np.pad(total, more, mode="edge") if more != [(0, 0), (0, 0)] else total
-        rows = sum(total[row::ky] for row in range(ky))
-        blocks = sum(rows[:, column::kx] for column in range(kx))
+        rows = sum((total[row::ky] for row in range(1, ky)), start=total[::ky])
+        blocks = sum((rows[:, column::kx] for column in range(1, kx)), start=rows[:, ::kx])
         means[plane] = np.clip(blocks // (len(slab) * ky * kx), -32768, 32767)
     return means
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 NOTICE = "Not a medical device. For research; labels may be wrong."
 KEYS = (
-    "Keys: {up}{down} slice, {pages} ten slices, {organs} next, previous structure, {windows} window, "
-    "{view} view, {opacity} labels on and off, {only} selected structure alone."
+    "Keys: {up}{down} slice, {pages} ten slices, {organs} next, previous structure, "
+    "{windows} window, {view} view, {opacity} labels on and off, {only} selected structure alone."
 )
 
 CASE = {
@@ -17,7 +17,7 @@ CASE = {
     "statistics": "Measures",
     "lesions": "Lesions",
     "run": "Run",
-    "printed_note": "Pictures show the scan on a coarser grid; measures are those of the whole scan.",
+    "printed_note": "Pictures show the scan on a coarser grid; measures are of the whole scan.",
 }
 
 # What the script shows.

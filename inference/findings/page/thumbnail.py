@@ -44,4 +44,7 @@ def thumbnail(reduced: Reduced) -> str:
     order[list(COLORS)] = np.arange(len(COLORS))
     colored = _GRAYS + 2 * order[values] + (gray > _GRAYS // 2)
     indices = np.where(values == BACKGROUND, gray, colored).astype(np.uint8)
-    return "data:image/png;base64," + base64.b64encode(indexed_png(indices, palette)).decode()
+    return (
+        "data:image/png;base64,"
+        + base64.b64encode(indexed_png(indices, palette.astype(np.uint8))).decode()
+    )
