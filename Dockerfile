@@ -26,6 +26,9 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 COPY inference ./inference
 COPY weights ./weights
 COPY predict.sh LICENSE ./
+# The pages' viewer, where make page-assets has been run; else only --html is lacking. A pattern may
+# match nothing as long as another source is there.
+COPY LICENSE build/pag[e] ./build/page/
 COPY deploy/sbom.py /opt/abdobox/
 # Only what is not readable for all: whatever chmod touches is in the image twice.
 RUN python -m compileall -q --invalidation-mode unchecked-hash inference \

@@ -1,4 +1,4 @@
-"""``python web/gather.py NODE_MODULES FOLDER``: NiiVue's script, and licences of what it bundles."""
+"""NiiVue's script and the licences of what it bundles: ``gather.py NODE_MODULES FOLDER``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def main(modules: Path, folder: Path) -> int:
     for description in sorted(modules.glob("**/package.json")):
         package = json.loads(description.read_text(encoding="utf-8"))
         name = package.get("name", "")
-        if not name or not description.parent.as_posix().endswith(f"node_modules/{name}"):
-            continue  # a folder of a package, with a description of its own
+        if "version" not in package or not description.parent.as_posix().endswith(f"/{name}"):
+            continue  # a part of a package, with a description of its own
         texts = sorted(
             p for p in description.parent.iterdir() if p.name.lower().startswith("licen")
         )

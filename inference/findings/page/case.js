@@ -31,6 +31,8 @@
     dragAndDropEnabled: false,
     fontMinPx: 14,
     fontSizeScaling: 0.3,
+    heroImageFraction: 0.62, // the axial slice is the largest picture
+    heroSliceType: niivue.SLICE_TYPE.AXIAL,
     isColorbar: false,
     isNearestInterpolation: false,
     isRadiologicalConvention: true,
@@ -198,7 +200,7 @@
     nv.opts.sliceType = layouts[state.layout];
     nv.updateGLVolume();
     state.ready = true;
-    if (there.length) go(there[0]);
+    if (there.length) go(there.find((one) => one.doubtful) ?? there[0]);
     wait.remove();
     document.body.dataset.ready = "yes";
   };

@@ -31,6 +31,10 @@ POLICY = (
 )
 
 
+# Of many the largest: the page is to be printed on one sheet. The JSON holds all.
+_MOST_LESIONS = 10
+
+
 def case_page(
     document: Mapping[str, Any],
     image_ZYX: Image,
@@ -124,8 +128,9 @@ def _view(structures: Iterable[Mapping[str, Any]], reduced: Reduced) -> dict[str
 def _short(structure: Mapping[str, Any]) -> str:
     if structure["state"] == "absent":
         return "absent"
-    sign = "> " if structure["state"] == "cut off" else ""  # the scan shows a part of it
-    return f"{sign}{number(structure['volume_ml'])} ml"
+    # Of what is cut off the scan shows a part.
+    cut = ", cut off" if structure["state"] == "cut off" else ""
+    return f"{number(structure['volume_ml'])} ml{cut}"
 
 
 def number(value: float | None) -> str:
@@ -146,7 +151,7 @@ def _doubts(document: Mapping[str, Any]) -> str:
     for one in document["structures"]:
         if one["doubtful"]:
             words = html.escape("; ".join(one["doubts"]))
-            said.append(f"<b>{html.escape(one['name'])}</b> (score {one['score']:.2f}): {words}")
+            said.append(f"{_jump(one)} (score {one['score']:.2f}): {words}")
     title = html.escape(texts.CASE["doubts"])
     if not said:
         words = html.escape(texts.CASE["no_doubts"])
@@ -211,10 +216,15 @@ def _measures(structures: Iterable[Mapping[str, Any]]) -> str:
 def _name(structure: Mapping[str, Any]) -> str:
     red, green, blue = COLORS[structure["label"]]
     swatch = f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span> '
+    return swatch + _jump(structure)
+
+
+def _jump(structure: Mapping[str, Any]) -> str:
+    """The name, and where there is something to see, a button that shows it."""
     name = html.escape(structure["name"])
     if structure["state"] == "absent":
-        return swatch + name
-    return f'{swatch}<button type="button" data-jump="{structure["label"]}">{name}</button>'
+        return f"<b>{name}</b>"
+    return f'<button type="button" data-jump="{structure["label"]}">{name}</button>'
 
 
 def _state(one: Mapping[str, Any]) -> str:
@@ -227,15 +237,19 @@ def _lesions(lesions: Sequence[Mapping[str, Any]]) -> str:
         return ""
     rows = [
         (
-            str(number_),
+            str(place),
             html.escape(_state(one)),
             number(one["volume_ml"]),
             number(one["longest_axial_mm"]),
             html.escape(one["host"] or ""),
         )
-        for number_, one in enumerate(lesions, 1)
+        for place, one in enumerate(lesions[:_MOST_LESIONS], 1)
     ]
-    return _table(texts.CASE["lesions"], texts.LESION_COLUMNS, rows, {1, 4})
+    table = _table(texts.CASE["lesions"], texts.LESION_COLUMNS, rows, {1, 4})
+    if rest := lesions[_MOST_LESIONS:]:
+        ml = number(sum(one["volume_ml"] for one in rest))
+        table += f"<p>{html.escape(texts.MORE_LESIONS.format(count=len(rest), ml=ml))}</p>"
+    return table
 
 
 def _run(document: Mapping[str, Any], made: str, warnings: Sequence[str]) -> str:

@@ -50,14 +50,15 @@ COLUMNS = {
     "volume_ml": "ml",
     "mean_hu": "mean HU",
     "sd_hu": "SD HU",
-    "p5_hu": "5 % HU",
-    "p50_hu": "50 % HU",
-    "p95_hu": "95 % HU",
+    "p5_hu": "p5 HU",
+    "p50_hu": "p50 HU",
+    "p95_hu": "p95 HU",
     "pieces": "Pieces",
     "score": "Score",
     "doubts": "Doubts",
 }
 LESION_COLUMNS = ("No.", "State", "ml", "Longest axial diameter, mm", "Touches most")
+MORE_LESIONS = "and {count} smaller ones, {ml} ml in all"
 RUN = {
     "case": "Case",
     "made": "Made",
