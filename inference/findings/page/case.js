@@ -27,18 +27,17 @@
   const nv = new niivue.Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [1, 1, 0, 0.8],
-    crosshairWidth: 1,
+    crosshairWidth: 0.6,
     dragAndDropEnabled: false,
+    fontColor: [1, 1, 1, 0.9],
     fontMinPx: 14,
     fontSizeScaling: 0.3,
-    heroImageFraction: 0.62, // the axial slice is the largest picture
-    heroSliceType: niivue.SLICE_TYPE.AXIAL,
     isColorbar: false,
     isNearestInterpolation: false,
     isRadiologicalConvention: true,
     loadingText: "",
     logLevel: "silent",
-    multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
+    sliceType: niivue.SLICE_TYPE.MULTIPLANAR,
     show3Dcrosshair: true,
     viewModeHotKey: "",
     clipPlaneHotKey: "",
@@ -81,8 +80,21 @@
     // In three dimensions the patient's skin would hide the organs.
     nv.setOpacity(0, layout === "render" ? 0 : 1);
     nv.setOpacity(1, layout === "render" ? 1 : state.opacity);
+    nv.clearCustomLayout();
     nv.setSliceType(layouts[layout]);
+    if (layout === "multi") divide();
   };
+  // The axial slice is the largest picture; the others lie beside it, or below where it is narrow.
+  const divide = () => {
+    const narrow = stage.clientWidth < stage.clientHeight * 1.1;
+    const places = narrow
+      ? [[0, 0, 1, 0.6], [0, 0.6, 0.5, 0.4], [0.5, 0.6, 0.5, 0.4]]
+      : [[0, 0, 0.62, 1], [0.62, 0, 0.38, 0.5], [0.62, 0.5, 0.38, 0.5]];
+    nv.setCustomLayout(places.map((position, index) => ({ sliceType: index, position })));
+  };
+  window.addEventListener("resize", () => {
+    if (state.ready && state.layout === "multi") divide();
+  });
   const setOpacity = (value) => {
     state.opacity = Math.min(1, Math.max(0, value));
     slider.value = String(state.opacity);
@@ -197,8 +209,8 @@
     nv.volumes = [ct, labels];
     nv.back = ct;
     nv.overlays = [labels];
-    nv.opts.sliceType = layouts[state.layout];
     nv.updateGLVolume();
+    divide();
     state.ready = true;
     if (there.length) go(there.find((one) => one.doubtful) ?? there[0]);
     wait.remove();

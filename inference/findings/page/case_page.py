@@ -13,8 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ... import __version__
 from ...grid import Grid
 from ...labels import COLORS
@@ -56,7 +54,7 @@ def case_page(
     script = niivue()
     structures = document["structures"]
     present = [one["label"] for one in structures if one["state"] != "absent"]
-    reduced = Reduced.of(image_ZYX, _only(labels_ZYX, present), grid, present)
+    reduced = Reduced.of(image_ZYX, labels_ZYX, grid, present)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     name = printable(document["case"])
     summary = of_case(document, thumbnail(reduced), made)
@@ -91,14 +89,6 @@ def script_json(value: Any) -> str:
     """JSON that can end no script element and begin no comment there."""
     text = json.dumps(value, allow_nan=False)  # ASCII
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
-
-
-def _only(labels_ZYX: Labels, wanted: Sequence[int]) -> Labels:
-    values = bytearray(256)
-    for label in wanted:
-        values[label] = label
-    table = np.frombuffer(values, np.uint8)
-    return labels_ZYX if len(wanted) == len(COLORS) else table[labels_ZYX]
 
 
 def _view(structures: Iterable[Mapping[str, Any]], reduced: Reduced) -> dict[str, Any]:

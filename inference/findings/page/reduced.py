@@ -7,7 +7,7 @@ middle voxel counts, but a structure that would be lost keeps one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +44,13 @@ class Reduced:
 
     @classmethod
     def of(
-        cls, image_ZYX: Image, labels_ZYX: Labels, grid: Grid, present: Iterable[int]
+        cls, image_ZYX: Image, labels_ZYX: Labels, grid: Grid, present: Collection[int]
     ) -> Reduced:
         """From a scan in its own axis order.
 
         Args:
             image_ZYX, labels_ZYX, grid: of the scan.
-            present: labels that occur.
+            present: labels that occur and are wanted; the others become background.
         """
         orientation = Orientation.of(grid.direction)
         grid = orientation.canonical(grid)
@@ -126,12 +126,15 @@ def _means(image_ZYX: Image, steps: Shape) -> npt.NDArray[np.int32]:
     return means
 
 
-def _kept(labels_ZYX: Labels, steps: Shape, present: Iterable[int]) -> Labels:
+def _kept(labels_ZYX: Labels, steps: Shape, present: Collection[int]) -> Labels:
     z, y, x = (
         np.minimum(np.arange(0, n, k) + k // 2, n - 1)
         for n, k in zip(labels_ZYX.shape, steps, strict=True)
     )
-    kept = np.ascontiguousarray(labels_ZYX[z][:, y][:, :, x])
+    kept = np.stack([labels_ZYX[plane][np.ix_(y, x)] for plane in z])
+    shown = np.zeros(256, np.uint8)
+    shown[list(present)] = list(present)
+    kept = shown[kept]
     for label in set(present) - set(np.flatnonzero(np.bincount(kept.ravel(), minlength=256))):
         first = np.unravel_index(np.argmax(labels_ZYX == label), labels_ZYX.shape)
         kept[tuple(int(i) // k for i, k in zip(first, steps, strict=True))] = label
