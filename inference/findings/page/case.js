@@ -210,6 +210,10 @@
     nv.back = ct;
     nv.overlays = [labels];
     nv.updateGLVolume();
+    // Three dimensions are seen from the front, a little from above.
+    nv.scene.renderAzimuth = 180;
+    nv.scene.renderElevation = 10;
+    nv.scene.volScaleMultiplier = 1.5;
     divide();
     state.ready = true;
     if (there.length) go(there.find((one) => one.doubtful) ?? there[0]);

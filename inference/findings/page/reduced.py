@@ -131,10 +131,10 @@ def _kept(labels_ZYX: Labels, steps: Shape, present: Collection[int]) -> Labels:
         np.minimum(np.arange(0, n, k) + k // 2, n - 1)
         for n, k in zip(labels_ZYX.shape, steps, strict=True)
     )
-    kept = np.stack([labels_ZYX[plane][np.ix_(y, x)] for plane in z])
+    taken = np.stack([labels_ZYX[plane][np.ix_(y, x)] for plane in z])
     shown = np.zeros(256, np.uint8)
     shown[list(present)] = list(present)
-    kept = shown[kept]
+    kept: Labels = shown[taken]
     for label in set(present) - set(np.flatnonzero(np.bincount(kept.ravel(), minlength=256))):
         first = np.unravel_index(np.argmax(labels_ZYX == label), labels_ZYX.shape)
         kept[tuple(int(i) // k for i, k in zip(first, steps, strict=True))] = label
