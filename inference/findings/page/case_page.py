@@ -188,7 +188,7 @@ def _measures(structures: Iterable[Mapping[str, Any]]) -> str:
                 row.append(html.escape(_state(one)))
             elif key == "doubts":
                 mark = f'<span class="mark">{html.escape(texts.SCRIPT["doubtful"])}</span> '
-                row.append((mark if one["doubtful"] else "") + html.escape("; ".join(value)))
+                row.append((mark if one["doubtful"] else "") + _words(value))
             elif key == "score":
                 row.append("" if value is None else f"{value:.2f}")
             elif key == "pieces":
@@ -203,6 +203,10 @@ def _measures(structures: Iterable[Mapping[str, Any]]) -> str:
     return _table(texts.CASE["statistics"], heads, rows, words)
 
 
+def _words(doubts: Sequence[str]) -> str:
+    return f'<span class="words">{html.escape("; ".join(doubts))}</span>' if doubts else ""
+
+
 def _name(structure: Mapping[str, Any]) -> str:
     red, green, blue = COLORS[structure["label"]]
     swatch = f'<span class="swatch" style="background:rgb({red},{green},{blue})"></span> '
@@ -213,7 +217,7 @@ def _jump(structure: Mapping[str, Any]) -> str:
     """The name, and where there is something to see, a button that shows it."""
     name = html.escape(structure["name"])
     if structure["state"] == "absent":
-        return f"<b>{name}</b>"
+        return name
     return f'<button type="button" data-jump="{structure["label"]}">{name}</button>'
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -45,20 +46,8 @@ def scans(tmp_path: Path, phantom: Phantom) -> Path:
 
 
 def run(scans: Path, out: Path, model: Path, *words: str) -> int:
-    return main(
-        [
-            "-i",
-            str(scans),
-            "-o",
-            str(out),
-            "--device",
-            "cpu",
-            "--model",
-            str(model),
-            "--quiet",
-            *words,
-        ]
-    )
+    base = ["-i", scans, "-o", out, "--device", "cpu", "--model", model, "--quiet"]
+    return main([*map(str, base), *words])
 
 
 def test_html_on_the_command_line(viewer, scans: Path, tmp_path: Path, tiny_model: Path):
@@ -90,10 +79,8 @@ def test_shares_and_their_merge(viewer, scans: Path, tmp_path: Path, tiny_model:
 
 
 def test_only_wanted_labels_are_in_the_page(viewer, scans: Path, tmp_path: Path, tiny_model: Path):
-    assert (
-        run(scans / "a_0000.nii.gz", tmp_path / "out", tiny_model, "--html", "--labels", "liver")
-        == 0
-    )
+    scan = scans / "a_0000.nii.gz"
+    assert run(scan, tmp_path / "out", tiny_model, "--html", "--labels", "liver") == 0
     page = (tmp_path / "out" / "a.html").read_text()
     view = re.search(r'id="abdobox-view">(.*?)</script>', page, re.DOTALL)
     assert view is not None
@@ -109,9 +96,7 @@ def test_without_the_viewer_nothing_is_begun(scans, tmp_path, tiny_model, monkey
     assert not list(tmp_path.glob("out/*.nii.gz"))
 
 
-def test_a_case_of_the_lists_name_is_refused(
-    viewer, scans: Path, tmp_path: Path, tiny_model, capsys
-):
+def test_a_case_of_the_lists_name_is_refused(viewer, scans, tmp_path, tiny_model, capsys):
     (scans / "b_0000.nii.gz").rename(scans / "index_0000.nii.gz")
     assert run(scans, tmp_path / "out", tiny_model, "--html") == 1
     assert "rename the scan" in capsys.readouterr().err
@@ -147,8 +132,6 @@ def test_addresses_lead_to_the_file(viewer, tmp_path: Path, phantom: Phantom, na
         pytest.skip("this file system takes no such name")
     assert write_index(tmp_path) == 1
     (one,) = listed(tmp_path / "index.html")
-    from urllib.parse import unquote_to_bytes
-
     assert one["href"] == page_address(name) and one["href"].startswith("./")
     assert unquote_to_bytes(one["href"][2:]) == os.fsencode(f"{name}.html")
     assert all(c.isprintable() for c in one["case"])

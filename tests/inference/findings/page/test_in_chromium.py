@@ -15,24 +15,17 @@ from inference.errors import ModelError
 from inference.findings.page.assets import niivue
 from inference.findings.page.case_page import case_page
 from inference.findings.page.folder_page import folder_page
-from inference.labels import COLORS
+from inference.labels import COLORS, NAMES
 from phantom import Phantom, make_phantom
 from tests.inference.findings.page_cases import HOSTILE, statistics_document, summaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
 PATIENCE_MS = 180_000  # WebGL is computed by the processor here
 
 
@@ -114,6 +107,10 @@ PIXELS = """(rgb) => {
 }"""
 
 
+# The axial slice that the crosshair is in.
+LEVEL = "abdobox.nv.frac2vox(abdobox.nv.scene.crosshairPos)[2]"
+
+
 def test_after_a_click_the_slice_holds_that_structure(browser, case_file: Path, made: Phantom):
     opened = Opened.of(browser, case_file, 900, 700)
     page = opened.page
@@ -126,16 +123,8 @@ def test_after_a_click_the_slice_holds_that_structure(browser, case_file: Path, 
     for label in labels:
         page.locator(f".organs button[data-label='{label}']").click()
         assert page.evaluate(PIXELS, list(COLORS[label])) > 20, label
-        slice_ = page.evaluate(
-            "nv => window.abdobox.nv.frac2vox(window.abdobox.nv.scene.crosshairPos)[2]"
-        )
-        assert (made.labels_ZYX[int(slice_)] == label).any()
-        assert page.evaluate("document.querySelector('#readout').textContent").startswith(
-            page.locator(f".organs button[data-label='{label}'] span:nth-child(2)")
-            .inner_text()
-            .split("\n")[0]
-            .removesuffix(" doubtful")
-        )
+        assert (made.labels_ZYX[page.evaluate(LEVEL)] == label).any()
+        assert page.inner_text("#readout").startswith(NAMES[label])
     # The lowest slice holds no liver: the colour that was counted is that of the structure.
     page.locator(".organs button[data-label='1']").click()
     page.evaluate("window.abdobox.nv.moveCrosshairInVox(0, 0, -1000)")
@@ -149,17 +138,14 @@ def test_keys(browser, case_file: Path):
     page = opened.page
 
     def now(what: str) -> Any:
-        return page.evaluate(
-            f"(() => {{ const {{ nv, state }} = window.abdobox; return {what}; }})()"
-        )
+        return page.evaluate(f"({{ nv, state }}) => {what}", page.evaluate_handle("abdobox"))
 
-    level = "nv.frac2vox(nv.scene.crosshairPos)[2]"
-    start = now(level)
+    start = page.evaluate(LEVEL)
     page.keyboard.press("ArrowUp")
-    assert now(level) == start + 1
+    assert page.evaluate(LEVEL) == start + 1
     page.keyboard.press("ArrowDown")
     page.keyboard.press("PageDown")
-    assert now(level) == max(0, start - 10)
+    assert page.evaluate(LEVEL) == max(0, start - 10)
     organ = now("state.organ")
     page.keyboard.press("n")
     assert now("state.organ") != organ
@@ -253,14 +239,8 @@ def test_five_thousand_rows(browser, tmp_path: Path):
     times.append(took("window.scrollTo(0, 0); document.querySelector('#doubtful').click()"))
     assert page.inner_text("#count") == "1667 / 5000 cases"
     page.fill("#search", "CASE_0123")
-    assert page.inner_text("#count") == "4 / 5000 cases"
-    assert set(cases()) == {
-        "case_01230",
-        "case_01233",
-        "case_01234",
-        "case_01236",
-        "case_01239",
-    } & set(cases())
+    assert page.inner_text("#count") == "5 / 5000 cases"
+    assert sorted(cases()) == [f"case_0123{digit}" for digit in (0, 3, 4, 6, 9)]
     page.fill("#search", "no such case")
     assert cases() == []
     page.fill("#search", "")
