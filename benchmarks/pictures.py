@@ -20,7 +20,7 @@ from inference.errors import AbdoboxError, ScanError
 from inference.grid import Grid, Orientation
 from inference.labels import BACKGROUND, COLORS, NAMES
 from inference.scan.volume import read_labels, read_volume
-from inference.types import Labels
+from inference.types import Labels, Triple
 
 _LEGEND_PX = 210
 _LINE_PX = 17
@@ -38,9 +38,7 @@ class Row:
     dsc: dict[int, float] | None = None
 
 
-def surface(
-    labels_ZYX: Labels, spacing: tuple[float, float, float], pixel_mm: float
-) -> Image.Image:
+def surface(labels_ZYX: Labels, spacing: Triple, pixel_mm: float) -> Image.Image:
     """Organs as one sees them from the front, the patient's right on the left, shaded by depth.
 
     Args:
@@ -162,9 +160,8 @@ def rows_of(reference: Path | None, labels: list[Path], grid: Grid) -> list[Row]
         if true is not None:
             either = sorted({*np.unique(true).tolist(), *np.unique(found).tolist()} & set(NAMES))
             dsc = {label: dice(true == label, found == label) for label in either}
-        rows.append(
-            Row(f"{path.name.removesuffix('.nii.gz')}: DSC" if dsc else path.name, found, dsc)
-        )
+        name = path.name.removesuffix(".nii.gz")
+        rows.append(Row(f"{name}: DSC" if dsc else name, found, dsc))
     return rows
 
 

@@ -72,7 +72,8 @@ def test_dsc_beside_the_reference(tmp_path: Path):
     rows = rows_of(tmp_path / "true.nii.gz", [tmp_path / "found.nii.gz"], GRID)
     assert [row.title for row in rows] == ["reference", "found: DSC"]
     assert rows[0].dsc is None and rows[1].dsc == {1: 0.0, 3: 0.5}
-    write_image(tmp_path / "scan.nii.gz", np.zeros(SHAPE, np.int16), header)
+    image = np.random.default_rng(0).integers(-1000, 500, SHAPE).astype(np.int16)
+    write_image(tmp_path / "scan.nii.gz", image, header)
     words = ["--scan", "scan", "--labels", "found", "--reference", "true"]
     files = [str(tmp_path / f"{w}.nii.gz") if not w.startswith("--") else w for w in words]
     assert main([*files, "--out", str(tmp_path / "a.png")]) == 0
