@@ -29,8 +29,10 @@ THRESHOLD = 0.5
 # Labels are looked at on a grid of about this spacing.
 _COARSE_MM = 3.0
 _AORTA = 5
-# With a larger share of doubtful organs, and this many, the whole scan is doubted.
-_MOST_DOUBTFUL, _LEAST_DOUBTFUL = 0.5, 4
+# The whole scan is doubted with so many doubtful organs and a larger share of the volume, or with
+# more of them and this share of the organs.
+_FEW, _MOST_VOLUME = 3, 0.4
+_MANY, _MOST_ORGANS = 4, 0.5
 
 
 class Weight(NamedTuple):
@@ -151,14 +153,26 @@ def judged(look: Look) -> Doubts:
             organs[organ] = _judgement(weights)
     volumes = {label: look.ml(label) for label in look.found if label in ORGANS}
     said = scan_doubts(look.found, volumes, look.hu, look.grid, look.liver_like_ml)
-    doubtful = [NAMES[organ] for organ, one in organs.items() if one.doubtful]
-    if len(doubtful) > _MOST_DOUBTFUL * len(organs) and len(doubtful) >= _LEAST_DOUBTFUL:
-        said = (
-            *said,
-            f"{len(doubtful)} of {len(organs)} organs are doubtful: check the scan's orientation, "
-            "spacing and HU, and whether it shows an abdomen",
+    return Doubts(organs, (*said, *_mostly_doubtful(organs, look)), contrast_phase(look.hu))
+
+
+def _mostly_doubtful(organs: Mapping[int, Judgement], look: Look) -> Iterator[str]:
+    """The whole scan is doubted where most organs are, or most of their volume is."""
+    # Stubs of organs in the last slices are many and say little of the scan.
+    drawn = {
+        organ: look.ml(organ)
+        for organ in organs
+        if organ in look.found and look.ml(organ) >= _least_ml(organ, look.found[organ].state)
+    }
+    doubtful = [organ for organ in drawn if organs[organ].doubtful]
+    volume = sum(drawn[organ] for organ in doubtful) / max(sum(drawn.values()), 1.0)
+    by_volume = len(doubtful) >= _FEW and volume > _MOST_VOLUME
+    if by_volume or len(doubtful) >= max(_MANY, _MOST_ORGANS * len(drawn)):
+        yield (
+            f"{len(doubtful)} of {len(drawn)} organs and {volume:.0%} of their volume are "
+            "doubtful: check the scan's orientation, spacing and HU, "
+            "and whether it shows an abdomen"
         )
-    return Doubts(organs, said, contrast_phase(look.hu))
 
 
 def _judgement(weights: list[Weight]) -> Judgement:
@@ -217,12 +231,16 @@ _CUT_SHARE = 0.2
 
 def _volume(organ: int, ml: float, state: Present | CutOff) -> Weight:
     reference, ramp = REFERENCES[organ], math.log(_VOLUME_RAMP)
-    low = reference.low * (_CUT_SHARE if isinstance(state, CutOff) else 1.0)
+    low = _least_ml(organ, state)
     small = _ramp(math.log(ml / low), -ramp, ramp)
     large = _ramp(math.log(reference.high / ml), -ramp, ramp)
     if small < large:
         return Weight(small, f"{ml:.1f} ml is little (from {low:g})")
     return Weight(large, f"{ml:.0f} ml is much (up to {reference.high:g})")
+
+
+def _least_ml(organ: int, state: Present | CutOff) -> float:
+    return REFERENCES[organ].low * (_CUT_SHARE if isinstance(state, CutOff) else 1.0)
 
 
 def _pieces(organ: int, extent: Extent) -> Weight:

@@ -24,7 +24,7 @@ _TURNED = {
 }  # fmt: skip
 _ACROSS = 2
 # In 42 scans there is at least 0.9 times as much tissue as bright as the liver on the right as on
-# the left; mirrored, at most 0.72 times as much in 36 of them.
+# the left; mirrored, at most 0.72 times as much in 37 of them.
 _LEAST_RIGHT, _LEAST_LIKE_ML = 0.72, 100.0
 # Of the places that can be told, how many at least and which share must be wrong along an axis.
 _LEAST_PLACES, _MOST_WRONG = 3, 0.5

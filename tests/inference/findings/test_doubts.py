@@ -233,12 +233,21 @@ def test_a_mirrored_scan_whose_labels_do_not_tell(patient: Phantom):
         assert any("as bright as the liver lie on the left" in line for line in found.scan) == said
 
 
-def test_where_most_organs_are_doubtful_the_scan_is(patient: Phantom):
-    few = dict.fromkeys((1, 2, 3), 0.0)
-    most = dict.fromkeys(ORGANS[:7], 0.0)
-    for agreement, said in ((few, False), (most, True)):
-        found = judge(patient, patient.labels_ZYX, Evidence(agreement))
-        assert any("7 of 13 organs are doubtful" in line for line in found.scan) == said
+@pytest.mark.parametrize(
+    ("organs", "said"),
+    [
+        ((1, 2, 3), True),
+        ((1, 3), False),  # two may be ill
+        ((6, 7, 8, 9, 10), False),  # many, but small
+        ((4, 6, 7, 8, 9, 10, 12), True),  # most of them
+    ],
+)
+def test_where_most_of_the_volume_is_doubtful_the_scan_is(
+    patient: Phantom, organs: tuple[int, ...], said: bool
+):
+    found = judge(patient, patient.labels_ZYX, Evidence(dict.fromkeys(organs, 0.0)))
+    assert doubtful(found) == set(organs)
+    assert any("of their volume are doubtful" in line for line in found.scan) == said
 
 
 def test_another_spacing(patient: Phantom):
@@ -364,12 +373,14 @@ def test_real_scans_and_what_is_none(shared_data: Path):
     segmenter = Segmenter.load(device="cpu")
     for path in sorted((shared_data / "ct").glob("*_0000.nii.gz")):
         found = segmenter.segment(read_volume(path)).doubts()
-        assert not any("exchanged" in line or "abdomen" in line for line in found.scan), path
+        # Litres of ascites and a mass are taken for liver and more.
+        ill = path.name.startswith("tcga_ov")
+        assert bool(found.scan) == ill, (path, found.scan)
     for volume in (head(), legs()):
         result = segmenter.segment(volume)
         assert result.doubts().scan or not result.labels.any()
     volume = read_volume(shared_data / "ct" / "cptac_pda_c3l_00189_0000.nii.gz")
-    for axis, words in ((2, "left and right"), (0, "head and feet")):
+    for axis in (0, 2):
         voxels = np.ascontiguousarray(np.flip(volume.voxels_ZYX, axis))
         found = segmenter.segment(Volume.of_array(voxels, volume.grid)).doubts()
-        assert any(line.startswith(words) for line in found.scan), found.scan
+        assert found.scan, axis
