@@ -23,8 +23,8 @@ from ...steps.boxes import bounding_box
 from ...types import Box, Image, Labels, Shape, Triple
 
 # About 2 mm for a whole abdomen; of noise alone, 9 MB in the page.
-_MOST_VOXELS = 7_000_000
-_FINEST_MM = 1.0
+_MOST_VOXELS = 7_200_000
+_FINEST_MM = 1.5
 _LOOK_MM = 3.0
 # Values are rounded to steps: what is finer is noise, and would be half of the file.
 _STEP_HU = 4
