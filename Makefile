@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit page-assets wheel image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets wheel image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -91,6 +91,10 @@ build/page/niivue.umd.js: web/package.json web/package-lock.json web/gather.py w
 	mkdir -p build/web && cp web/package.json web/package-lock.json build/web/
 	cd build/web && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
 	$(PYTHON) web/gather.py build/web/node_modules build/page
+
+# ITK-SNAP's and 3D Slicer's files of labels/, after a change to inference/labels.py.
+labels:
+	$(BIN)/python -m inference.scan.label_tables labels
 
 image: page-assets
 	docker build -t abdobox:latest .

@@ -37,7 +37,8 @@ from inference.findings.presence import CutOff, Present
 from inference.grid import Grid
 from inference.labels import NAMES, ORGANS
 from inference.scan.volume import Volume
-from inference.segmenter import Segmentation, Segmenter
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
 from inference.steps.organs import Evidence
 
 BAD_DSC = 0.7

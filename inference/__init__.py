@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "NAMES",
     "AbdoboxError",
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from .grid import Grid
     from .labels import NAMES
     from .scan.volume import Volume
-    from .segmenter import Segmentation, Segmenter
+    from .segmentation import Segmentation
+    from .segmenter import Segmenter
 
 _HOMES = {
     "NAMES": "labels",
     "AbdoboxError": "errors",
     "Grid": "grid",
-    "Segmentation": "segmenter",
+    "Segmentation": "segmentation",
     "Segmenter": "segmenter",
     "Volume": "scan.volume",
 }

@@ -76,9 +76,9 @@ STRUCTURES: dict[int, Structure] = {
     ),
 }
 
-NAMES: dict[int, str] = {value: one.name for value, one in STRUCTURES.items()}
-
 KIDNEYS = (2, 13)
+
+NAMES: dict[int, str] = {value: one.name for value, one in STRUCTURES.items()}
 
 ORGANS: tuple[int, ...] = tuple(value for value in NAMES if value != TUMOR)
 

@@ -7,75 +7,28 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .engines.choice import ready_network
 from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
 from .errors import DeviceError, ModelError, argument
-from .findings.doubts import Doubts, doubts
-from .findings.statistics import Statistics, statistics
 from .grid import Grid, Orientation
 from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
-from .scan.nifti_header import NiftiHeader
-from .scan.volume import Volume, of_simpleitk, read_volume, write_labels
+from .scan.volume import Volume, of_simpleitk, read_volume
+from .segmentation import Segmentation
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
-from .types import Box, Image, Labels, Shape
+from .types import Box, Image, Labels
+
+if TYPE_CHECKING:
+    pass
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """The labels of one scan.
-
-    Attributes:
-        labels: uint8 (z, y, x), in the scan's own axis order; values of labels.NAMES.
-        grid: of the scan, and so of the labels.
-        timings: seconds per stage.
-        windows: how many windows the network was run on.
-        window: their shape (z, y, x) in voxels of the network's grid.
-        warnings: what is odd about the scan, and fallbacks that were needed, in words.
-        image: HU of the scan's voxels, for :meth:`statistics` and :meth:`doubts`; None in what
-            :meth:`without_image` gives.
-        evidence: what the run has seen that tells whether its labels may be believed.
-    """
-
-    labels: Labels
-    grid: Grid
-    timings: dict[str, float]
-    windows: int
-    window: Shape
-    warnings: tuple[str, ...]
-    header: NiftiHeader
-    image: Image | None
-    evidence: Evidence
-
-    def statistics(self) -> Statistics:
-        """State, volume, HU, place and pieces of each organ, and the tumour's lesions."""
-        return statistics(self.labels, self._image(), self.grid)
-
-    def doubts(self) -> Doubts:
-        """A score for each organ, and what is odd about the scan."""
-        return doubts(self.labels, self._image(), self.grid, self.evidence)
-
-    def without_image(self) -> Segmentation:
-        """The same without the scan's voxels, whose memory is then free."""
-        return replace(self, image=None)
-
-    def _image(self) -> Image:
-        if self.image is None:
-            raise ValueError("the scan's voxels are no longer held")
-        return self.image
-
-    def write(self, path: Path | str) -> None:
-        """Write as .nii.gz with the scan's exact geometry. Raises OutputError."""
-        write_labels(Path(path), self.labels, self.header)
 
 
 class Segmenter:
@@ -186,8 +139,8 @@ class Segmenter:
         image_ZYX, grid = volume.canonical()
         found = self._find(image_ZYX, grid, crop, clock)
         labels_ZYX, run, fallbacks = self._label(image_ZYX, grid, decode, step, found.box, clock)
-        evidence = Evidence(clipped=clipped_organs(labels_ZYX, run.inside(grid)))
-        evidence, emptied = self._tidy(labels_ZYX, grid, found, evidence, clock)
+        clipped = clipped_organs(labels_ZYX, run.inside(grid))
+        agreed, emptied = self._tidy(labels_ZYX, grid, found, clock)
         with clock("orient"):
             orientation = Orientation.of(volume.grid.direction)
             labels_ZYX = np.ascontiguousarray(orientation.invert(labels_ZYX))
@@ -200,7 +153,9 @@ class Segmenter:
             (*volume.warnings, *self._said(crop), *found.notes, *fallbacks, *emptied),
             volume.header,
             volume.voxels_ZYX,
-            evidence,
+            replace(agreed, clipped=clipped),
+            volume.source,
+            self.description.sha256,
         )
 
     def _said(self, crop: Crop | None) -> dict[str, None]:
@@ -253,19 +208,19 @@ class Segmenter:
         return labels_ZYX, run, notes
 
     def _tidy(
-        self, labels_ZYX: Labels, grid: Grid, found: _Found, evidence: Evidence, clock: Clock
+        self, labels_ZYX: Labels, grid: Grid, found: _Found, clock: Clock
     ) -> tuple[Evidence, tuple[str, ...]]:
         """Empty labels that the two models do not agree on, and take small pieces away, in place.
 
         Returns:
-            The evidence, with how far the two models agree; why labels were emptied, if any were.
+            How far they agree, and what was taken away, in words.
         """
         notes: tuple[str, ...] = ()
-        crop = self.description.crop
+        evidence, crop = Evidence(), self.description.crop
         if found.labels_ZYX is not None and crop is not None:
             with clock("agreement"):
                 agreed, by_organ, found_ml = agreements(found.labels_ZYX, labels_ZYX, grid)
-                evidence = replace(evidence, agreement=by_organ, found_ml=found_ml)
+                evidence = Evidence(agreement=by_organ, found_ml=found_ml)
                 notes = _emptied(labels_ZYX, agreed, crop.agreement)
         if self.description.islands:
             with clock("islands"):

@@ -20,7 +20,8 @@ BELOW = {
     "pipeline": {"values", "memory", "model", "steps", "scan", "engines"},
     "findings": {"values", "memory", "model", "steps", "scan"},
 }
-BELOW["segmenter"] = {*BELOW, "findings"}
+BELOW["segmentation"] = BELOW["findings"] | {"findings"}
+BELOW["segmenter"] = {*BELOW}
 BELOW["many"] = {*BELOW}
 BELOW["cli"] = {*BELOW}
 # The face of the package and its entry points hand on names of any room.

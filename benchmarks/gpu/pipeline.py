@@ -20,7 +20,8 @@ from inference.errors import DeviceError
 from inference.labels import NAMES
 from inference.model.description import Decode
 from inference.scan.volume import Volume
-from inference.segmenter import Segmentation, Segmenter
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
 
 # Decoding and window step; None is the model's own.
 _WAYS: tuple[tuple[Decode, float | None], ...] = (

@@ -10,7 +10,8 @@ from typing import Any
 from .. import __version__
 from ..labels import STRUCTURES, Code
 from ..model.folder import WEIGHTS
-from ..scan.names import SUFFIXES
+from ..scan.formats import SUFFIXES as FORMATS
+from ..scan.names import DICOM_SUFFIXES, SUFFIXES
 
 SCHEMA = "abdobox-info-1"
 # As far as they are there: what a caller may want to know before it chooses a model.
@@ -39,8 +40,8 @@ def document() -> dict[str, Any]:
             }
             for value, one in STRUCTURES.items()
         ],
-        "formats_in": list(SUFFIXES),
-        "formats_out": [".nii.gz"],
+        "formats_in": [*SUFFIXES, *DICOM_SUFFIXES],
+        "formats_out": [*FORMATS],
     }
 
 

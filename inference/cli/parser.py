@@ -14,6 +14,8 @@ from ..many.cases import output_problem
 from ..many.progress import Progress
 from ..many.shard import Shard, parse_shard
 from ..model.folder import WEIGHTS, model_folder
+from ..scan.formats import SEG_TYPES
+from ..scan.formats import SUFFIXES as FORMATS
 from .lean_openvino import without_model_converter
 from .signals import Terminated, leaving_on_signals, unheard
 
@@ -32,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
         "--input",
         metavar="INPUT",
         type=_path,
-        help="a scan (.nii.gz, .nii, .nrrd, .mha) or a folder of scans",
+        help="a scan (.nii.gz, .nii, .nrrd, .mha), a folder of scans, or DICOM series: a folder, a "
+        "tree of studies, a .zip, a multi-frame file",
     )
     p.add_argument(
         "-o",
@@ -78,6 +81,26 @@ def parser() -> argparse.ArgumentParser:
         type=count,
         metavar="N",
         help="scans worked on at a time; default: by processors, and as memory allows",
+    )
+    p.add_argument(
+        "--format",
+        nargs="+",
+        choices=tuple(FORMATS),
+        metavar="F",
+        help=f"one or several of {', '.join(FORMATS)}; default: nifti, and of a DICOM series also "
+        "dicom-seg",
+    )
+    p.add_argument(
+        "--seg-type",
+        choices=SEG_TYPES,
+        default="labelmap",
+        help="of dicom-seg; binary is larger, for a PACS older than label maps (default: labelmap)",
+    )
+    p.add_argument(
+        "--no-label-table",
+        dest="label_table",
+        action="store_false",
+        help="leave names and colours out of the NIfTI header",
     )
     p.add_argument(
         "--skip-existing",
@@ -200,7 +223,7 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             model_folder(WEIGHTS, args.model)
         except ModelError as error:
             p.error(str(error))
-    if args.shard and not args.input.is_dir():
+    if args.shard and not (args.input.is_dir() or args.input.suffix.lower() == ".zip"):
         p.error(f"--shard {args.shard}: shares are those of a folder, and {args.input} is none")
     if args.report is not None and not _can_hold_report(args.report.parent, args.output):
         p.error(f"--report {args.report}: its folder is not there, or may not be written to")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +42,15 @@ class Run:
         self._report = RunReport()
         self._count = 0
         self._folder: Path | None = None  # of the labels, where there are any
-        wanted = Wanted(args.labels or tuple(NAMES), args.split, args.statistics, args.html)
+        wanted = Wanted(
+            args.labels or tuple(NAMES),
+            args.split,
+            args.statistics,
+            args.format,
+            args.seg_type,
+            args.label_table,
+            args.html,
+        )
         options = BatchOptions(
             args.decode, args.step, args.jobs, args.skip_existing, args.debug, wanted
         )
@@ -86,7 +95,10 @@ class Run:
         args, report = self._args, self._report
         if args.html:
             niivue()  # says at once where the viewer is lacking
+        # Its warnings name no file; what matters of them the reader says in its own words.
+        warnings.filterwarnings("ignore", module="pydicom")
         found = find_cases(args.input, args.output, args.shard or WHOLE)
+        report.left_out = found.left_out
         self._count = len(found.cases) + len(found.problems)
         self._check_report(found.cases)
         for warning in found.warnings:
@@ -102,8 +114,9 @@ class Run:
         failed = report.count("failed")
         share = f" (share {args.shard})" if args.shard else ""
         skipped = f", {report.count('skipped')} skipped" if report.count("skipped") else ""
+        left_out = f", {n} DICOM images left out" if (n := report.images_left_out) else ""
         self._progress.summary(
-            f"{report.count('done')} done{skipped}, {failed} failed{share}: {args.output}"
+            f"{report.count('done')} done{skipped}, {failed} failed{left_out}{share}: {args.output}"
         )
         return FAILED if failed else DONE
 

@@ -187,7 +187,7 @@ class CupyLinearDecoder(LinearDecoder):
         out = torch.empty(sizes, dtype=torch.uint8, device=planes_CZYX.device)
         if not out.numel():
             return out
-        along_z = (torch.as_tensor(tap, device=out.device) for tap in z)
+        along_z = (torch.tensor(tap, device=out.device) for tap in z)
         steps = (np.int64(step) for step in planes_CZYX.stride())
         labels = np.int32(len(planes_CZYX)), np.int32(TUMOR)
         _launch(

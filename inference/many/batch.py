@@ -20,8 +20,10 @@ from ..findings.page.case_page import case_page
 from ..memory import Admit, SharedMemory
 from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
-from ..scan.volume import read_volume
-from ..segmenter import Segmentation, Segmenter
+from ..scan.formats import check_formats
+from ..scan.volume import read_series, read_volume
+from ..segmentation import Segmentation
+from ..segmenter import Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
 from .outputs import Said, Wanted, split_folder, write_case
@@ -136,6 +138,8 @@ class Batch:
         """All of one case, in a thread of its own."""
         case = job.case
         try:
+            formats = [*case.files(self._options.wanted.formats)]
+            check_formats(case.source, formats, case.series is not None)
             with self._memory.place() as admit:
                 result, said, report = self._segment(job, admit)
                 with self._gate:
@@ -164,7 +168,10 @@ class Batch:
             self._progress.status(job.index, self._count, case.name, stage, seconds)
 
         tell("reading")
-        volume = read_volume(case.source, admit)
+        if case.series is None:
+            volume = read_volume(case.source, admit)
+        else:
+            volume = read_series(case.series, admit)
         read = time.perf_counter()
         segmenter, loaded = self._loaded.result()
         # What went by while the model was being loaded has cost nothing.

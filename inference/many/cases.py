@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import AbdoboxError, OutputError, ScanError
+from ..errors import AbdoboxError, HeaderError, OutputError, ScanError
+from ..scan.formats import files_of, formats_of
 from ..scan.names import (
     CHANNEL,
+    DICOM_SUFFIXES,
     SUFFIXES,
     counted,
     further_channels,
@@ -20,25 +24,41 @@ from ..scan.names import (
 )
 from .shard import WHOLE, Shard
 
-# How many files of a folder without scans are looked at for what else they are, and how many
-# folders below one are looked into for scans that are not taken.
-_LOOKED_AT = 8
+if TYPE_CHECKING:
+    from ..scan.dicom.candidates import Candidates
+    from ..scan.dicom.series import LeftOut, Series
+
+# How many folders below one are looked into for scans that are not taken.
 _LOOKED_INTO = 64
+_NAMED_REASONS = 3
 _WRITTEN = ".nii.gz"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan and the place of its labels."""
+    """One scan and the place of its labels.
+
+    Attributes:
+        source: its file; of a DICOM series the folder, file or .zip that it lies in.
+        target: its labels'.
+        series: its slices, of a DICOM series.
+    """
 
     source: Path
     target: Path
+    series: Series | None = None
 
     @property
     def name(self) -> str:
         """The stem that scan and labels share."""
         name = self.target.name
         return name[: -len(_WRITTEN)] if _is_file_name(name) else name
+
+    def files(self, formats: Sequence[str] | None = None) -> dict[str, Path]:
+        """Where the labels go, by format; see :func:`inference.scan.formats.formats_of`."""
+        chosen = formats_of(formats, self.series is not None)
+        files = files_of(self.target.parent, self.name, chosen)
+        return {one: self.target if one == "nifti" else path for one, path in files.items()}
 
 
 @dataclass(frozen=True)
@@ -49,11 +69,13 @@ class Found:
         cases: by name.
         problems: scans that cannot be done, each with the reason.
         warnings: a line for each kind of file that was left out although it may be a scan.
+        left_out: DICOM files that are no part of any case, and why.
     """
 
     cases: list[Case] = field(default_factory=list)
     problems: list[AbdoboxError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def case_name(path: Path) -> str | None:
@@ -69,9 +91,13 @@ def output_problem(source: Path, target: Path) -> str | None:
         source: a scan or a folder of scans.
         target: a folder, or for one scan also a name that ends in .nii.gz, in capitals or not.
     """
-    if scan_stem(f"x{target.name}") is None and not is_unread(f"x{target.name}"):
+    name = f"x{target.name}"
+    other = is_unread(name) or name.lower().endswith(DICOM_SUFFIXES)
+    if scan_stem(name) is None and not other:
         return None
-    if os.path.isdir(source):  # noqa: PTH112
+    # A folder of slices may be one DICOM series.
+    one = _is_file_name(target.name) and not _holds_scans(source)
+    if os.path.isdir(source) and not one:  # noqa: PTH112
         return "is the name of a file, and the input is a folder; name a folder"
     if not _is_file_name(target.name):
         return f"is of no format that is written; end it in {_WRITTEN}, or name a folder"
@@ -80,15 +106,23 @@ def output_problem(source: Path, target: Path) -> str | None:
     return None
 
 
+def _holds_scans(folder: Path) -> bool:
+    try:
+        return any(scan_stem(path.name) for path in folder.iterdir())
+    except OSError:  # what finds the cases says so
+        return False
+
+
 def find_cases(source: Path, target: Path, shard: Shard = WHOLE) -> Found:
-    """The cases of a file or folder, what is wrong with the others, and what was left out.
+    """The cases of a file, .zip or folder, what is wrong with others, and what was left out.
 
     Links are followed, wherever they lead: DataLad, git-annex, Nextflow and BIDS stage scans so.
 
     Args:
-        source: a scan, or a folder of scans (not searched deeper).
+        source: a scan, a .zip of DICOM files, or a folder: of scans (not searched deeper) and of
+            DICOM files and .zips (searched to the bottom).
         target: the output folder; for a single scan also a name that ends in .nii.gz.
-        shard: of a folder, the share to look at: its cases and what is wrong with them.
+        shard: of a folder or .zip, the share to look at: its cases and what is wrong with them.
 
     Raises:
         ScanError: the folder cannot be read.
@@ -97,17 +131,36 @@ def find_cases(source: Path, target: Path, shard: Shard = WHOLE) -> Found:
         return _in_folder(source, target, shard)
     name = case_name(source)
     if name is None:
-        cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}"
-        return Found(problems=[ScanError(source, cause, "convert it to .nii.gz")])
+        return _of_dicom(source, target, shard)
     file = target if _is_file_name(target.name) else target / f"{name}{_WRITTEN}"
     case = Case(source, file)
     problem = _overwriting(case, _places([source]))
     return Found(problems=[problem]) if problem else Found([case])
 
 
+def _of_dicom(source: Path, target: Path, shard: Shard) -> Found:
+    """The series of a .zip or of one file."""
+    from ..scan.dicom.candidates import candidates
+
+    dicom = candidates(source)
+    is_zip = source.suffix.lower() == ".zip"
+    if not (dicom.files or dicom.broken) and is_zip:
+        remedy = "give a .zip of DICOM files"
+        return Found(problems=[ScanError(source, "holds no DICOM file", remedy)])
+    if not dicom.files and not is_zip and source.suffix.lower() != ".dcm":
+        cause = f"is no scan: its name ends in none of {', '.join(SUFFIXES)}, and it is no DICOM"
+        return Found(problems=[ScanError(source, cause, "convert it to .nii.gz")])
+    found = Found()
+    _add_series(found, source, target, shard, dicom, {})
+    if not (found.cases or found.problems or found.left_out or dicom.files):
+        found.problems.append(_no_scan(source, [], []))
+    return found
+
+
 def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
+    listed = _listed(source)
     # Unlike Path.is_dir, False for a link to where nobody may look: its reader says so.
-    files = [path for path in _listed(source) if not os.path.isdir(path)]  # noqa: PTH112
+    files = [path for path in listed if not os.path.isdir(path)]  # noqa: PTH112
     scans = {path: stem for path in files if (stem := scan_stem(path.name))}
     channels = further_channels(list(scans.values()))
     by_name: dict[str, list[Path]] = {}
@@ -115,12 +168,10 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
         if (name := case_name(path)) is not None and stem not in channels:
             by_name.setdefault(name, []).append(path)
     below = _folders_with_scans(source, target)
-    if not by_name:
-        return Found(problems=[_no_scan(source, files, below)])
-    places = _places([path for paths in by_name.values() for path in paths])
     # One of several shares says it, as with each problem.
     first = shard.index == 1
-    found = Found(warnings=_left_out(source, files, channels, below) if first else [])
+    found = Found()
+    places = _places([path for paths in by_name.values() for path in paths])
     for name, paths in by_name.items():
         if not shard.takes(name):
             continue
@@ -130,7 +181,63 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
             found.problems.append(problem)
         else:
             found.cases.append(case)
+    dicom = None
+    if len(scans) < sum(not path.name.startswith(".") for path in listed):
+        from ..scan.dicom.candidates import candidates
+
+        dicom = candidates(source, without=target)
+    if dicom is not None:
+        _add_series(found, source, target, shard, dicom, by_name)
+    if not (by_name or found.cases or found.problems or found.left_out):
+        # Another share's series are no scans of this one's, but scans.
+        if not (dicom and dicom.files):
+            found.problems.append(_no_scan(source, files, below))
+    elif first and by_name:
+        found.warnings.extend(_left_out(source, files, channels, below))
     return found
+
+
+def _add_series(
+    found: Found,
+    source: Path,
+    target: Path,
+    shard: Shard,
+    dicom: Candidates,
+    by_name: dict[str, list[Path]],
+) -> None:
+    """Add the series among DICOM files to the cases that other formats make."""
+    from ..scan.dicom import need
+
+    if dicom.files:
+        try:
+            need("pydicom")
+        except HeaderError as error:
+            found.problems.append(ScanError(source, f"holds what {error}", error.remedy))
+            return
+    from ..scan.dicom.series import find_series
+
+    all_series, left_out = find_series(dicom, source, by_name)
+    places = _places([path for paths in by_name.values() for path in paths])
+    alone = len(all_series) == 1 and not by_name and _is_file_name(target.name)
+    if _is_file_name(target.name) and len(all_series) > 1:
+        cause = f"is the name of a file, and {source} holds {len(all_series)} series"
+        found.problems.append(OutputError(target, cause, "name a folder"))
+        return
+    for series in all_series:
+        if not shard.takes(series.name):
+            continue
+        file = target if alone else target / f"{series.name}{_WRITTEN}"
+        case = Case(series.place, file, series)
+        if problem := _overwriting(case, places):
+            found.problems.append(problem)
+        else:
+            found.cases.append(case)
+    if not all_series and not by_name and left_out:
+        said = "; ".join(list(dict.fromkeys(out.reason for out in left_out))[:_NAMED_REASONS])
+        cause = f"holds no CT series that can be segmented, only DICOM that is left out ({said})"
+        found.problems.append(ScanError(source, cause, "give a CT series, whole"))
+    found.cases.sort(key=lambda case: case.name)
+    found.left_out.extend(left_out)
 
 
 def _left_out(
@@ -151,9 +258,6 @@ def _left_out(
 
 
 def _no_scan(folder: Path, files: list[Path], below: list[str]) -> ScanError:
-    if any(_is_dicom(path) for path in files[:_LOOKED_AT]):
-        cause = "holds no scan, but DICOM files, which are not read"
-        return ScanError(folder, cause, "convert each series to .nii.gz, e.g. with dcm2niix")
     if below:
         cause = f"holds no scan itself, but {counted(below, 'sub-folder')} with scans"
         remedy = "run once for each, or put the scans, or links to them, into one folder"
@@ -161,7 +265,7 @@ def _no_scan(folder: Path, files: list[Path], below: list[str]) -> ScanError:
     if unread := unread_files([path.name for path in files]):
         cause = f"holds no scan, but {counted(unread, 'file')} of formats that are not read"
         return ScanError(folder, cause, "convert them to .nii.gz")
-    return ScanError(folder, "holds no scan", f"put {', '.join(SUFFIXES)} files there")
+    return ScanError(folder, "holds no scan", f"put {', '.join(SUFFIXES)} or DICOM files there")
 
 
 def _folders_with_scans(folder: Path, target: Path) -> list[str]:
@@ -184,19 +288,6 @@ def _folders_with_scans(folder: Path, target: Path) -> list[str]:
                     seen.add(real)
                     waiting.append(Path(path))
     return found
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether name or contents say so; a series' files often have no suffix."""
-    if not os.path.isfile(path):  # noqa: PTH113 (False too where it must not be looked at)
-        return False
-    if path.suffix.lower() == ".dcm":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _listed(folder: Path) -> list[Path]:

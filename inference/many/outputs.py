@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import OutputError
 from ..labels import NAMES
 from ..scan.atomic import write_atomically
+from ..scan.formats import SegType
 from ..scan.volume import write_labels
-from ..segmenter import Segmentation
+from ..segmentation import Segmentation
 from ..types import Labels
 from .cases import Case
 from .folder_index import is_index
@@ -29,16 +30,22 @@ class Wanted:
         labels: classes that are written; the others become background.
         split: one file for each of them, too.
         statistics: NAME.json.
+        formats: of the labels; None for the usual ones (:mod:`inference.scan.formats`).
+        seg_type: of a DICOM SEG.
+        label_table: whether NIfTI labels carry names and colours.
         html: NAME.html.
     """
 
     labels: tuple[int, ...] = tuple(NAMES)
     split: bool = False
     statistics: bool = False
+    formats: Sequence[str] | None = None
+    seg_type: SegType = "labelmap"
+    label_table: bool = True
     html: bool = False
 
     def files(self, case: Case) -> Iterator[Path]:
-        """Every file of a case, the labels last: where they are, all the others are."""
+        """Every file of a case, the labels last."""
         if self.split:
             for label in self.labels:
                 yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
@@ -46,7 +53,7 @@ class Wanted:
             yield statistics_file(case)
         if self.html:
             yield page_file(case)
-        yield case.target
+        yield from case.files(self.formats).values()
 
     def there(self, case: Case) -> bool:
         """Whether every file of a case is."""
@@ -115,7 +122,9 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
             cause = "is the place of the list of all pages"
             raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
         write_atomically(page_file(case), said.page)
-    write_labels(case.target, wanted.kept(result.labels), result.header)
+    writer = replace(result, labels=wanted.kept(result.labels)).writer()
+    for form, path in case.files(wanted.formats).items():
+        writer.write(form, path, seg_type=wanted.seg_type, label_table=wanted.label_table)
 
 
 def _made(folder: Path) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..findings.doubts import Doubts
@@ -18,7 +18,12 @@ from ..labels import NAMES
 from ..scan.atomic import write_atomically
 from ..segmenter import Segmenter
 
-_PACKAGES = ("numpy", "SimpleITK", "openvino", "torch", "cupy-cuda13x", "safetensors", "isal")
+if TYPE_CHECKING:
+    from ..scan.dicom.series import LeftOut
+
+_PACKAGES = (
+    "numpy", "SimpleITK", "openvino", "torch", "cupy-cuda13x", "safetensors", "isal", "pydicom",
+)  # fmt: skip
 
 
 @dataclass
@@ -59,10 +64,14 @@ def doubts_json(doubts: Doubts, labels: Iterable[int]) -> dict[str, Any]:
 
 @dataclass
 class RunReport:
-    """All cases of a run, what was left out, and whether it came to its end. Axes: (z, y, x)."""
+    """All cases of a run, what was left out, and whether it came to its end. Axes: (z, y, x).
+
+    ``left_out`` are DICOM files that were no part of any case, with the reason.
+    """
 
     cases: list[CaseReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     complete: bool = False
     started: float = field(default_factory=time.time)
     _start: float = field(default_factory=time.perf_counter)  # unlike the clock, never set back
@@ -70,6 +79,11 @@ class RunReport:
     def count(self, state: str) -> int:
         """How many cases are ``done``, ``failed`` or ``skipped``."""
         return sum(case.state == state for case in self.cases)
+
+    @property
+    def images_left_out(self) -> int:
+        """How many DICOM images (files, or frames of them) were no part of any case."""
+        return sum(out.images for out in self.left_out)
 
     def document(self, segmenter: Segmenter | None) -> dict[str, Any]:
         """The report as JSON values."""
@@ -100,6 +114,7 @@ class RunReport:
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),
             "cases": [asdict(case) for case in self.cases],
+            "left_out": [asdict(out) for out in self.left_out],
         }
 
     def write(self, path: Path, segmenter: Segmenter | None) -> None:

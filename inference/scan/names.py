@@ -10,6 +10,8 @@ import re
 
 # As in inference.scan.volume, which would bring NumPy.
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+# As DICOM files and archives of them are usually named; they are found by their contents.
+DICOM_SUFFIXES = (".dcm", ".ima", ".zip")
 _DETACHED = (".nhdr", ".mhd")
 # The first input channel of an nnU-Net case, X_0000.nii.gz.
 CHANNEL = "_0000"
@@ -17,10 +19,10 @@ _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})", re.DOTALL)
 # An image takes few channels; longer runs of numbers count patients.
 _MOST_CHANNELS = 4
 # Formats and containers of scans that are not read: Analyze and NIfTI pairs, FreeSurfer, MINC,
-# GIPL, VTK, NumPy, DICOM, and what other programs compress with.
+# GIPL, VTK, NumPy, and what other programs compress with.
 _UNREAD = (
     *(".hdr", ".img", ".mgh", ".mgz", ".mnc", ".gipl", ".vtk", ".vti", ".npy", ".npz"),
-    *(".dcm", ".ima", ".gz", ".zst", ".bz2", ".xz", ".lz4", ".zip", ".7z", ".rar", ".tar", ".tgz"),
+    *(".gz", ".zst", ".bz2", ".xz", ".lz4", ".7z", ".rar", ".tar", ".tgz"),
 )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ from .nifti_voxels import stored_nifti
 from .text_formats import READERS, StoredScan, stored_text_format
 from .unread_formats import unread
 
+if TYPE_CHECKING:
+    from .dicom.series import Series
+    from .dicom.source import DicomSource
+
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, *READERS)
 _CHUNK_BYTES = 1 << 24
@@ -44,12 +48,15 @@ class Volume:
         grid: where they lie.
         header: the NIfTI header that the labels will carry.
         warnings: oddities of the file that were accepted, in words.
+        source: the DICOM frames that it was made of, and the way of labels back to them; None for
+            other formats.
     """
 
     voxels_ZYX: Image
     grid: Grid
     header: NiftiHeader
     warnings: tuple[str, ...] = ()
+    source: DicomSource | None = None
 
     @classmethod
     def of_array(cls, voxels_ZYX: npt.NDArray[Any], grid: Grid) -> Volume:
@@ -73,10 +80,11 @@ class Volume:
 
 
 def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
-    """Read one scan: NIfTI, NRRD or MetaImage.
+    """Read one scan: NIfTI, NRRD or MetaImage by our own readers, DICOM by pydicom.
 
     Args:
-        path: of the file; a .nhdr's or .mhd's voxels lie beside it.
+        path: of the file; a .nhdr's or .mhd's voxels lie beside it. A DICOM series is a folder, a
+            .zip, or one multi-frame file.
         admit: told how many bytes the scan will take at least, before they are taken; raises
             HeaderError where there are not so many.
 
@@ -87,7 +95,29 @@ def read_volume(path: Path, admit: Admit = check_memory) -> Volume:
     with _explained(path):
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             return _read_nifti(path, admit)
+        if _may_be_dicom(path):
+            from .dicom import need
+
+            need("pydicom")
+            from .dicom.reading import only_series
+
+            return _read_dicom(only_series(path), admit)
         return _on_grid(_stored(path, admit))
+
+
+def read_series(series: Series, admit: Admit = check_memory) -> Volume:
+    """Read one DICOM series of :func:`inference.scan.dicom.series.find_series`.
+
+    Args:
+        series: its slices.
+        admit: see :func:`read_volume`.
+
+    Raises:
+        ScanError: slices are missing or contradict each other, a file is unreadable, truncated or
+            corrupt, or the contents are no CT.
+    """
+    with _explained(series.place):
+        return _read_dicom(series, admit)
 
 
 @dataclass(frozen=True)
@@ -203,6 +233,27 @@ def _stored(path: Path, admit: Admit = check_memory) -> StoredScan:
 def _on_grid(scan: StoredScan) -> Volume:
     header = NiftiHeader.of_grid(scan.grid, scan.exact)
     return _checked(hounsfield(scan.voxels, 1.0, 0.0), header, scan.warnings)
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether it is a folder, a .zip, or a file of no other format's name that begins as DICOM."""
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return True
+    if path.suffix.lower() in READERS:
+        return False
+    from .dicom.candidates import is_dicom
+
+    return is_dicom(path)
+
+
+def _read_dicom(series: Series, admit: Admit) -> Volume:
+    from .dicom import need
+
+    need("pydicom")
+    from .dicom.reading import stored_series
+
+    voxels_ZYX, source, notes = stored_series(series, admit)
+    return replace(_checked(voxels_ZYX, NiftiHeader.of_grid(source.grid), notes), source=source)
 
 
 def _checked(voxels_ZYX: Image, header: NiftiHeader, notes: tuple[str, ...] = ()) -> Volume:

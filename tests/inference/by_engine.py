@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from inference.scan.volume import Volume
-from inference.segmenter import Segmentation, Segmenter
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
 from phantom import Phantom
 
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from inference.cli.parser import main
-from inference.segmenter import Segmentation
+from inference.segmentation import Segmentation
 from phantom import Phantom, make_phantom
 from tests.inference.by_engine import segment
 from tests.inference.scan_folders import NAMES, Run, contents

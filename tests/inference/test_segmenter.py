@@ -239,9 +239,11 @@ def test_images_that_are_no_scan(segmenter: Segmenter, tmp_path: Path):
     for image in (colours, flat, constant, tmp_path / "missing.nii.gz"):
         with pytest.raises(ScanError):
             segmenter.segment(image)
-    for name in ("README.md", "README", ""):
+    for name in ("README.md", "README"):
         with pytest.raises(ScanError, match=r"is no scan: its name ends in none of \.nii\.gz"):
             segmenter.segment(name)
+    with pytest.raises(ScanError, match="holds no CT series"):  # a folder, this one
+        segmenter.segment("")
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 5, 6), np.int16), None, 3, b"a.nii.gz"])

@@ -14,7 +14,8 @@ from inference.engines.choice import load_network
 from inference.engines.openvino_network import OpenVinoNetwork
 from inference.engines.torch_network import TorchNetwork
 from inference.model.description import Architecture, ModelDescription
-from inference.segmenter import Segmentation, Segmenter
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
 from phantom import Phantom, make_phantom
 from tests.inference.by_engine import segment, volume_of
 from tests.random_model import TINY, WEIGHTS, description_of, random_weights

@@ -18,7 +18,8 @@ from inference.engines.torch_steps import uploaded
 from inference.errors import DeviceError
 from inference.grid import Grid
 from inference.model.description import Architecture, Crop, Intensity, ModelDescription
-from inference.segmenter import Segmentation, Segmenter
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
 from inference.steps.windows import Room
 from phantom import Phantom, make_phantom
 from tests.inference.by_engine import volume_of

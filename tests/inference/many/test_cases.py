@@ -103,19 +103,19 @@ def empty(source: Path, target: Path) -> str:
 
 
 def no_scans(source: Path, target: Path) -> str:
-    touch(source, "notes.txt", "a.dcm")
+    touch(source, "notes.txt", "a.raw")
     return "holds no scan"
 
 
 def series(source: Path, target: Path) -> str:
     for i in range(20):
         (source / f"IM{i:04}").write_bytes(bytes(128) + b"DICM" + bytes(400))
-    return "holds no scan, but DICOM files, which are not read; convert each series to .nii.gz, e.g"
+    return "holds no CT series that can be segmented, only DICOM that is left out (no CT image (mod"
 
 
 def dicom_by_name(source: Path, target: Path) -> str:
     touch(source, "1.DCM")
-    return "e.g. with dcm2niix"
+    return "only DICOM that is left out (is empty); give a CT series, whole"
 
 
 def neither_scans_nor_files(source: Path, target: Path) -> str:
@@ -299,8 +299,7 @@ def warnings_of(source: Path, target: Path) -> list[str]:
         (("p.hdr", "p.img"), "2 files (p.hdr, p.img) of formats that are not read left out"),
         (("b.nii.zst",), "1 file (b.nii.zst) of formats that are not read left out"),
         (("b.nii.bz2",), "1 file (b.nii.bz2) of"),
-        (("B.HDR.GZ", "c.mgz", "d.nii.xz", "e.zip"), "4 files (B.HDR.GZ, c.mgz, d.nii.xz, ...) of"),
-        (("1.dcm",), "1 file (1.dcm) of"),
+        (("B.HDR.GZ", "c.mgz", "d.nii.xz", "e.7z"), "4 files (B.HDR.GZ, c.mgz, d.nii.xz, ...) of"),
     ],
 )
 def test_files_of_formats_that_are_not_read_are_one_line(
@@ -356,16 +355,12 @@ def test_a_folder_that_has_the_name_of_a_scan_is_named(folders: tuple[Path, Path
     assert "1 sub-folder (a.nii) with scans" in str(problem_of(source, target))
 
 
-def test_many_folders_are_not_all_looked_into(folders: tuple[Path, Path], monkeypatch):
+def test_many_folders_are_not_all_looked_into_for_scans(folders: tuple[Path, Path]):
     source, target = folders
     for number in range(200):
         (source / f"{number:03}").mkdir()
         touch(source / f"{number:03}", "a.nii.gz")
-    looked = []
-    scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scandir(path))
     assert "63 sub-folders (000, 001, 002, ...)" in str(problem_of(source, target))
-    assert len(looked) == 64
 
 
 @pytest.mark.parametrize(

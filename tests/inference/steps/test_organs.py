@@ -14,7 +14,8 @@ from inference.grid import Grid, Orientation
 from inference.labels import TUMOR
 from inference.model.description import Crop, ModelDescription
 from inference.scan.volume import Volume
-from inference.segmenter import Segmentation, Segmenter
+from inference.segmentation import Segmentation
+from inference.segmenter import Segmenter
 from inference.steps.organs import agreement, agreements, clipped_organs, organ_box
 from phantom import Phantom
 

@@ -1,0 +1,130 @@
+"""``python -m inference.convert``: labels made or corrected elsewhere, onto a series' slices."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..errors import AbdoboxError, HeaderError, OutputError, ScanError
+from ..labels import STRUCTURES
+from ..many.cases import case_name
+from ..scan.formats import SEG_TYPES, files_of, formats_of
+from ..scan.formats import SUFFIXES as FORMATS
+
+if TYPE_CHECKING:
+    from ..scan.writing import LabelWriter
+
+ALGORITHM_TYPES = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")  # DICOM PS3.3, C.8.20.2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m inference.convert",
+        description="Write labels that were made or corrected elsewhere in other formats, on the "
+        "slices of the DICOM series that they belong to.",
+    )
+    p.add_argument("labels", metavar="LABELS", type=Path, help="a label map, values 0 to 14")
+    p.add_argument(
+        "--source",
+        metavar="SERIES",
+        type=Path,
+        required=True,
+        help="the DICOM series: a folder, a .zip or a multi-frame file that holds it alone",
+    )
+    p.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True)
+    p.add_argument(
+        "--format",
+        nargs="+",
+        choices=tuple(FORMATS),
+        default=["dicom-seg"],
+        metavar="F",
+        help=f"one or several of {', '.join(FORMATS)} (default: dicom-seg)",
+    )
+    p.add_argument("--seg-type", choices=SEG_TYPES, default="labelmap")
+    p.add_argument(
+        "--algorithm-type",
+        choices=ALGORITHM_TYPES,
+        default="SEMIAUTOMATIC",
+        help="how the labels were made (default: SEMIAUTOMATIC, a machine's and corrected)",
+    )
+    p.add_argument("--algorithm", metavar="NAME", default="unknown", help="that made the labels")
+    p.add_argument("--algorithm-version", metavar="V", default="unknown")
+    p.add_argument("--version", action="version", version=f"abdobox {__version__}")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0: written. 1: not, with one line why. Wrong arguments leave with 2, by argparse.
+    """
+    args = parser().parse_args(argv)
+    try:
+        result = _read(args)
+        name = case_name(args.labels) or args.labels.stem
+        files = files_of(args.output, name, formats_of(args.format, True))
+        _prepare(args.output, args.labels, files.values())
+        for form, path in files.items():
+            result.write(form, path, seg_type=args.seg_type)
+            print(path)
+    except AbdoboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read(args: argparse.Namespace) -> LabelWriter:
+    """The labels on the series' grid. Raises ScanError."""
+    import numpy as np
+
+    from ..scan.dicom.derived import Algorithm
+    from ..scan.dicom.reading import source_of
+    from ..scan.nifti_header import NiftiHeader
+    from ..scan.same_grid import labels_on
+    from ..scan.volume import read_labels
+    from ..scan.writing import LabelWriter
+
+    labels, grid = read_labels(args.labels)
+    if int(labels.max()) > max(STRUCTURES):
+        cause = f"holds the value {labels.max()}, which is no label"
+        raise ScanError(args.labels, cause, "--list-labels of inference shows them")
+    try:
+        source = source_of(args.source)
+    except HeaderError as error:
+        raise ScanError(args.source, str(error), error.remedy) from error
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror or error})"
+        raise ScanError(args.source, cause, "check that it exists and may be read") from error
+    try:
+        on_source = np.ascontiguousarray(labels_on(labels, grid, source.grid))
+    except HeaderError as error:
+        raise ScanError(args.labels, str(error), error.remedy) from error
+    algorithm = Algorithm(
+        hashlib.sha256(on_source.data).hexdigest(),
+        args.algorithm_type,
+        args.algorithm,
+        args.algorithm_version,
+        made_by="labels",
+    )
+    header = NiftiHeader.of_grid(source.grid)
+    return LabelWriter(on_source, source.grid, header, source, algorithm)
+
+
+def _prepare(folder: Path, labels: Path, files: Iterable[Path]) -> None:
+    """Make the folder, and see that nothing is written over the labels. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = f"cannot be made ({error.strerror})"
+        raise OutputError(folder, cause, "check the path and its permissions") from error
+    for path in files:
+        if os.path.realpath(path) == os.path.realpath(labels):
+            raise OutputError(path, "is the label map itself", "name another output folder")

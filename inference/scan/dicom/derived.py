@@ -1,0 +1,242 @@
+"""What a SEG and an RTSTRUCT have in common: whose they are, what they come from, who made them."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ... import __version__
+from ...errors import HeaderError, OutputError
+from ...labels import STRUCTURES, Code
+from ...types import Labels
+from ..atomic import write_atomically
+from .source import DicomSource, SourceFrame
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+AlgorithmType = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]  # PS3.3, C.8.20.2
+
+MANUFACTURER = "abdobox"
+# Patient, General Study, Patient Study, Clinical Trial Subject and Study (PS3.3, C.7.1 and C.7.2):
+# what a viewer files the result by. All are texts, whose bytes are the same in every transfer
+# syntax. Comments and the like stay with the scan.
+_PATIENT_AND_STUDY = (
+    "SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate",
+    "PatientSex", "EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
+    "StudyDescription", "ReferringPhysicianName", "PatientAge", "PatientSize", "PatientWeight",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription", "LongitudinalTemporalInformationModified",
+)  # fmt: skip
+# Type 2: to be there, empty if need be.
+_NEEDED = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "AccessionNumber", "StudyID", "ReferringPhysicianName",
+)  # fmt: skip
+_DATES = ("Content", "Acquisition", "Series", "Study")
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Who made the labels: DICOM's algorithm identification (PS3.3, 10.16).
+
+    Attributes:
+        sha256: of the weights; of the labels where no weights of ours made them. What is written
+            for the same scan with the same one has the same UIDs, and so replaces it.
+        type: ``AUTOMATIC``, ``SEMIAUTOMATIC`` (a machine's labels, corrected) or ``MANUAL``.
+        name, version: of the program.
+        made_by: what ``sha256`` is of.
+    """
+
+    sha256: str
+    type: AlgorithmType = "AUTOMATIC"
+    name: str = MANUFACTURER
+    version: str = __version__
+    made_by: str = "weights"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """As DICOM's algorithm parameters have them."""
+        return {f"{self.made_by} SHA-256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A result on its way: its source, its algorithm, and all UIDs that follow from them.
+
+    Attributes:
+        kind: of the result, told apart in its UIDs: ``SEG LABELMAP``, ``SEG BINARY``, ``RTSTRUCT``.
+        source: of the labels.
+        header: of the source's first frame, without pixels.
+        algorithm: that made the labels.
+    """
+
+    kind: str
+    source: DicomSource
+    header: Dataset
+    algorithm: Algorithm
+
+    @property
+    def study_uid(self) -> str:
+        """The source's study, or one made up from its instances where it names none."""
+        return self.source.study_uid or self._uid("study", by_algorithm=False)
+
+    @property
+    def source_series_uid(self) -> str:
+        """The source's series, or one made up."""
+        return self.source.series_uid or self._uid("source series", by_algorithm=False)
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """The source's frame of reference, or one made up."""
+        return self.source.frame_of_reference_uid or self._uid("frame", by_algorithm=False)
+
+    @property
+    def series_uid(self) -> str:
+        """Of the result's series, which holds this result alone."""
+        return self._uid("series")
+
+    @property
+    def instance_uid(self) -> str:
+        """Of the result."""
+        return self._uid("instance")
+
+    def tracking_uid(self, label: int) -> str:
+        """Of one structure in this result, whatever the format."""
+        return self._uid(f"tracking {label}", by_kind=False)
+
+    def dimension_uid(self) -> str:
+        """Of the order of a SEG's frames."""
+        return self._uid("dimensions")
+
+    def _uid(self, part: str, by_algorithm: bool = True, by_kind: bool = True) -> str:
+        """A UID by UUID (PS3.5, B.2), the same for the same source and algorithm."""
+        words = [part, *dict.fromkeys(frame.sop_instance_uid for frame in self.source.frames)]
+        if by_algorithm:
+            words += [self.kind if by_kind else "", self.algorithm.sha256]
+        return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(words)).int}"
+
+    def moment(self) -> tuple[str, str]:
+        """Date and time of the scan's contents, for those of the result.
+
+        A second run then writes the same file: one with another time under the same UIDs would be
+        two. Today's where the source has lost its dates.
+        """
+        for what in _DATES:
+            date = str(self.header.get(f"{what}Date") or "")
+            if len(date) == 8 and date.isdecimal():
+                time = str(self.header.get(f"{what}Time") or "").partition(".")[0]
+                return date, time if len(time) == 6 and time.isdecimal() else "000000"
+        now = datetime.now()
+        return now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+
+    def series_number(self, first: int) -> int:
+        """``first`` plus the source's number, so that results stand beside their scans in order."""
+        text = str(self.header.get("SeriesNumber") or "")
+        return first + (int(text) % 1000 if text.isdecimal() else 0)
+
+    def copy_patient_and_study(self, target: Dataset) -> None:
+        """Give the result the source's patient and study, byte for byte."""
+        for keyword in _PATIENT_AND_STUDY:
+            # Empty where the standard wants something, or nothing: that is, where it is of no use.
+            if self.header.get(keyword) or (keyword in _NEEDED and keyword in self.header):
+                _copy(self.header, target, keyword)
+        for keyword in _NEEDED:
+            if keyword not in self.header:
+                setattr(target, keyword, None)
+        target.StudyInstanceUID = self.study_uid
+
+
+def derivation(kind: str, source: DicomSource, algorithm: Algorithm, path: Path) -> Derivation:
+    """Read the source's first header, for a result at ``path``. Raises OutputError."""
+    try:
+        return Derivation(kind, source, source.header(), algorithm)
+    except (HeaderError, OSError) as error:
+        raise OutputError(
+            path, f"cannot be written: its scan cannot be read any more ({error})", "run again"
+        ) from error
+
+
+def frame_labels(labels_ZYX: Labels, source: DicomSource) -> Labels:
+    """Labels (n_frames, rows, columns) on the source's frames.
+
+    Raises:
+        ValueError: another shape than the scan's, or values that are no labels.
+    """
+    labels = source.labels_on_frames(labels_ZYX)
+    if labels.size and int(labels.max()) > max(STRUCTURES):
+        raise ValueError(f"holds the value {labels.max()}, which is no label")
+    return labels
+
+
+def write_dataset(path: Path, dataset: Dataset) -> None:
+    """Write a result in its transfer syntax, whole or not at all. Raises OutputError."""
+    from pydicom import dcmwrite
+    from pydicom.charset import convert_encodings
+    from pydicom.filewriter import correct_ambiguous_vr
+
+    implicit = dataset.file_meta.TransferSyntaxUID.is_implicit_VR
+    correct_ambiguous_vr(dataset, True)
+    # pydicom now takes elements that were copied as bytes for the target's own, and leaves them so.
+    characters = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
+    dataset.set_original_encoding(implicit, True, convert_encodings(characters))
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def code_item(code: Code) -> Dataset:
+    """A coded concept as an item of a sequence (PS3.3, 8.8)."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def reference(frame: SourceFrame, with_frame: bool) -> Dataset:
+    """A reference to a source instance (PS3.3, 10.3), and to the frame in a multi-frame one."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID = frame.sop_class_uid or _CT_IMAGE
+    item.ReferencedSOPInstanceUID = frame.sop_instance_uid
+    if with_frame:
+        item.ReferencedFrameNumber = frame.frame + 1
+    return item
+
+
+def references(source: DicomSource) -> list[Dataset]:
+    """References to all source instances, each once."""
+    once = {frame.sop_instance_uid: frame for frame in source.frames}
+    return [reference(frame, with_frame=False) for frame in once.values()]
+
+
+def multi_frame(source: DicomSource) -> bool:
+    """Whether frames are parts of files (Enhanced CT), not files of their own."""
+    return len({frame.sop_instance_uid for frame in source.frames}) < len(source.frames) or any(
+        frame.frame for frame in source.frames
+    )
+
+
+def _copy(source: Dataset, target: Dataset, keyword: str) -> None:
+    """Copy an element as it is stored: what its makers put there is not ours to check."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+    from pydicom.dataelem import RawDataElement
+
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    element: Any = source.get_item(tag)
+    if isinstance(element, RawDataElement) and not keyword.endswith("Sequence"):
+        target[tag] = element._replace(VR=element.VR or dictionary_VR(tag))
+    else:
+        target[tag] = source[tag]

@@ -1,0 +1,207 @@
+"""DICOM Segmentation (SEG) of labels, by highdicom: as a label map (Supplement 243) or binary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import __version__
+from ...labels import STRUCTURES, Structure
+from ...types import Labels
+from ..formats import SegType
+from .derived import (
+    MANUFACTURER,
+    Algorithm,
+    Derivation,
+    code_item,
+    derivation,
+    frame_labels,
+    multi_frame,
+    reference,
+    references,
+    write_dataset,
+)
+from .source import DicomSource
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_FIRST_SERIES = 9000
+_DESCRIPTION = "abdobox: abdominal organs and tumors"
+
+
+def write_segmentation(
+    path: Path,
+    labels_ZYX: Labels,
+    source: DicomSource,
+    algorithm: Algorithm,
+    seg_type: SegType = "labelmap",
+) -> None:
+    """Write labels as a SEG on the source's own frames. Appears whole or not at all.
+
+    Segment number is label value; all 14 are described, absent ones too (PS3.3, C.8.20). A label
+    map holds every frame, RLE Lossless; a binary SEG holds the frames where a segment is.
+
+    Args:
+        path: of the file.
+        labels_ZYX: uint8 on ``source.grid``, in the volume's own axis order.
+        source: the frames that the scan was made of.
+        algorithm: what made the labels.
+        seg_type: ``labelmap``, or ``binary`` for software older than Supplement 243 (2024).
+
+    Raises:
+        OutputError: the source's first file cannot be read any more, or the file not be written.
+        ValueError: labels of another shape, or values that are none.
+    """
+    labels = frame_labels(labels_ZYX, source)
+    whole = derivation(f"SEG {seg_type.upper()}", source, algorithm, path)
+    write_dataset(path, segmentation(labels, whole, seg_type))
+
+
+def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Dataset:
+    """The SEG of labels (n_frames, rows, columns) on the source's frames."""
+    from highdicom.seg import Segmentation
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+    labelmap = seg_type == "labelmap"
+    images = _source_images(whole)
+    if not labelmap and not labels.any():
+        # highdicom would write every frame of every segment, all of them empty.
+        labels, images = labels[:1], images[:1]
+    date, time = whole.moment()
+    seg = Segmentation(
+        source_images=images,
+        pixel_array=labels,
+        segmentation_type=seg_type.upper(),
+        segment_descriptions=[_description(value, whole) for value in STRUCTURES],
+        series_instance_uid=whole.series_uid,
+        series_number=whole.series_number(_FIRST_SERIES),
+        sop_instance_uid=whole.instance_uid,
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MANUFACTURER,
+        software_versions=__version__,
+        device_serial_number=whole.algorithm.sha256[:16],
+        transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
+        omit_empty_frames=not labelmap,
+        content_label="ABDOBOX",
+        content_description=_DESCRIPTION,
+        series_description=_DESCRIPTION,
+        content_date=date,
+        content_time=time,
+    )
+    _make_repeatable(seg, whole)
+    seg.ContentCreatorName = None  # type 2, and left out by highdicom
+    whole.copy_patient_and_study(seg)
+    _refer(seg, whole)
+    return seg
+
+
+def _source_images(whole: Derivation) -> list[Dataset]:
+    """For each frame, the part of its data set that highdicom looks at, as a single-frame image.
+
+    Patient and study come later, as they are: highdicom refuses sources that lack or bend them.
+    """
+    from pydicom import Dataset
+    from pydicom.valuerep import DSfloat
+
+    source, first = whole.source, whole.source.frames[0]
+    common = Dataset()
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+                    "AccessionNumber", "StudyID", "StudyDate", "StudyTime"):  # fmt: skip
+        setattr(common, keyword, "")
+    common.StudyInstanceUID = whole.study_uid
+    common.SeriesInstanceUID = whole.source_series_uid
+    common.FrameOfReferenceUID = whole.frame_of_reference_uid
+    common.Modality = "CT"
+    common.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    common.Rows, common.Columns = first.rows, first.columns
+    common.ImageOrientationPatient = [DSfloat(v, auto_format=True) for v in first.orientation]
+    common.PixelSpacing = [DSfloat(v, auto_format=True) for v in first.pixel_spacing]
+    common.SliceThickness = DSfloat(source.grid.spacing[0], auto_format=True)
+    for keyword in ("SliceThickness", "PositionReferenceIndicator", "LossyImageCompression",
+                    "LossyImageCompressionRatio", "LossyImageCompressionMethod"):  # fmt: skip
+        if whole.header.get(keyword):
+            common[keyword] = whole.header[keyword]
+    images = []
+    for frame in source.frames:
+        image = Dataset()
+        image.update(common)
+        image.SOPInstanceUID = frame.sop_instance_uid
+        image.ImagePositionPatient = [DSfloat(v, auto_format=True) for v in frame.position]
+        images.append(image)
+    return images
+
+
+def _description(value: int, whole: Derivation) -> Any:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    one, algorithm = STRUCTURES[value], whole.algorithm
+    identification = AlgorithmIdentificationSequence(
+        name=algorithm.name,
+        family=codes.DCM.ArtificialIntelligence,
+        version=algorithm.version,
+        parameters=algorithm.parameters,
+    )
+    description = SegmentDescription(
+        segment_number=value,
+        segment_label=one.name,
+        segmented_property_category=_concept(one.category),
+        segmented_property_type=_concept(one.type),
+        algorithm_type=algorithm.type,
+        algorithm_identification=None if algorithm.type == "MANUAL" else identification,
+        tracking_uid=whole.tracking_uid(value),
+        tracking_id=f"{MANUFACTURER} {one.name}",
+        anatomic_regions=None if one.region is None else [_concept(one.region)],
+        display_color=CIELabColor.from_rgb(*one.rgb),
+    )
+    _add_side(description, one)
+    return description
+
+
+def _concept(code: Any) -> Any:
+    from pydicom.sr.coding import Code
+
+    return Code(code.value, code.scheme, code.meaning)
+
+
+def _add_side(description: Dataset, one: Structure) -> None:
+    """The side within the type's item, where the standard has it and highdicom no argument for."""
+    if one.modifier is not None:
+        (item,) = description.SegmentedPropertyTypeCodeSequence
+        item.SegmentedPropertyTypeModifierCodeSequence = [code_item(one.modifier)]
+
+
+def _make_repeatable(seg: Dataset, whole: Derivation) -> None:
+    """Replace what highdicom draws by chance or takes from the clock."""
+    del seg.InstanceCreationDate, seg.InstanceCreationTime
+    for item in (*seg.DimensionOrganizationSequence, *seg.DimensionIndexSequence):
+        item.DimensionOrganizationUID = whole.dimension_uid()
+    for item in seg.ContributingEquipmentSequence:
+        item.ContributionDateTime = "".join(whole.moment())
+
+
+def _refer(seg: Dataset, whole: Derivation) -> None:
+    """Refer to the source's instances, and from each frame to the frame of the same position."""
+    from pydicom import Dataset
+
+    source = whole.source
+    instances = references(source)
+    series = Dataset()
+    series.SeriesInstanceUID = whole.source_series_uid
+    series.ReferencedInstanceSequence = instances
+    seg.ReferencedSeriesSequence, seg.SourceImageSequence = [series], instances
+    positions = np.array([frame.position for frame in source.frames])
+    multi = multi_frame(source)
+    for item in seg.PerFrameFunctionalGroupsSequence:
+        position = np.array(item.PlanePositionSequence[0].ImagePositionPatient, float)
+        nearest = int(np.abs(positions - position).sum(1).argmin())
+        (derived,) = item.DerivationImageSequence
+        (image,) = derived.SourceImageSequence
+        for element in reference(source.frames[nearest], multi):
+            image[element.tag] = element

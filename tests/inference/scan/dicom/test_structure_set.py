@@ -1,0 +1,188 @@
+"""What an RTSTRUCT says beside its contours' places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from inference.grid import Grid
+from inference.labels import STRUCTURES, TUMOR
+from inference.scan.dicom.derived import Algorithm
+from inference.scan.dicom.segmentation import write_segmentation
+from inference.scan.dicom.structure_set import write_structure_set
+from inference.scan.volume import read_labels
+from tests.inference.scan.dicom.oracles import dciodvfy, fill, rasterised
+from tests.inference.scan.dicom.scans import ALGORITHM, MadeScan, make_scan, read_scan, with_labels
+from tests.inference.scan.dicom.series_maker import Geometry, make_slices, of_volume, write_series
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> MadeScan:
+    return make_scan(tmp_path_factory.mktemp("series"), "feet first prone", "enhanced")
+
+
+def write(scan: MadeScan, path: Path, algorithm: Algorithm = ALGORITHM) -> Dataset:
+    write_structure_set(path, scan.labels, scan.source, algorithm)
+    return dcmread(path)
+
+
+def test_structures_their_codes_and_types(scan: MadeScan, tmp_path: Path):
+    data = write(scan, tmp_path / "a.dcm")
+    assert data.Modality == "RTSTRUCT"
+    rois = {int(roi.ROINumber): roi for roi in data.StructureSetROISequence}
+    seen = {int(one.ReferencedROINumber): one for one in data.RTROIObservationsSequence}
+    drawn = {int(one.ReferencedROINumber): one for one in data.ROIContourSequence}
+    assert list(rois) == list(seen) == list(drawn) == list(STRUCTURES)
+    for value, one in STRUCTURES.items():
+        assert rois[value].ROIName == one.name
+        assert rois[value].ROIGenerationAlgorithm == "AUTOMATIC"
+        assert rois[value].ReferencedFrameOfReferenceUID == scan.source.frame_of_reference_uid
+        assert tuple(drawn[value].ROIDisplayColor) == one.rgb
+        (code,) = seen[value].RTROIIdentificationCodeSequence
+        assert (code.CodeValue, code.CodingSchemeDesignator) == (one.type.value, "SCT")
+        sides = code.get("SegmentedPropertyTypeModifierCodeSequence", [])
+        assert [side.CodeValue for side in sides] == ([one.modifier.value] if one.modifier else [])
+        assert seen[value].RTROIInterpretedType == ("" if value == TUMOR else "ORGAN")
+    assert ALGORITHM.sha256 in data.StructureSetDescription
+    assert data.ApprovalStatus == "UNAPPROVED"
+
+
+def test_references_to_source_series_and_frames(scan: MadeScan, tmp_path: Path):
+    data = write(scan, tmp_path / "a.dcm")
+    (frame_of_reference,) = data.ReferencedFrameOfReferenceSequence
+    (study,) = frame_of_reference.RTReferencedStudySequence
+    (series,) = study.RTReferencedSeriesSequence
+    assert study.ReferencedSOPInstanceUID == data.StudyInstanceUID == scan.source.study_uid
+    assert series.SeriesInstanceUID == scan.source.series_uid
+    (image,) = series.ContourImageSequence  # one multi-frame file
+    assert image.ReferencedSOPInstanceUID == scan.source.frames[0].sop_instance_uid
+    numbers = {
+        contour.ContourImageSequence[0].ReferencedFrameNumber
+        for roi in data.ROIContourSequence
+        for contour in roi.ContourSequence
+    }
+    assert numbers <= set(range(1, len(scan.source.frames) + 1)) and len(numbers) > 10
+
+
+def test_decimal_strings_fit_and_contours_are_no_lines(scan: MadeScan, tmp_path: Path):
+    centre = np.array([-1234567.8, 98765.4, -1000000.1])
+    far = make_slices(
+        Geometry("oblique", centre=centre), lambda x, y, z: np.where(x > centre[0], 40, -1000)
+    )
+    write_series(tmp_path / "in", far)
+    away = read_scan(tmp_path / "in", far)
+    for one in (scan, with_labels(away, away.labels)):
+        write(one, tmp_path / "a.dcm")
+        data = dcmread(tmp_path / "a.dcm")
+        for roi in data.ROIContourSequence:
+            for contour in roi.get("ContourSequence", []):
+                text = contour.get_item("ContourData").value.decode().rstrip()
+                numbers = text.split("\\")
+                assert len(numbers) == 3 * contour.NumberOfContourPoints >= 9
+                assert max(map(len, numbers)) <= 16
+                assert "-0.000" not in numbers
+
+
+def test_a_contour_longer_than_an_explicit_length(tmp_path: Path):
+    """Contour Data of more than 64 KiB: a comb with rough teeth."""
+    slices = of_volume(np.zeros((8, 64, 256)) - 1000, (4.0, 1.0, 1.0), (-128, -128, 0))
+    slices[0].hu[30:, 100:] = 40
+    write_series(tmp_path / "in", slices)
+    scan = read_scan(tmp_path / "in", slices)
+    labels = np.zeros(scan.labels.shape, np.uint8)
+    labels[3, :, 0] = labels[3, ::4] = labels[3, 1::4, ::2] = 1
+    scan = with_labels(scan, labels)
+    data = write(scan, tmp_path / "a.dcm")
+    (contour,) = data.ROIContourSequence[0].ContourSequence
+    assert len(contour.get_item("ContourData").value) > 1 << 16
+    np.testing.assert_array_equal(rasterised(tmp_path / "a.dcm", scan.source), scan.on_frames)
+
+
+def test_absent_structures_are_left_out_unless_all_are(scan: MadeScan, tmp_path: Path):
+    liver = with_labels(scan, scan.labels == 1)
+    data = write(liver, tmp_path / "a.dcm")
+    assert [roi.ROIName for roi in data.StructureSetROISequence] == ["liver"]
+    data = write(with_labels(scan, scan.labels * 0), tmp_path / "b.dcm")
+    assert len(data.StructureSetROISequence) == len(STRUCTURES)
+    assert not any("ContourSequence" in roi for roi in data.ROIContourSequence)
+    for name in ("a.dcm", "b.dcm"):
+        assert dciodvfy(tmp_path / name) == []
+
+
+def test_a_second_run_writes_the_same_file(scan: MadeScan, tmp_path: Path):
+    for name in ("a.dcm", "b.dcm"):
+        write(scan, tmp_path / name)
+    assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
+    other = write(scan, tmp_path / "c.dcm", Algorithm("f" * 64, "MANUAL", "a person"))
+    assert other.SOPInstanceUID != dcmread(tmp_path / "a.dcm").SOPInstanceUID
+    assert other.StructureSetROISequence[0].ROIGenerationAlgorithm == "MANUAL"
+
+
+def test_a_seg_and_a_structure_set_stand_side_by_side(scan: MadeScan, tmp_path: Path):
+    data = write(scan, tmp_path / "a.dcm")
+    write_segmentation(tmp_path / "b.dcm", scan.labels, scan.source, ALGORITHM)
+    seg = dcmread(tmp_path / "b.dcm")
+    assert seg.SeriesInstanceUID != data.SeriesInstanceUID
+    assert seg.SOPInstanceUID != data.SOPInstanceUID
+    assert seg.StudyInstanceUID == data.StudyInstanceUID
+    assert seg.FrameOfReferenceUID == data.FrameOfReferenceUID
+
+
+PERSONAL = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+            "StudyID", "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
+
+
+def strip(ds: Dataset, _: int) -> None:
+    for keyword in PERSONAL:
+        del ds[keyword]
+
+
+def test_an_anonymised_source_is_accepted(tmp_path: Path):
+    slices = make_slices(Geometry())
+    write_series(tmp_path / "in", slices, change=strip)
+    write(read_scan(tmp_path / "in", slices), tmp_path / "a.dcm")
+    assert dciodvfy(tmp_path / "a.dcm") == []
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * float((one & other).sum()) / float(one.sum() + other.sum())
+
+
+@pytest.mark.slow
+def test_real_organs_at_1_mm_pixels(shared_data: Path, tmp_path: Path):
+    """The areas between pixel centres, too: contours filled on another raster than the scan's."""
+    labels, grid = read_labels(shared_data / "pseudo_labels/hk/cptac_pda_c3n_00249.nii.gz")
+    scan = real_scan(tmp_path / "in", labels, grid)
+    data = write(scan, tmp_path / "a.dcm")
+    np.testing.assert_array_equal(rasterised(tmp_path / "a.dcm", scan.source), scan.on_frames)
+    found = {}
+    for roi in data.ROIContourSequence:
+        value = int(roi.ReferencedROINumber)
+        drawn, expected = [], []
+        for contour in roi.ContourSequence:
+            uid = contour.ContourImageSequence[0].ReferencedSOPInstanceUID
+            k = [frame.sop_instance_uid for frame in scan.source.frames].index(uid)
+            points = np.array(contour.ContourData, float).reshape(-1, 3)
+            across = points[:, [1, 0]] - np.array(grid.origin)[[1, 0]]  # mm from the first centre
+            drawn.append((k, fill(across, (451, 451))))
+        for k in sorted({k for k, _ in drawn}):
+            together = np.logical_or.reduce([mask for n, mask in drawn if n == k])
+            at = np.rint(np.arange(451) / grid.spacing[1]).astype(int)
+            plane = scan.on_frames[k][np.ix_(at, at)] == value
+            expected.append((together, plane))
+        pairs = [np.concatenate([p[i].ravel() for p in expected]) for i in (0, 1)]
+        found[STRUCTURES[value].name] = dice(*pairs)
+    # An adrenal gland is a few pixels wide, and marching squares cut corners.
+    thin = {name: found.pop(name) for name in list(found) if "adrenal" in name}
+    assert min(found.values()) > 0.98, found
+    assert min(thin.values()) > 0.975, thin
+
+
+def real_scan(folder: Path, labels: np.ndarray, grid: Grid) -> MadeScan:
+    hu = np.where(labels > 0, 60, -1000)
+    slices = of_volume(hu, grid.spacing, grid.origin)
+    write_series(folder, slices)
+    return read_scan(folder, slices, labels)
