@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels wheel image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets wheel image image-cpu clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -79,18 +79,27 @@ build/tools:
 	$(PYTHON) -m venv $@
 	$@/bin/pip install -q --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
 
-# dist/abdobox-*.whl, by the backend that requirements-dev.txt pins: needs no network.
-wheel: .venv/dev
+# dist/abdobox-*.whl, by the backend that requirements-dev.txt pins; needs no network once page-assets is made.
+wheel: .venv/dev page-assets
 	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+
+# NiiVue, which --html puts into its pages, as web/package-lock.json pins it, and the licences that it
+# comes with. Needs npm and its registry, once.
+page-assets: build/page/niivue.umd.js
+
+build/page/niivue.umd.js: web/package.json web/package-lock.json web/gather.py web/LICENSE.niivue
+	mkdir -p build/web && cp web/package.json web/package-lock.json build/web/
+	cd build/web && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+	$(PYTHON) web/gather.py build/web/node_modules build/page
 
 # ITK-SNAP's and 3D Slicer's files of labels/, after a change to inference/labels.py.
 labels:
 	$(BIN)/python -m inference.scan.label_tables labels
 
-image:
+image: page-assets
 	docker build -t abdobox:latest .
 
-image-cpu:
+image-cpu: page-assets
 	docker build --target cpu -t abdobox:cpu .
 
 .venv/pip:

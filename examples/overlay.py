@@ -68,14 +68,9 @@ def overlay_png(
     panels = []
     for axis in range(3):
         index = richest_slice(labels, axis)
-        rows_mm, columns_mm = (s for a, s in enumerate(spacing) if a != axis)
-        gray = _upright(image.take(index, axis), axis)
-        values = _upright(labels.take(index, axis), axis)
-        size = (
-            max(1, round(gray.shape[1] * columns_mm / pixel_mm)),
-            max(1, round(gray.shape[0] * rows_mm / pixel_mm)),
-        )
-        panels.append(_panel(gray, values, size, window_hu, opacity))
+        size = pixel_size(labels.shape, spacing, axis, pixel_mm)
+        gray, values = image.take(index, axis), labels.take(index, axis)
+        panels.append(overlay_panel(gray, values, axis, size, window_hu, opacity))
     _compose(panels, organ_volumes(labels, grid)).save(path)
 
 
@@ -99,14 +94,30 @@ def _upright(slice_RC: np.ndarray, axis: int) -> np.ndarray:
     return slice_RC if axis == 0 else slice_RC[::-1]
 
 
-def _panel(
+def pixel_size(
+    shape: tuple[int, ...], spacing: tuple[float, ...], axis: int, pixel_mm: float
+) -> tuple[int, int]:
+    """(width, height) in picture elements of a slice across ``axis`` of (z, y, x)."""
+    height, width = (
+        max(1, round(n * s / pixel_mm))
+        for a, (n, s) in enumerate(zip(shape, spacing, strict=True))
+        if a != axis
+    )
+    return width, height
+
+
+def overlay_panel(
     gray_RC: np.ndarray,
     values_RC: np.ndarray,
+    axis: int,
     size: tuple[int, int],
     window_hu: tuple[float, float],
-    opacity: float,
+    opacity: float = 0.35,
 ) -> Image.Image:
-    """One view at ``size`` (width, height) with filled and outlined labels."""
+    """One canonical slice across ``axis``, at ``size`` (width, height), with filled and outlined
+    labels.
+    """
+    gray_RC, values_RC = _upright(gray_RC, axis), _upright(values_RC, axis)
     low, high = window_hu
     windowed = np.clip((gray_RC.astype(np.float32) - low) / (high - low), 0, 1) * 255
     picture = Image.fromarray(windowed.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)

@@ -1,6 +1,7 @@
-"""``python -m inference.merge FOLDER``: one statistics.csv of the shares of several machines.
+"""``python -m inference.merge FOLDER``: one statistics.csv and, of pages, one index.html.
 
-Made from the NAME.json beside the labels, as each share's own statistics.I-of-N.csv is; those stay.
+Of the shares of several machines. Made from the NAME.json and NAME.html beside the labels, as each
+share's own statistics.I-of-N.csv and index.I-of-N.html are; those stay.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the runs' output folder")
     folder = parser.parse_args(argv).folder
     from .errors import AbdoboxError
+    from .many.folder_index import index_name, write_index
     from .many.statistics_table import table_name, write_table
 
     try:
         count = write_table(folder)
+        pages = write_index(folder) if any(folder.glob("*.html")) else 0
     except AbdoboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     labels = sum(1 for _ in folder.glob("*.nii.gz"))
     lacking = f"; {labels - count} label files have no statistics" if labels > count else ""
     print(f"{folder / table_name()}: {count} cases{lacking}", file=sys.stderr)
+    if pages:
+        print(f"{folder / index_name()}: {pages} cases", file=sys.stderr)
     return 0
 
 

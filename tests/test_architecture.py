@@ -35,7 +35,16 @@ PACKAGES = {
     "training": {"inference", "evaluation", "phantom"},
     "node": {"inference"},
     # Peers run in an environment of their own; kinds of bad input are the tests'.
-    "benchmarks": {"inference", "training", "evaluation", "phantom", "node", "tests", *PEERS},
+    "benchmarks": {
+        "inference",
+        "training",
+        "evaluation",
+        "phantom",
+        "examples",
+        "node",
+        "tests",
+        *PEERS,
+    },
     "examples": {"inference", "phantom", "evaluation"},
 }
 

@@ -133,6 +133,11 @@ def parser() -> argparse.ArgumentParser:
         help="write volume, HU, place and doubts of each organ: NAME.json, and statistics.csv",
     )
     p.add_argument(
+        "--html",
+        action="store_true",
+        help="write a page to look at scan, labels, measures and doubts: NAME.html, and index.html",
+    )
+    p.add_argument(
         "--report",
         metavar="FILE.json",
         type=_report,

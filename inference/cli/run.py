@@ -6,17 +6,20 @@ import argparse
 import os
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import AbdoboxError, OutputError
+from ..findings.page.assets import niivue
 from ..labels import NAMES
 from ..many.batch import Batch, BatchOptions, explained
 from ..many.cases import Case, find_cases
+from ..many.folder_index import write_index
 from ..many.outputs import Wanted, statistics_file
 from ..many.progress import Progress
 from ..many.run_report import CaseReport, RunReport
-from ..many.shard import WHOLE
+from ..many.shard import WHOLE, Shard
 from ..many.statistics_table import write_table
 from ..model.folder import WEIGHTS
 from ..scan.atomic import discard_live
@@ -46,6 +49,7 @@ class Run:
             args.format,
             args.seg_type,
             args.label_table,
+            args.html,
         )
         options = BatchOptions(
             args.decode, args.step, args.jobs, args.skip_existing, args.debug, wanted
@@ -69,7 +73,7 @@ class Run:
                 traceback.print_exception(error)
             self._progress.error(explained(None, error))
         finally:
-            written = [self._write_table(), self._write_report()]
+            written = [self._write_table(), self._write_index(), self._write_report()]
         return status if all(written) else FAILED
 
     def at_once(self) -> None:
@@ -89,6 +93,8 @@ class Run:
 
     def _segment(self) -> int:
         args, report = self._args, self._report
+        if args.html:
+            niivue()  # says at once where the viewer is lacking
         # Its warnings name no file; what matters of them the reader says in its own words.
         warnings.filterwarnings("ignore", module="pydicom")
         found = find_cases(args.input, args.output, args.shard or WHOLE)
@@ -138,8 +144,18 @@ class Run:
         """Whether there is a table of statistics, if one was asked for and any could be made."""
         if not self._args.statistics or self._folder is None or not self._folder.is_dir():
             return True
+        return self._written(write_table)
+
+    def _write_index(self) -> bool:
+        """Whether there is a list of pages, if one was asked for and any could be made."""
+        if not self._args.html or self._folder is None or not self._folder.is_dir():
+            return True
+        return self._written(write_index)
+
+    def _written(self, write: Callable[[Path, Shard], int]) -> bool:
+        assert self._folder is not None
         try:
-            write_table(self._folder, self._args.shard or WHOLE)
+            write(self._folder, self._args.shard or WHOLE)
         except AbdoboxError as error:
             self._progress.error(str(error))
             return False

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import AbdoboxError, OutputError, ScanError, one_line
 from ..findings.document import document
+from ..findings.doubts import Doubts
+from ..findings.page.case_page import case_page
 from ..memory import Admit, SharedMemory
 from ..model.description import Decode
 from ..scan.atomic import remove_leftovers
@@ -25,7 +26,7 @@ from ..segmentation import Segmentation
 from ..segmenter import Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
-from .outputs import Wanted, split_folder, write_case
+from .outputs import Said, Wanted, split_folder, write_case
 from .progress import Progress
 from .run_report import CaseReport, RunReport, doubts_json
 
@@ -140,12 +141,12 @@ class Batch:
             formats = [*case.files(self._options.wanted.formats)]
             check_formats(case.source, formats, case.series is not None)
             with self._memory.place() as admit:
-                result, statistics, report = self._segment(job, admit)
+                result, said, report = self._segment(job, admit)
                 with self._gate:
                     self._check()
                     job.writing = True
                 start = time.perf_counter()
-                write_case(result, statistics, case, self._options.wanted)
+                write_case(result, said, case, self._options.wanted)
                 report.seconds["write"] = time.perf_counter() - start
                 return report
         except (_EndedError, CancelledError):
@@ -157,10 +158,8 @@ class Batch:
             line = str(error) if known else explained(case, error)
             return CaseReport(case.name, str(case.source), "failed", error=line)
 
-    def _segment(
-        self, job: _Job, admit: Admit
-    ) -> tuple[Segmentation, dict[str, Any] | None, CaseReport]:
-        """Labels without their scan, statistics if they are wanted, and what is to be reported."""
+    def _segment(self, job: _Job, admit: Admit) -> tuple[Segmentation, Said, CaseReport]:
+        """Labels without their scan, what is wanted to be said of them, and what is reported."""
         case, begun = job.case, time.perf_counter()
 
         def tell(stage: str) -> None:
@@ -187,12 +186,7 @@ class Batch:
         warnings = (*result.warnings, *doubts.lines(wanted.labels))
         for warning in warnings:
             self._progress.warning(f"{case.source}: {warning}")
-        statistics = None
-        if wanted.statistics:
-            description = segmenter.description
-            model = {key: getattr(description, key) for key in ("name", "version", "sha256")}
-            measured = result.statistics()
-            statistics = document(case.name, measured, doubts, result.grid, model, wanted.labels)
+        said = self._said(case.name, segmenter, result, doubts)
         report = CaseReport(
             case.name,
             str(case.source),
@@ -210,7 +204,19 @@ class Batch:
             warnings,
             doubts=doubts_json(doubts, wanted.labels),
         )
-        return result.without_image(), statistics, report
+        return result.without_image(), said, report
+
+    def _said(self, name: str, segmenter: Segmenter, result: Segmentation, doubts: Doubts) -> Said:
+        wanted, description = self._options.wanted, segmenter.description
+        if not (wanted.statistics or wanted.html):
+            return Said()
+        model = {key: getattr(description, key) for key in ("name", "version", "sha256")}
+        measured = result.statistics()
+        statistics = document(name, measured, doubts, result.grid, model, wanted.labels)
+        page = None
+        if wanted.html and result.image is not None:
+            page = case_page(statistics, result.image, result.labels, result.grid, result.warnings)
+        return Said(statistics if wanted.statistics else None, page)
 
     def _check(self) -> None:
         """Stop a scan whose run has ended."""

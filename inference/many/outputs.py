@@ -1,4 +1,4 @@
-"""What a run leaves of a case: labels, one file per class, statistics. The labels come last."""
+"""What a run leaves of a case: labels, files of classes, statistics, page. The labels come last."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..scan.volume import write_labels
 from ..segmentation import Segmentation
 from ..types import Labels
 from .cases import Case
+from .folder_index import is_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Wanted:
         formats: of the labels; None for the usual ones (:mod:`inference.scan.formats`).
         seg_type: of a DICOM SEG.
         label_table: whether NIfTI labels carry names and colours.
+        html: NAME.html.
     """
 
     labels: tuple[int, ...] = tuple(NAMES)
@@ -40,6 +42,7 @@ class Wanted:
     formats: Sequence[str] | None = None
     seg_type: SegType = "labelmap"
     label_table: bool = True
+    html: bool = False
 
     def files(self, case: Case) -> Iterator[Path]:
         """Every file of a case, the labels last."""
@@ -48,6 +51,8 @@ class Wanted:
                 yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
         if self.statistics:
             yield statistics_file(case)
+        if self.html:
+            yield page_file(case)
         yield from case.files(self.formats).values()
 
     def there(self, case: Case) -> bool:
@@ -74,14 +79,30 @@ def statistics_file(case: Case) -> Path:
     return case.target.parent / f"{case.name}.json"
 
 
-def write_case(
-    result: Segmentation, statistics: dict[str, Any] | None, case: Case, wanted: Wanted
-) -> None:
+def page_file(case: Case) -> Path:
+    """A case's page, beside its labels."""
+    return case.target.parent / f"{case.name}.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said about a case's labels.
+
+    Attributes:
+        statistics: the JSON document, if wanted.
+        page: the HTML file, if wanted.
+    """
+
+    statistics: dict[str, Any] | None = None
+    page: bytes | None = None
+
+
+def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> None:
     """Write everything that is wanted of a case.
 
     Args:
         result: its labels.
-        statistics: the JSON document, if wanted.
+        said: about them.
 
     Raises:
         OutputError: a file cannot be written; the labels are not there then.
@@ -93,9 +114,14 @@ def write_case(
             mask = (result.labels == label).view(np.uint8)
             # Names belong to the values of the whole map; a mask has 1 alone.
             write_labels(path, mask, result.header, label_table=False)
-    if statistics is not None:
-        text = json.dumps(statistics, indent=1, allow_nan=False)
+    if said.statistics is not None:
+        text = json.dumps(said.statistics, indent=1, allow_nan=False)
         write_atomically(statistics_file(case), text.encode() + b"\n")
+    if said.page is not None:
+        if is_index(case.name):
+            cause = "is the place of the list of all pages"
+            raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
+        write_atomically(page_file(case), said.page)
     writer = replace(result, labels=wanted.kept(result.labels)).writer()
     for form, path in case.files(wanted.formats).items():
         writer.write(form, path, seg_type=wanted.seg_type, label_table=wanted.label_table)

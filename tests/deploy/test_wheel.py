@@ -146,6 +146,10 @@ def test_what_the_wheel_holds(wheel: Path):
         if path.is_file() and path.suffix != ".pyc"
     }
     wanted = {re.sub("^inference/", "", name) for name in names}
+    # The pages' viewer and its licences, where make page-assets has been run.
+    viewer = [path.name for path in (ROOT / "build/page").glob("*")]
+    assert not viewer or {"niivue.umd.js", "LICENSES.txt"} == set(viewer)
+    wanted |= {f"findings/page/niivue/{name}" for name in viewer}
     assert held == {f"abdobox/{name}" for name in wanted}
     assert "License-Expression: Apache-2.0 AND LicenseRef-abdobox-weights" in metadata
     assert wheel.stat().st_size < 30e6

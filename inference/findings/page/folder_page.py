@@ -1,0 +1,46 @@
+"""One HTML page that lists a folder's cases: pictures, doubts, sorting, search."""
+
+from __future__ import annotations
+
+import html
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ... import __version__
+from . import texts
+from .assets import filled, part
+from .case_page import POLICY, printable, script_json
+
+
+def folder_page(cases: Iterable[Mapping[str, Any]]) -> bytes:
+    """The page, as UTF-8.
+
+    Args:
+        cases: :func:`inference.findings.page.summary.of_page` of each, with ``case`` the stem of
+            its page's name in the same folder.
+    """
+    listed = [
+        {**one, "case": printable(one["case"]), "href": page_address(one["case"])} for one in cases
+    ]
+    words = {**texts.FOLDER, "doubtful_mark": texts.SCRIPT["doubtful"]}
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    values = {
+        "policy": POLICY,
+        "generator": f"abdobox {__version__}",
+        "css": part("case.css") + part("folder.css"),
+        "notice": html.escape(texts.NOTICE),
+        "made": html.escape(f"{texts.FOLDER['made']} {made}, abdobox {__version__}"),
+        "cases": script_json({"cases": listed, "texts": words}),
+        "script": part("folder.js"),
+        **{key: html.escape(texts.FOLDER[key]) for key in ("title", "search", "doubtful_only")},
+    }
+    return filled(part("folder.html"), values).encode()
+
+
+def page_address(name: str) -> str:
+    """A relative address of NAME.html, whatever the name holds: ``./`` keeps it from being another
+    scheme's, and bytes that are no text are written as they are."""
+    return "./" + quote(os.fsencode(f"{name}.html"))

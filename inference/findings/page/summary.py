@@ -1,0 +1,76 @@
+"""What the list of a folder's cases tells of one, held at the head of its page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# Goes up where a list could not read the pages of before.
+SUMMARY = "abdobox-page-1"
+
+_ELEMENT = re.compile(
+    rb'<script type="application/json" id="abdobox-case">(.*?)</script>', re.DOTALL
+)
+_PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
+_TEXTS = ("case", "made")
+_NUMBERS = ("liver_ml", "spleen_ml", "kidneys_ml", "lesions", "lesions_ml")
+# How far into a page it is looked for.
+HEAD_BYTES = 1 << 16
+
+
+def of_case(document: Mapping[str, Any], picture: str, made: str) -> dict[str, Any]:
+    """Of a case's statistics and its small picture (a data URI)."""
+    ml = {one["label"]: one["volume_ml"] for one in document["structures"]}
+    kidneys = [ml[label] for label in (2, 13) if ml.get(label) is not None]
+    lesions = document["lesions"]
+    return {
+        "schema": SUMMARY,
+        "case": document["case"],
+        "made": made,
+        "picture": picture,
+        "liver_ml": ml.get(1),
+        "spleen_ml": ml.get(3),
+        "kidneys_ml": round(sum(kidneys), 1) if kidneys else None,
+        "lesions": len(lesions),
+        "lesions_ml": round(sum(one["volume_ml"] for one in lesions), 2) if lesions else None,
+        "scan_doubts": list(document["scan"]["doubts"]),
+        "organ_doubts": [
+            f"{one['name']} {one['score']:.2f}" for one in document["structures"] if one["doubtful"]
+        ],
+    }
+
+
+def of_page(head: bytes) -> dict[str, Any] | None:
+    """That of a page, by its first bytes; None where it is no page of this program.
+
+    Pages may have been changed since: what is of another kind than it should be is left out.
+    """
+    found = _ELEMENT.search(head)
+    try:
+        summary = json.loads(found.group(1)) if found else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(summary, dict) or summary.get("schema") != SUMMARY:
+        return None
+    checked: dict[str, Any] = {key: _text(summary.get(key)) for key in _TEXTS}
+    checked |= {key: _number(summary.get(key)) for key in _NUMBERS}
+    picture = summary.get("picture")
+    checked["picture"] = picture if isinstance(picture, str) and _PICTURE.fullmatch(picture) else ""
+    for key in ("scan_doubts", "organ_doubts"):
+        said = summary.get(key)
+        checked[key] = [_text(words) for words in said] if isinstance(said, list) else []
+    return checked
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> float | None:
+    # An int may be too large for a float; true is an int.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e15 and math.isfinite(value) else None

@@ -1,0 +1,71 @@
+"""``index.html`` of a folder: made anew from the heads of the NAME.html in it.
+
+So it always lists what the folder holds, as statistics.csv does: after a run that was killed and
+gone on with, after several runs into one folder, and after the shares of several machines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError
+from ..findings.page.folder_page import folder_page
+from ..findings.page.summary import HEAD_BYTES, of_page
+from ..scan.atomic import write_atomically
+from .shard import WHOLE, Shard
+
+_INDEX = re.compile(r"index(\.\d+-of-\d+)?")
+
+
+def index_name(shard: Shard = WHOLE) -> str:
+    """``index.html``; of a share of several, ``index.I-of-N.html``."""
+    return "index.html" if shard.count == 1 else f"index.{shard.index}-of-{shard.count}.html"
+
+
+def is_index(name: str) -> bool:
+    """Whether the page of a case of that name would be in an index's place."""
+    return _INDEX.fullmatch(name) is not None
+
+
+def write_index(folder: Path, shard: Shard = WHOLE) -> int:
+    """Write the list of all pages in a folder, or of a share of its cases.
+
+    Returns:
+        How many cases it holds.
+
+    Raises:
+        OutputError: the folder cannot be read or the list not be written.
+    """
+    cases = [*_cases(folder, shard)]
+    write_atomically(folder / index_name(shard), folder_page(cases))
+    return len(cases)
+
+
+def _cases(folder: Path, shard: Shard) -> Iterator[dict[str, Any]]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if _may_be_one(entry, shard))
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror})"
+        raise OutputError(folder, cause, "check its permissions") from error
+    for name in names:
+        try:
+            with (folder / name).open("rb") as file:
+                summary = of_page(file.read(HEAD_BYTES))
+        except OSError:  # somebody else's
+            continue
+        if summary is not None:
+            yield {**summary, "case": name.removesuffix(".html")}
+
+
+def _may_be_one(entry: os.DirEntry[str], shard: Shard) -> bool:
+    stem = entry.name.removesuffix(".html")
+    return (
+        stem != entry.name
+        and not is_index(stem)
+        and shard.takes(stem)
+        and entry.is_file(follow_symlinks=False)
+    )

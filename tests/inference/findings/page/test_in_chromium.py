@@ -1,0 +1,259 @@
+"""The pages in a real Chromium, from file://, without network (Debian's, driven by Playwright)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.errors import ModelError
+from inference.findings.page.assets import niivue
+from inference.findings.page.case_page import case_page
+from inference.findings.page.folder_page import folder_page
+from inference.labels import COLORS, NAMES
+from phantom import Phantom, make_phantom
+from tests.inference.findings.page_cases import HOSTILE, statistics_document, summaries
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+]  # fmt: skip
+PATIENCE_MS = 180_000  # WebGL is computed by the processor here
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no Chromium (apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def made() -> Phantom:
+    """Fine enough for every structure to show in a slice."""
+    return make_phantom((60, 96, 120), (4.0, 3.2, 3.2), seed=1)
+
+
+def page_of(name: str, made: Phantom) -> bytes:
+    try:
+        niivue()
+    except ModelError as error:
+        pytest.skip(str(error))
+    document = statistics_document(name, made)
+    return case_page(document, made.image_ZYX, made.labels_ZYX, made.grid)
+
+
+@dataclass
+class Opened:
+    """A page, and what it asked for and said since."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, browser: Any, file: Path, width: int = 1200, height: int = 800) -> Opened:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(PATIENCE_MS)
+        opened = cls(page)
+        page.on("request", lambda r: r.url.startswith("data:") or opened.requests.append(r.url))
+        page.on("console", lambda m: m.type == "error" and opened.errors.append(m.text))
+        page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        page.goto(file.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        assert page.evaluate("document.body.dataset.ready") == "yes"
+        return opened
+
+    def quiet(self, file: Path) -> None:
+        """Nothing was asked for but the page itself, and no error was met."""
+        assert self.requests == [file.as_uri()]
+        assert self.errors == []
+        self.page.close()
+
+
+@pytest.fixture(scope="module")
+def case_file(made: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "a case #1.html"
+    file.write_bytes(page_of("a case #1", made))
+    return file
+
+
+PIXELS = """(rgb) => {
+  const { nv } = window.abdobox;
+  nv.drawScene();
+  const copy = document.createElement('canvas');
+  [copy.width, copy.height] = [nv.canvas.width, nv.canvas.height];
+  const context = copy.getContext('2d');
+  context.drawImage(nv.canvas, 0, 0);
+  const data = context.getImageData(0, 0, copy.width, copy.height).data;
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    count += rgb.every((value, c) => Math.abs(data[i + c] - value) <= 6);
+  }
+  return count;
+}"""
+
+
+# The axial slice that the crosshair is in.
+LEVEL = "abdobox.nv.frac2vox(abdobox.nv.scene.crosshairPos)[2]"
+
+
+def test_after_a_click_the_slice_holds_that_structure(browser, case_file: Path, made: Phantom):
+    opened = Opened.of(browser, case_file, 900, 700)
+    page = opened.page
+    page.get_by_role("button", name="Axial", exact=True).click()
+    page.get_by_role("button", name="Selected alone").click()
+    page.locator("input[type=range]").fill("1")
+    shown = page.locator(".organs button:not([disabled])")
+    labels = [int(one.get_attribute("data-label")) for one in shown.all()]
+    assert labels == sorted({*made.labels_ZYX.ravel().tolist()} - {0})
+    for label in labels:
+        page.locator(f".organs button[data-label='{label}']").click()
+        assert page.evaluate(PIXELS, list(COLORS[label])) > 20, label
+        assert (made.labels_ZYX[page.evaluate(LEVEL)] == label).any()
+        assert page.inner_text("#readout").startswith(NAMES[label])
+    # The lowest slice holds no liver: the colour that was counted is that of the structure.
+    page.locator(".organs button[data-label='1']").click()
+    page.evaluate("window.abdobox.nv.moveCrosshairInVox(0, 0, -1000)")
+    assert not (made.labels_ZYX[0] == 1).any()
+    assert page.evaluate(PIXELS, list(COLORS[1])) == 0
+    opened.quiet(case_file)
+
+
+def test_keys(browser, case_file: Path):
+    opened = Opened.of(browser, case_file, 700, 600)
+    page = opened.page
+
+    def now(what: str) -> Any:
+        return page.evaluate(f"({{ nv, state }}) => {what}", page.evaluate_handle("abdobox"))
+
+    start = page.evaluate(LEVEL)
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(LEVEL) == start + 1
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("PageDown")
+    assert page.evaluate(LEVEL) == max(0, start - 10)
+    organ = now("state.organ")
+    page.keyboard.press("n")
+    assert now("state.organ") != organ
+    page.keyboard.press("p")
+    assert now("state.organ") == organ
+    page.keyboard.press("3")
+    assert now("[nv.volumes[0].cal_min, nv.volumes[0].cal_max]") == [-1350, 150]
+    page.keyboard.press("o")
+    assert now("nv.volumes[1].opacity") == 0
+    page.keyboard.press("v")
+    assert now("nv.opts.sliceType") == 0
+    page.keyboard.press("h")
+    assert now("state.only") is True
+    # Without a mouse: every control is reached by Tab, and a press of it counts.
+    page.get_by_role("button", name="Bone").focus()
+    page.keyboard.press("Enter")
+    assert now("nv.volumes[0].cal_max") == 1050
+    opened.quiet(case_file)
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 800), (3840, 2160)])
+def test_fits(browser, case_file: Path, width: int, height: int):
+    opened = Opened.of(browser, case_file, width, height)
+    box = opened.page.locator("#canvas").bounding_box()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert box["width"] >= 0.6 * min(width, 2400) and box["height"] >= 300
+    first = opened.page.locator(".organs button").first
+    assert first.bounding_box()["height"] >= 28  # a finger's
+    opened.quiet(case_file)
+
+
+def test_prints_on_one_sheet(browser, case_file: Path):
+    opened = Opened.of(browser, case_file, 900, 700)
+    pdf = opened.page.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) == 1
+    assert opened.page.evaluate("document.querySelector('#printed').naturalWidth") > 300
+
+
+@pytest.mark.parametrize("name", HOSTILE[:6])
+def test_hostile_names_do_nothing(browser, tmp_path: Path, name: str):
+    """In the list of cases, which builds its rows by script; the case's page has no other way than
+    the HTML that test_case_page.py looks at."""
+    rows = [{**one, "case": name, "organ_doubts": [name], "made": name} for one in summaries(3)]
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page(rows))
+    opened = Opened.of(browser, file)
+    link = opened.page.locator("a").first
+    assert link.inner_text() == name.replace("\u202e", "\ufffd")
+    assert link.evaluate("a => a.href").startswith(tmp_path.as_uri() + "/")
+    assert opened.page.evaluate("window.hit") is None
+    opened.quiet(file)
+
+
+def test_a_hostile_case(browser, tmp_path: Path, made: Phantom):
+    file = tmp_path / "a.html"
+    file.write_bytes(page_of("".join(HOSTILE[:4]), made))
+    opened = Opened.of(browser, file, 600, 500)
+    assert opened.page.evaluate("window.hit") is None
+    assert opened.page.title() == "".join(HOSTILE[:4])
+    opened.quiet(file)
+
+
+def test_five_thousand_rows(browser, tmp_path: Path):
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page(summaries(5000)))
+    opened = Opened.of(browser, file)
+    page = opened.page
+
+    def cases() -> list[str]:
+        return page.locator(".case a").all_inner_texts()
+
+    def took(script: str) -> float:
+        """Milliseconds until it has been drawn."""
+        wrapped = (
+            "async () => { const start = performance.now(); " + script + ";"
+            "await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
+            "return performance.now() - start; }"
+        )
+        return page.evaluate(wrapped)
+
+    assert page.locator(".row.case").count() < 40  # what is not seen is not in the document
+    assert cases()[:2] == ["case_01234", "case_00000"]  # a doubtful scan before doubtful organs
+    assert page.inner_text("#count") == "5000 / 5000 cases"
+    times = [took("document.querySelector('[data-column=liver_ml]').click()")]
+    liver = [float(text) for text in page.locator(".case .number:nth-child(4)").all_inner_texts()]
+    assert liver == sorted(liver, reverse=True) and liver[0] == 2499
+    times.append(took("window.scrollTo(0, document.body.scrollHeight)"))
+    page.wait_for_timeout(300)
+    liver = [float(text) for text in page.locator(".case .number:nth-child(4)").all_inner_texts()]
+    assert liver[-1] == 1000
+    times.append(took("window.scrollTo(0, 0); document.querySelector('#doubtful').click()"))
+    assert page.inner_text("#count") == "1668 / 5000 cases"
+    page.fill("#search", "CASE_0123")
+    assert page.inner_text("#count") == "5 / 5000 cases"
+    assert sorted(cases()) == [f"case_0123{digit}" for digit in (0, 3, 4, 6, 9)]
+    page.fill("#search", "no such case")
+    assert cases() == []
+    page.fill("#search", "")
+    times.append(took("document.querySelector('[data-column=spleen_ml]').click()"))
+    print("5,000 rows, ms:", [round(t) for t in times], f"{file.stat().st_size / 1e6:.1f} MB")
+    assert max(times) < 2000
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 1200
+    opened.quiet(file)
+
+
+def test_the_list_fits_a_phone(browser, tmp_path: Path):
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page(summaries(10)))
+    opened = Opened.of(browser, file, 400, 800)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
+    opened.quiet(file)
