@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from ...errors import ModelError, argument
@@ -17,7 +17,7 @@ _NIIVUE = "niivue.umd.js"
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
-@cache
+@lru_cache(8)
 def niivue() -> str:
     """NiiVue's script, and the notices that its licences ask for. Raises ModelError."""
     folder = next((place for place in _PLACES if (place / _NIIVUE).is_file()), None)
@@ -39,7 +39,7 @@ def niivue() -> str:
     return f"/*! {notices.replace('*/', '* /')} */\n{script}"
 
 
-@cache
+@lru_cache(8)
 def part(name: str) -> str:
     """A file beside this one."""
     return (_HERE / name).read_text(encoding="utf-8")
