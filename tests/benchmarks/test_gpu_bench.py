@@ -138,6 +138,7 @@ def test_random_model_is_a_valid_model(tmp_path: Path) -> None:
     Segmenter.load(folder, "torch-cpu")
 
 
+@pytest.mark.slow
 def test_scans() -> None:
     volume = usual_scan(10, 64)
     assert volume.grid.shape == volume.voxels_ZYX.shape == (10, 64, 64)
@@ -177,6 +178,7 @@ def test_network_settings() -> None:
     assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == before
 
 
+@pytest.mark.slow
 def test_stages_wait_for_the_device(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = []
 

@@ -109,6 +109,7 @@ def test_phantom_scan_is_written_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert written == [path]
 
 
+@pytest.mark.slow
 def test_models_to_choose_from(tmp_path: Path, tiny_model: Path):
     assert chosen(str(tiny_model)) == tiny_model.resolve()
     random = ModelDescription.load(chosen("random", tmp_path))

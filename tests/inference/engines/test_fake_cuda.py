@@ -104,6 +104,7 @@ def test_network_in_half_precision(device: list[str], tiny_model: Path):
         pytest.param("cupy", "auto", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_whole_scans(
     tiny_model: Path, volume: Volume, device: list[str], resampler: str, precision: str
 ):
@@ -144,6 +145,7 @@ def test_a_region_is_that_part_of_all(
         (0.3, "going on with OpenVINO", HALF_DIFFERS),
     ],
 )
+@pytest.mark.slow
 def test_scarce_memory(
     tiny_model: Path, volume: Volume, device: list[str], mb: float, said: str, differ: float
 ):
@@ -213,6 +215,7 @@ def test_memory_of_usual_scans(device: list[str], slices: int, cropped: bool, re
     assert peaks["decode"] * 2**20 <= planned["decode"]
 
 
+@pytest.mark.slow
 def test_a_folder_by_the_command_line(
     tiny_model: Path, volume: Volume, device: list[str], tmp_path: Path
 ):
