@@ -47,7 +47,9 @@ def test_the_source_has_no_door():
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             forbidden = FORBIDDEN - DOORS.get(path.relative_to(ROOT), set())
-            assert not {name.split(".")[0] for name in names} & forbidden, (path, names)
+            # urllib.parse takes addresses apart and connects to nothing.
+            tops = {name.split(".")[0] for name in names if name != "urllib.parse"}
+            assert not tops & forbidden, (path, names)
             if isinstance(node, ast.Call):
                 called = node.func.id if isinstance(node.func, ast.Name) else ""
                 assert called not in CALLS, (path, called)
