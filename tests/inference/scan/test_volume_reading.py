@@ -36,7 +36,8 @@ def assert_equals_simpleitk(path: Path) -> Volume:
     assert volume.grid.shape == expected.shape
     np.testing.assert_allclose(volume.grid.spacing[::-1], image.GetSpacing(), rtol=1e-6)
     np.testing.assert_allclose(volume.grid.origin, image.GetOrigin(), atol=1e-4)
-    np.testing.assert_allclose(volume.grid.direction, image.GetDirection(), atol=2e-5)
+    # float32 holds a small angle of a quaternion to the root of its precision, 3.5e-4.
+    np.testing.assert_allclose(volume.grid.direction, image.GetDirection(), atol=4e-4)
     return volume
 
 
@@ -118,7 +119,7 @@ def test_any_sound_nifti_reads_as_simpleitk_reads_it(
     assert volume.grid.shape == expected.grid.shape
     for name in ("spacing", "origin", "direction"):
         np.testing.assert_allclose(
-            getattr(volume.grid, name), getattr(expected.grid, name), rtol=1e-6, atol=1e-4
+            getattr(volume.grid, name), getattr(expected.grid, name), rtol=1e-6, atol=4e-4
         )
 
 
