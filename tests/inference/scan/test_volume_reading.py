@@ -36,8 +36,7 @@ def assert_equals_simpleitk(path: Path) -> Volume:
     assert volume.grid.shape == expected.shape
     np.testing.assert_allclose(volume.grid.spacing[::-1], image.GetSpacing(), rtol=1e-6)
     np.testing.assert_allclose(volume.grid.origin, image.GetOrigin(), atol=1e-4)
-    # float32 holds a small angle of a quaternion to the root of its precision, 3.5e-4.
-    np.testing.assert_allclose(volume.grid.direction, image.GetDirection(), atol=4e-4)
+    np.testing.assert_allclose(volume.grid.direction, image.GetDirection(), atol=2e-5)
     return volume
 
 
