@@ -135,6 +135,8 @@ class Synthesis:
             that get cysts, which are no tumours.
         fillings: share of the real patches with annotated stomachs that get other contents there
             (:mod:`training.synthesis.filling`).
+        removals: share of the real patches in which an organ that people live without is taken
+            away (:mod:`training.synthesis.removal`).
     """
 
     share: float = 0.0
@@ -142,6 +144,7 @@ class Synthesis:
     tumors: float = 0.0
     cysts: float = 0.0
     fillings: float = 0.0
+    removals: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Trainer:
         )
         self.mixture: Mixture | None = None
         drawn = recipe.synthesis
-        if anatomies and (drawn.share or drawn.tumors or drawn.fillings):
+        if anatomies and (drawn.share or drawn.tumors or drawn.fillings or drawn.removals):
             source = SyntheticSource(
                 anatomies,
                 recipe.sampling.spacing,
@@ -124,6 +124,7 @@ class Trainer:
                 drawn.share,
                 drawn.tumors,
                 drawn.fillings,
+                drawn.removals,
                 recipe.seed,
                 self.loader.members,
             )

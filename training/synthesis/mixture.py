@@ -1,4 +1,4 @@
-"""Synthetic patches, and tumours and stomach contents in real ones, among training batches."""
+"""Synthetic patches, and real ones with further tumours, other stomachs or an organ taken away."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from training.data.coding import TUMOR_BIT
 from training.patches.loader import Batch
 from training.synthesis.draw import Draw
 from training.synthesis.filling import STOMACH, fill_stomach
+from training.synthesis.removal import REMOVABLE, take_away
 from training.synthesis.source import SyntheticSource
 from training.synthesis.tumor import add_cysts, add_tumors
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Replaces some of a batch's patches by synthetic ones and draws tumours, and other
-    contents of the stomach, into some others.
+    """Replaces some of a batch's patches by synthetic ones, takes an organ out of some others, and
+    draws tumours, and other contents of the stomach, into some.
 
     What happens to a patch depends on (seed, step, place in the batch) alone, so that a run can be
     resumed, and two processes with half a batch each see what one with all of it does.
@@ -34,6 +35,8 @@ class Mixture:
         tumor_share: of the remaining real patches with annotated tumours that get further ones.
             Where a scan's tumours are unknown nothing is added (:mod:`training.synthesis.tumor`).
         filling_share: of the real patches with annotated stomachs that get other contents there.
+        removal_share: of the real patches with annotated organs that people live without in which
+            one is taken away.
         seed: of the run.
         members: places in the whole batch of this process's patches; by default from 0 on.
     """
@@ -43,6 +46,7 @@ class Mixture:
     share: float
     tumor_share: float = 0.0
     filling_share: float = 0.0
+    removal_share: float = 0.0
     seed: int = 0
     members: Sequence[int] = ()
 
@@ -66,6 +70,10 @@ class Mixture:
                 hounsfield, labels[n], annotated[n] = self.source.sample_coded(generator, patch)
                 image[n, 0] = self._normalised(hounsfield)
                 continue
+            if Draw(generator).chance(self.removal_share):
+                image[n, 0], labels[n] = self._with_removal(
+                    image[n, 0], labels[n], annotated[n], generator
+                )
             if annotated[n, STOMACH - 1] and Draw(generator).chance(self.filling_share):
                 image[n, 0] = self._with_filling(image[n, 0], labels[n], generator)
             if point < threshold and annotated[n, TUMOR - 1]:
@@ -80,6 +88,25 @@ class Mixture:
         # A patch whose values were clipped to a window holds none beyond it.
         drawn = self._normalised(filled).clamp(image_ZYX.amin(), image_ZYX.amax())
         return torch.where(labels == STOMACH, drawn, image_ZYX)
+
+    def _with_removal(
+        self,
+        image_ZYX: Tensor,
+        coded_ZYX: Tensor,
+        annotated_C: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        seen = torch.unique(coded_ZYX & (TUMOR_BIT - 1)).tolist()
+        organs = [organ for organ in REMOVABLE if organ in seen and annotated_C[organ - 1]]
+        if not organs:
+            return image_ZYX, coded_ZYX
+        organ = organs[Draw(generator).choice(len(organs))]
+        labels, spacing = _values(coded_ZYX), self.source.spacing
+        hounsfield = self._hounsfield(image_ZYX)
+        emptied, kept = take_away(hounsfield, labels, organ, generator, spacing)
+        drawn = self._normalised(emptied).clamp(image_ZYX.amin(), image_ZYX.amax())
+        coded = torch.where(kept == labels, coded_ZYX, kept)
+        return torch.where(emptied == hounsfield, image_ZYX, drawn), coded
 
     def _with_tumors(
         self, image_ZYX: Tensor, coded_ZYX: Tensor, generator: torch.Generator
