@@ -72,6 +72,22 @@ def test_tumors_are_added_only_where_the_scans_own_are_known() -> None:
     assert not torch.equal(known.image_NCZYX, real_batch(3, True).image_NCZYX)
 
 
+def test_an_organ_is_taken_away_only_where_it_is_annotated() -> None:
+    mixture = Mixture(FakeSource(), INTENSITY, share=0.0, removal_share=1.0)
+    batch = real_batch(3, tumor_known=False)
+    batch.labels_NZYX[:, 2:12, 2:12, 2:12] = 3
+    batch.image_NCZYX[:, :, 23] = -3.0  # a patch holds no value beyond those that it had
+    kept = mixture.mixed(0, batch)
+    assert torch.equal(kept.labels_NZYX, batch.labels_NZYX)
+    assert torch.equal(kept.image_NCZYX, batch.image_NCZYX)
+    batch.annotated_NC[:, 3 - 1] = True
+    emptied = mixture.mixed(0, batch)
+    assert (batch.labels_NZYX == 3).any() and not (emptied.labels_NZYX == 3).any()
+    assert torch.equal(emptied.labels_NZYX == 1, batch.labels_NZYX == 1)
+    gone = (batch.labels_NZYX == 3)[:, None]
+    assert (emptied.image_NCZYX[gone] < batch.image_NCZYX[gone]).float().mean() > 0.9
+
+
 def test_a_cascade_is_refused() -> None:
     batch = real_batch(1, tumor_known=False)
     cascade = Batch(
