@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablation import dataset, toy
+from benchmarks.ablation.real import real
 from benchmarks.environment import ROOT, describe, line
 from inference.errors import AbdoboxError
 from inference.labels import NAMES
@@ -85,8 +86,7 @@ def tables(lab: Laboratory, steps: int) -> str:
     store = lab.store(rows["small"], fuse)
     _verb("export", "--run", tiny, "--data", coarse, "--out", lab.folder / "models",
           "--name", "tiny", "--replace")  # fmt: skip
-    words = ("--model", lab.folder / "models" / "tiny", "--data", store, "--device", lab.device)
-    _checked(cascade.main([str(word) for word in words]), "cascade")
+    _cascade("--model", lab.folder / "models" / "tiny", "--data", store, "--device", lab.device)
     runs = []
     for name, recipe in rows.items():
         if name == "normal_inference":
@@ -160,17 +160,19 @@ def loss_table(partial: dict[str, Any], normal: dict[str, Any], steps: int) -> s
 def main(argv: list[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
-    parser.add_argument("what", choices=("tables", "loss"))
+    parser.add_argument("what", choices=("tables", "loss", "real"))
     parser.add_argument("--steps", type=int, default=600, help="of each training (default: 600)")
+    parser.add_argument("--store", type=Path, help="real: preprocessed scans, sampling.native")
+    parser.add_argument("--minutes", type=float, default=30, help="real: of each (default: 30)")
+    parser.add_argument("--seeds", type=int, default=2, help="real: how many (default: 2)")
     parser.add_argument("--out", type=Path, help="folder (default: build/ablation/WHAT)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(argv)
     folder = (options.out or ROOT / "build" / "ablation" / options.what).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     machine, start = describe(), time.monotonic()
-    make = {"tables": tables, "loss": loss}[options.what]
     try:
-        text = make(Laboratory(folder, options.device), options.steps)
+        text = _text(options, folder)
     except AbdoboxError as error:
         sys.exit(f"error: {error}")
     minutes = (time.monotonic() - start) / 60
@@ -178,6 +180,20 @@ def main(argv: list[str] | None = None) -> int:
     (folder / f"{options.what}.md").write_text(text, encoding="utf-8")
     print(text, end="")
     return 0
+
+
+def _text(options: argparse.Namespace, folder: Path) -> str:
+    if options.what == "real":
+        if options.store is None:
+            sys.exit("--store: which preprocessed scans?")
+        return real(folder, options.store, options.device, options.minutes, options.seeds, _verb,
+                    _cascade)  # fmt: skip
+    make = {"tables": tables, "loss": loss}[options.what]
+    return make(Laboratory(folder, options.device), options.steps)
+
+
+def _cascade(*words: object) -> None:
+    _checked(cascade.main([str(word) for word in words]), "cascade")
 
 
 def _verb(*words: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 
 from benchmarks.ablation import dataset, toy
 from benchmarks.ablation.__main__ import HALVED, loss_table, main
+from benchmarks.ablation.real import ROWS, real_table
+from benchmarks.environment import describe
 from inference.labels import NAMES, ORGANS, TUMOR
 from inference.scan.volume import read_labels
+from training.__main__ import main as training
 from training.data.index import build_index
 from training.data.overrides import read_overrides
 from training.recipe import load_recipe
@@ -82,3 +86,53 @@ def test_every_row_of_both_tables_runs(tmp_path: Path, capsys: pytest.CaptureFix
         assert "| Average |" in text
         assert "| Parameters (M) | 30.70 | 5.65 | 1.41 |" in text
         assert "| Steps of this trial | 6 | 6 | 6 |" in text
+
+
+def test_the_table_of_real_scans_gives_mean_and_reach():
+    def means(dsc: float, tumor: float | None) -> dict[str, dict[str, float | None]]:
+        scores = {"dsc": dsc, "nsd": dsc / 2}
+        return {"Average": scores, "Tumor": {"dsc": tumor, "nsd": tumor}}
+
+    machine = {"processor": "any", "cores": 2}
+    rows = {
+        "selected partial loss": [means(0.6, 0.1), means(0.7, 0.3)],
+        "normal loss": [means(0.5, None)],
+    }
+    result = {"machine": describe() | machine, "minutes": 30.0, "seeds": 2, "rows": rows}
+    text = real_table(result)
+    assert "30 minutes each, 2 seeds" in text
+    row = (
+        "| selected partial loss | 65.0 (60.0 to 70.0) | 32.5 (30.0 to 35.0) | 20.0 (10.0 to 30.0)"
+    )
+    assert row in text
+    assert "| normal loss | 50.0 (50.0 to 50.0) | 25.0 (25.0 to 25.0) | - | - |" in text
+
+
+@pytest.mark.slow
+def test_every_row_of_the_table_of_real_scans_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    dataset.write_flare(tmp_path / "flare", partial=2, unlabelled=1, validation=1)
+    fused, fingerprint, store = (
+        tmp_path / "fused",
+        tmp_path / "fingerprint.json",
+        tmp_path / "store",
+    )
+    overrides = tmp_path / "flare" / "overrides.csv"
+    for words in (
+        ["fuse", "--data", tmp_path / "flare", "--out", fused, "--mode", "per-class",
+         "--teachers", *dataset.TEACHERS, "--overrides", overrides],
+        ["fingerprint", "--data", fused, "--out", fingerprint],
+        ["preprocess", "--recipe", "tiny_cpu", "--data", fused, "--fingerprint", fingerprint,
+         "--out", store],
+    ):  # fmt: skip
+        assert training([str(word) for word in words]) == 0
+    out = tmp_path / "out"
+    words = ["real", "--store", store, "--minutes", "0.01", "--seeds", "1", "--out", out]
+    assert main([str(word) for word in words]) == 0
+    text = capsys.readouterr().out
+    for row in ROWS:
+        assert f"| {row.title} |" in text
+    means = json.loads((out / "real.json").read_text())["rows"]
+    assert {len(found) for found in means.values()} == {1}
+    assert (out / "seed_0" / "store").is_dir() and not any(store.glob("*.previous.npy"))
