@@ -40,7 +40,7 @@ RUNS = 3  # of the network alone, at a time
 _CHILD = """
 import sys
 from benchmarks.folder import hold_network
-from inference.cli.parser import main
+from inference.cli.main import main
 hold_network({threads})
 sys.exit(main(sys.argv[1:]))
 """

@@ -14,7 +14,7 @@ from evaluation.reading import CaseError
 from evaluation.rules import MODES
 from evaluation.summary import lesions_csv, lesions_markdown, summarise_cases, summary_json
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
-from inference.cli.parser import count
+from inference.cli.argument_types import count
 from inference.errors import AbdoboxError, OutputError
 from inference.scan.atomic import write_atomically
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from examples.overlay import organ_volumes, overlay_png
-from inference.cli.parser import main as segment
+from inference.cli.main import main as segment
 from inference.errors import AbdoboxError, OutputError
 from inference.labels import NAMES
 from inference.scan.nifti_header import NiftiHeader

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from .cli.parser import main
+from .cli.main import main
 from .cli.signals import unheard
 
 # NumPy's matrix products are small here, and OpenBLAS's other threads wait for more of them by
@@ -41,7 +41,7 @@ def leave(status: int) -> NoReturn:
 
 
 def status_of_main() -> int:
-    """What :func:`inference.cli.parser.main` returns, or argparse leaves with."""
+    """What :func:`inference.cli.main.main` returns, or argparse leaves with."""
     try:
         return main()
     except SystemExit as leaving:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-from inference.cli.parser import main
+from inference.cli.main import main
 from inference.segmentation import Segmentation
 from phantom import Phantom, make_phantom
 from tests.inference.by_engine import segment

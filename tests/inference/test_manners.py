@@ -19,7 +19,8 @@ import pytest
 import torch
 
 import inference
-from inference.cli.parser import main, parser
+from inference.cli.main import main
+from inference.cli.parser import parser
 from inference.engines.torch_settings import exact_cudnn
 from inference.errors import DeviceError, ModelError, argument, naming_flags
 from inference.model.description import Crop
@@ -89,7 +90,7 @@ def test_the_command_line_does_without_the_converter(scans: Path, tiny_model: Pa
     """It takes half a second to import, and a run has no use for it."""
     code = (
         "import sys\n"
-        "from inference.cli.parser import main\n"
+        "from inference.cli.main import main\n"
         "assert main(sys.argv[1:]) == 0\n"
         "assert 'openvino' in sys.modules\n"
         "assert not {'openvino.tools.ovc', 'openvino_telemetry'} & set(sys.modules)\n"

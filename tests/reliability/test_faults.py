@@ -122,7 +122,7 @@ def test_two_runs_into_one_folder(
 def test_a_clock_that_jumps(
     sound: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, clean: dict
 ):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     clock, jumps = time.time, iter(range(10**6))
 

@@ -149,7 +149,7 @@ _STUCK = """
 import sys, time
 from inference import __main__
 from inference.many import batch
-from inference.cli.parser import main
+from inference.cli.main import main
 
 def stuck(*arguments):
     print("writing", file=sys.stderr, flush=True)

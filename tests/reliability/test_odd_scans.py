@@ -72,7 +72,7 @@ def test_real_scans_in_other_scales_are_warned_of_and_no_others(shared_data: Pat
 
 
 def test_the_command_line_passes_the_warning_on(tmp_path: Path, tiny_model: Path, capfd):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     path = write(tmp_path, "", ODD["offset of 1024"])
     words = ["-i", path, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]

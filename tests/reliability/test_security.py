@@ -29,7 +29,7 @@ def hook(name, arguments):
         events.append([name, arguments[0]])
 sys.addaudithook(hook)
 try:
-    from inference.cli.parser import main
+    from inference.cli.main import main
     print(json.dumps([main(), events]))
 except SystemExit as leaving:
     print(json.dumps([leaving.code, events]))

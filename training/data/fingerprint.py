@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.cli.parser import count
+from inference.cli.argument_types import count
 from inference.errors import AbdoboxError
 from inference.model.description import Intensity
 from inference.scan.atomic import write_atomically

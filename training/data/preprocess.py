@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.cli.parser import count
+from inference.cli.argument_types import count
 from inference.errors import AbdoboxError, one_line
 from inference.grid import Orientation
 from inference.model.description import Intensity

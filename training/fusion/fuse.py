@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from inference.cli.parser import count
+from inference.cli.argument_types import count
 from inference.errors import AbdoboxError, one_line
 from training.data.case import (
     DRAWN,

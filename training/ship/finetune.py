@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from inference.cli.parser import count
+from inference.cli.argument_types import count
 from inference.errors import AbdoboxError, OutputError, one_line
 from inference.model.description import ModelDescription
 from inference.model.folder import WEIGHTS, finder_folder, model_folder

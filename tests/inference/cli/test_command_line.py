@@ -67,7 +67,7 @@ def modules_after(*words: object) -> tuple[int, set[str]]:
     script = (
         "import json, sys\n"
         "try:\n"
-        "    from inference.cli.parser import main\n"
+        "    from inference.cli.main import main\n"
         "    status = main()\n"
         "except SystemExit as leaving:\n"
         "    status = leaving.code or 0\n"
@@ -166,7 +166,7 @@ def test_help_is_quick():
     ],
 )
 def test_wrong_arguments(words: tuple[str, ...], cause: str, tmp_path: Path, monkeypatch, capfd):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as leaving:
@@ -182,7 +182,7 @@ def test_wrong_arguments(words: tuple[str, ...], cause: str, tmp_path: Path, mon
 def test_a_report_replaces_nothing_but_a_file(
     tmp_path: Path, make: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
 ):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     report = tmp_path / "report.json"
     make(report)
@@ -196,7 +196,7 @@ def test_a_report_replaces_nothing_but_a_file(
 def test_a_report_in_a_folder_that_may_not_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)  # root may anything
     with pytest.raises(SystemExit, match="2"):
@@ -231,7 +231,7 @@ def test_output_that_nobody_takes(word: str, unbuffered: str):
 def test_devices_that_cannot_be_used(
     scan: Path, tiny_model: Path, tmp_path: Path, device: str, capfd: pytest.CaptureFixture[str]
 ):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     words = ["-i", scan, "-o", tmp_path / "out", "--model", tiny_model, "--device", device]
     assert main([str(word) for word in words]) == 1

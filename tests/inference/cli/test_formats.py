@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from inference.cli.parser import main
+from inference.cli.main import main
 from inference.grid import Orientation
 from inference.scan.dicom.reading import source_of
 from inference.scan.volume import read_labels
@@ -158,7 +158,7 @@ def test_a_nifti_run_imports_no_dicom_library(mixed: Path, tmp_path: Path, tiny_
     words = ["-i", str(mixed / "scan_0000.nii.gz"), "-o", str(tmp_path / "out"), "--device", "cpu",
              "--model", str(tiny_model), "--format", "nifti", "seg-nrrd"]  # fmt: skip
     code = (
-        "import sys\nfrom inference.cli.parser import main\n"
+        "import sys\nfrom inference.cli.main import main\n"
         f"assert main({words!r}) == 0\n"
         "print([n for n in ('pydicom', 'highdicom', 'PIL') if n in sys.modules])"
     )

@@ -25,7 +25,7 @@ from benchmarks.gpu.correctness import (
     resampling,
 )
 from benchmarks.gpu.data import scan, usual_scan
-from inference.cli.parser import main
+from inference.cli.main import main
 from inference.engines import choice, torch_network
 from inference.engines.device_memory import memory_plan
 from inference.model.folder import WEIGHTS

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference.cli.parser import main
+from inference.cli.main import main
 from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
 from inference.types import Image

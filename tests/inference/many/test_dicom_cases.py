@@ -149,7 +149,7 @@ def test_a_nifti_run_imports_no_dicom_library(tmp_path: Path, tiny_model: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in_0000.nii.gz").rename(tmp_path / "in" / "a_0000.nii.gz")
     code = (
-        "import sys; from inference.cli.parser import main; status = main(sys.argv[1:]); "
+        "import sys; from inference.cli.main import main; status = main(sys.argv[1:]); "
         "print([m for m in sys.modules if 'dicom' in m]); sys.exit(status)"
     )
     words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "--model", tiny_model, "--quiet"]

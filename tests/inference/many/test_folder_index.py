@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from inference.cli.parser import main
+from inference.cli.main import main
 from inference.findings.page import assets, case_page
 from inference.findings.page.folder_page import page_address
 from inference.many.folder_index import index_name, is_index, write_index

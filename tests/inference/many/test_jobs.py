@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference.cli.parser import main
+from inference.cli.main import main
 from inference.engines.openvino_network import OpenVinoNetwork
 from inference.engines.torch_arrays import TorchArrays
 from inference.many import batch

@@ -112,7 +112,7 @@ def test_what_is_wrong_in_a_folder_is_said_by_one_share(tmp_path: Path):
 
 
 def test_shares_are_for_folders(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    from inference.cli.parser import main
+    from inference.cli.main import main
 
     (tmp_path / "a.nii.gz").touch()
     with pytest.raises(SystemExit) as leaving:
