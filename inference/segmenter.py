@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,14 +19,11 @@ from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
-from .scan.volume import Volume, of_simpleitk, read_volume
+from .scan.volume import Volume, as_volume
 from .segmentation import Segmentation
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
 from .types import Box, Image, Labels
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 
@@ -135,7 +132,7 @@ class Segmenter:
             raise ValueError(f"decode {decode!r} or step {step!r} is out of range")
         clock = Clock(on_stage)
         with clock("read"):
-            volume = _volume(image)
+            volume = as_volume(image)
         image_ZYX, grid = volume.canonical()
         found = self._find(image_ZYX, grid, crop, clock)
         labels_ZYX, run, fallbacks = self._label(image_ZYX, grid, decode, step, found.box, clock)
@@ -302,16 +299,3 @@ def _emptied(labels_ZYX: Labels, agreed: float, least: float) -> tuple[str, ...]
         f"no abdomen is recognised (two models agree by {agreed:.2f}): the labels are left empty; "
         f"{argument('step', 0.5)} gives one model's",
     )
-
-
-def _volume(image: Volume | Path | str | Any) -> Volume:
-    if isinstance(image, Volume):
-        return image
-    if isinstance(image, Path | str):
-        return read_volume(Path(image))
-    if not hasattr(image, "GetNumberOfComponentsPerPixel"):
-        raise TypeError(
-            "a scan is a file's path, a Volume (Volume.of_array(voxels, grid)) or a SimpleITK "
-            f"image, not {type(image).__name__}"
-        )
-    return of_simpleitk(image)

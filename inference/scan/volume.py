@@ -278,3 +278,22 @@ def of_simpleitk(image: Any) -> Volume:
     return Volume.of_array(
         voxels, Grid((z, y, x), spacing, image.GetOrigin(), image.GetDirection())
     )
+
+
+def as_volume(image: Volume | Path | str | Any) -> Volume:
+    """What is named by a path, or is a Volume or a SimpleITK image.
+
+    Raises:
+        ScanError: the scan cannot be read or is no CT volume.
+        TypeError: it is nothing of that kind.
+    """
+    if isinstance(image, Volume):
+        return image
+    if isinstance(image, Path | str):
+        return read_volume(Path(image))
+    if not hasattr(image, "GetNumberOfComponentsPerPixel"):
+        raise TypeError(
+            "a scan is a file's path, a Volume (Volume.of_array(voxels, grid)) or a SimpleITK "
+            f"image, not {type(image).__name__}"
+        )
+    return of_simpleitk(image)
