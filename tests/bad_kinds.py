@@ -58,7 +58,8 @@ BAD: dict[str, Bad] = {
     "gzip checksum wrong": Bad(contents(flipped(zipped(), -6)), "corrupt"),
     "gzip length wrong": Bad(contents(flipped(zipped(), -2)), "corrupt"),
     "gzip of nothing": Bad(contents(gzip.compress(b"")), "empty"),
-    "garbage behind the gzip": Bad(contents(zipped() + b"garbage" * 9), "corrupt"),
+    "half a gzip behind the gzip": Bad(contents(zipped() + gzip.compress(b"")[:12]), "truncated"),
+    "gzip and too many zeros": Bad(contents(zipped() + bytes(20 << 20)), "far beyond"),
     "gzip bomb": Bad(bomb, "far beyond"),
     # The file itself
     "empty file": Bad(contents(b""), "empty"),
@@ -105,7 +106,6 @@ BAD: dict[str, Bad] = {
     "absurdly large spacing": Bad(nifti(**spacing(1e4)), "spacing"),
     "field of view of a house": Bad(nifti(**spacing(40), **dim(3, 84, 2, 2)), "field of view"),
     "spacing in micrometres called metres": Bad(nifti(xyzt_units=1), "spacing"),
-    "unknown unit": Bad(nifti(xyzt_units=5), "unit"),
     "spacing in metres": Bad(nifti(**spacing(0.001, 0.001, 0.005)), "spacing"),
     "spacing in micrometres": Bad(nifti(**spacing(800, 800, 5000)), "spacing"),
     "sheared": Bad(nifti(**sheared(0.3)), "right angles"),
@@ -126,6 +126,11 @@ BAD: dict[str, Bad] = {
     "voxels inside the header": Bad(nifti(vox_offset=100), "byte 100"),
     "voxels at NaN": Bad(nifti(vox_offset=math.nan), "byte nan"),
     "voxels at minus one": Bad(nifti(vox_offset=-1), "byte -1"),
+    "voxels within the extension flag": Bad(nifti(vox_offset=350), "byte 350"),
+    "voxels perhaps within the extension flag": Bad(nifti(vox_offset=348), "byte 348"),
+    "origin of another galaxy": Bad(
+        nifti(qform_code=0, srow=(1, 0, 0, 1e30, 0, 2, 0, 0, 0, 0, 5, 0)), "origin of 1e+30"
+    ),
     "voxels beyond the file": Bad(nifti(vox_offset=1e6), "truncated"),
     "voxels far beyond any file": Bad(nifti(vox_offset=1e12), "byte 1e+12"),
     "slope fine, intercept NaN": Bad(nifti(scl_inter=math.nan), "scl_inter"),
@@ -234,6 +239,30 @@ BAD: dict[str, Bad] = {
     ),
     "nrrd of a space with time": Bad(text_nrrd(space="LPST"), "another kind"),
     "nrrd in centimetres": Bad(text_nrrd(space_units='"cm" "cm" "cm"'), "in cm"),
+    "nrrd in centimetres without quotes": Bad(text_nrrd(space_units="cm cm cm"), "in cm"),
+    "nrrd in metres": Bad(text_nrrd(space_units='"mm" "mm" "Meters"'), "in Meters"),
+    "nrrd in micrometres": Bad(
+        edited(text_nrrd(units="@"), b"@", '"µm" "µm" "µm"'.encode()), "states its lengths in"
+    ),
+    "nrrd of slices in time": Bad(
+        text_nrrd(kinds="domain domain time", space=None, space_directions=None, space_origin=None,
+                  spacings="1 1 1"),
+        "8 x 7 x 6 (domain domain time)",
+    ),
+    "nrrd of axes without a place": Bad(
+        text_nrrd(space_directions="none (0,1,0) (0,0,1)"), "places 2 axes in space"
+    ),
+    "nrrd of an unknown kind of axis": Bad(text_nrrd(kinds="row domain domain"), "(row domain"),
+    "nrrd origin of another galaxy": Bad(text_nrrd(space_origin="(1e300,0,0)"), "1e+300"),
+    "nrrd in UTF-16": Bad(
+        contents(b"\xff\xfe" + "NRRD0005\ntype: short\n".encode("utf-16-le"), ".nrrd"), "UTF-16"
+    ),
+    "nrrd of a header without end": Bad(
+        edited(text_nrrd(), b"endian", b"# " + b"x" * (1 << 20) + b"\nendian"), "1048576 bytes"
+    ),
+    "nhdr in several files, with a number": Bad(nrrd("data file: LIST 2\na.raw"), "several files"),
+    "nhdr in several files, some skipped": Bad(nrrd("data file: SKIPLIST\na"), "several files"),
+    "nhdr in numbered files": Bad(nrrd("data file: s%02u.raw 1 6 1"), "several files"),
     "nrrd without an endian": Bad(text_nrrd(endian=None), "endian"),
     "nrrd of another endian": Bad(text_nrrd(endian="middle"), "endian"),
     "nrrd of an unknown type": Bad(text_nrrd(type="half"), "unknown type (half)"),
@@ -263,9 +292,6 @@ BAD: dict[str, Bad] = {
     "nrrd hexadecimal too short": Bad(text_nrrd(b"00" * 99, encoding="hex"), "holds 99 of the 672"),
     "nrrd gzip of nothing": Bad(text_nrrd(gzip.compress(b""), encoding="gzip"), "holds 0 of"),
     "nrrd gzip that is none": Bad(text_nrrd(encoding="gzip"), "corrupt"),
-    "nrrd gzip with something behind": Bad(
-        text_nrrd(gzip.compress(SCAN.tobytes()) + b"garbage", encoding="gzip"), "corrupt"
-    ),
     "nrrd gzip bomb": Bad(
         text_nrrd(gzip.compress(bytes(32 << 20), 1), encoding="gzip"), "far beyond"
     ),
@@ -276,7 +302,13 @@ BAD: dict[str, Bad] = {
         text_nrrd(flipped(bz2.compress(SCAN.tobytes()), 50), encoding="bzip2"), "corrupt"
     ),
     "nrrd skips beyond its end": Bad(text_nrrd(byte_skip="700"), "truncated"),
-    "nrrd skips backwards": Bad(text_nrrd(byte_skip="-2"), "skips"),
+    "nrrd skips backwards beyond its data": Bad(text_nrrd(byte_skip="-2"), "holds 671 of the 672"),
+    "nrrd gzip skips backwards beyond its data": Bad(
+        text_nrrd(gzip.compress(SCAN.tobytes()), encoding="gzip", byte_skip="-2"),
+        "holds 671 of the 672",
+    ),
+    "nrrd text skips backwards": Bad(text_nrrd(b"1 2", encoding="text", byte_skip="-1"), "skips"),
+    "nrrd skips backwards without end": Bad(text_nrrd(byte_skip="-999999999"), "skips"),
     "nrrd skips lines that are none": Bad(text_nrrd(b"\0" * 99999, line_skip="3"), "lines"),
     "nhdr of no voxels' name": Bad(nrrd("data file: "), "names no file"),
     "mha of a billion axes": Bad(text_mha(NDims="1000000000"), "1000000000 dimensions"),
@@ -299,7 +331,29 @@ BAD: dict[str, Bad] = {
     "mha spacing with decimal commas": Bad(text_mha(ElementSpacing="0,7 0,7 2,5"), "no number"),
     "mha spacing negative": Bad(text_mha(ElementSpacing="1 -1 1"), "spacing"),
     "mha in centimetres": Bad(text_mha(DistanceUnits="cm"), "in cm"),
-    "mha of vectors": Bad(text_mha(ElementNumberOfChannels="3"), "grey values"),
+    "mha in metres": Bad(text_mha(DistanceUnits="metre"), "in metre"),
+    "mha compressed and of text": Bad(
+        text_mha(zlib.compress(b"7 " * 999), CompressedData="True", BinaryData="False"),
+        "compressed, and that they are text",
+    ),
+    "mha of two byte orders": Bad(text_mha(ElementByteOrderMSB="True"), "disagree"),
+    "mha origin of another galaxy": Bad(text_mha(Offset="0 -1e6 0"), "origin of 0 -1e+06 0 mm"),
+    "mha of axes a little too long": Bad(
+        text_mha(TransformMatrix="1.021 0 0 0 1 0 0 0 1"), "unit vectors (length 1.021)"
+    ),
+    "mha in UTF-16": Bad(
+        contents(b"\xfe\xff" + "ObjectType = Image\n".encode("utf-16-be"), ".mha"), "UTF-16"
+    ),
+    "mha of a header without end": Bad(text_mha(Comment="x" * (1 << 20)), "1048576 bytes"),
+    "mha with a line that is no field": Bad(
+        edited(text_mha(), b"NDims", b"this is none\nNDims"), "line 2 of its header is no field"
+    ),
+    "mhd in a list of several files": Bad(mhd("ElementDataFile = List 3\na.raw"), "several files"),
+    "mhd in numbered files of another kind": Bad(
+        mhd("ElementDataFile = s%03i.raw 1 6 1"), "several files"
+    ),
+    "mhd that names its own folder": Bad(mhd("ElementDataFile = ."), "no file"),
+    "mha of vectors": Bad(text_mha(ElementNumberOfChannels="3"), "8 x 7 x 6 voxels of 3 values"),
     "mha 2D": Bad(text_mha(NDims="2", DimSize="8 42"), "not one volume"),
     "mha 4D with two frames": Bad(text_mha(NDims="4", DimSize="8 7 3 2"), "not one volume"),
     "mha of a header size": Bad(text_mha(HeaderSize="6"), "HeaderSize of 6"),

@@ -84,12 +84,18 @@ ODD: dict[str, Odd] = {
         header=fields(scl_slope=2, scl_inter=-2048),
     ),
     "negative slope": Odd(voxels=lambda hu: -hu, header=fields(scl_slope=-1)),
-    "slope 0, which means none": Odd(header=fields(scl_slope=0, scl_inter=77)),
+    "slope 0, which means none": Odd(header=fields(scl_slope=0)),
+    "slope 0, and an intercept": Odd(
+        "intercept of 77 is not applied", header=fields(scl_slope=0, scl_inter=77)
+    ),
+    "slope NaN, and an intercept": Odd(
+        "intercept of -1024 is not applied", header=fields(scl_slope=math.nan, scl_inter=-1024)
+    ),
     "slope and intercept NaN, which mean none": Odd(
         header=fields(scl_slope=math.nan, scl_inter=math.nan)
     ),
     "slope 0, intercept NaN": Odd(header=fields(scl_slope=0, scl_inter=math.nan)),
-    "slope infinite, which means none": Odd(header=fields(scl_slope=math.inf, scl_inter=77)),
+    "slope infinite, which means none": Odd(header=fields(scl_slope=math.inf)),
     "bits of a wider type": Odd("bits per voxel", header=fields(bitpix=32)),
     "bits of a narrower type": Odd("bits per voxel", header=fields(bitpix=8)),
     "float64": Odd(voxels=lambda hu: hu.astype(np.float64)),
@@ -138,6 +144,15 @@ ODD: dict[str, Odd] = {
     "4D with one frame": Odd(header=fields(dim=(4, 24, 22, 12, 1, 1, 1, 1))),
     "7D with one frame": Odd(header=fields(dim=(7, 24, 22, 12, 1, 1, 1, 1))),
     "4D with a frame axis of 0": Odd(header=fields(dim=(4, 24, 22, 12, 0, 0, 0, 0))),
+    "5D with axes of 0 and less": Odd(header=fields(dim=(5, 24, 22, 12, -1, 0, 9, 9))),
+    "big endian, 4D with a frame axis of 0": Odd(
+        header=fields(dim=(4, 24, 22, 12, 0, 0, 0, 0), big_endian=True)
+    ),
+    "unknown unit of length": Odd("unit of length 5: mm is assumed", header=fields(xyzt_units=5)),
+    "garbage for a unit": Odd("unit of length 7: mm is assumed", header=fields(xyzt_units=255)),
+    "fewer slices announced than there are": Odd(
+        "data for 2 slices more", False, header=fields(dim=(3, 24, 22, 10, 1, 1, 1, 1))
+    ),
     "the affine of an array saved without one": Odd(
         "geometry may be missing", False, spacing=(1.0, 1.0, 1.0),
         header=fields(srow=(1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0), qoffset=(0, 0, 0)),

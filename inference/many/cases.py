@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import AbdoboxError, HeaderError, OutputError, ScanError
+from ..scan.channels import further_channels
 from ..scan.formats import files_of, formats_of
-from ..scan.names import (
-    CHANNEL,
-    DICOM_SUFFIXES,
-    SUFFIXES,
-    counted,
-    further_channels,
-    is_unread,
-    scan_stem,
-    unread_files,
-)
+from ..scan.names import CHANNEL, DICOM_SUFFIXES, SUFFIXES, is_unread, scan_stem
+from .left_out import folders_with_scans, left_out, no_scan
 from .shard import WHOLE, Shard
 
 if TYPE_CHECKING:
     from ..scan.dicom.candidates import Candidates
     from ..scan.dicom.series import LeftOut, Series
 
-# How many folders below one are looked into for scans that are not taken.
-_LOOKED_INTO = 64
 _NAMED_REASONS = 3
 _WRITTEN = ".nii.gz"
 
@@ -153,7 +142,7 @@ def _of_dicom(source: Path, target: Path, shard: Shard) -> Found:
     found = Found()
     _add_series(found, source, target, shard, dicom, {})
     if not (found.cases or found.problems or found.left_out or dicom.files):
-        found.problems.append(_no_scan(source, [], []))
+        found.problems.append(no_scan(source, [], []))
     return found
 
 
@@ -162,12 +151,12 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
     # Unlike Path.is_dir, False for a link to where nobody may look: its reader says so.
     files = [path for path in listed if not os.path.isdir(path)]  # noqa: PTH112
     scans = {path: stem for path in files if (stem := scan_stem(path.name))}
-    channels = further_channels(list(scans.values()))
+    channels = further_channels(scans)
     by_name: dict[str, list[Path]] = {}
     for path, stem in scans.items():
         if (name := case_name(path)) is not None and stem not in channels:
             by_name.setdefault(name, []).append(path)
-    below = _folders_with_scans(source, target)
+    below = folders_with_scans(source, target)
     # One of several shares says it, as with each problem.
     first = shard.index == 1
     found = Found()
@@ -191,9 +180,9 @@ def _in_folder(source: Path, target: Path, shard: Shard) -> Found:
     if not (by_name or found.cases or found.problems or found.left_out):
         # Another share's series are no scans of this one's, but scans.
         if not (dicom and dicom.files):
-            found.problems.append(_no_scan(source, files, below))
+            found.problems.append(no_scan(source, files, below))
     elif first and by_name:
-        found.warnings.extend(_left_out(source, files, channels, below))
+        found.warnings.extend(left_out(source, files, channels, below))
     return found
 
 
@@ -238,56 +227,6 @@ def _add_series(
         found.problems.append(ScanError(source, cause, "give a CT series, whole"))
     found.cases.sort(key=lambda case: case.name)
     found.left_out.extend(left_out)
-
-
-def _left_out(
-    folder: Path, files: list[Path], channels: dict[str, str], below: list[str]
-) -> list[str]:
-    """A line for each kind of what may be scans and is not taken."""
-    lines = []
-    if unread := unread_files([path.name for path in files]):
-        lines.append(
-            f"{counted(unread, 'file')} of formats that are not read left out; convert to .nii.gz"
-        )
-    if further := [path.name for path in files if scan_stem(path.name) in channels]:
-        what = counted(further, "further nnU-Net channel")
-        lines.append(f"{what} left out; rename what is a patient of its own")
-    if below:
-        lines.append(f"{counted(below, 'sub-folder')} with scans left out; run once for each")
-    return [f"{folder}: {line}" for line in lines]
-
-
-def _no_scan(folder: Path, files: list[Path], below: list[str]) -> ScanError:
-    if below:
-        cause = f"holds no scan itself, but {counted(below, 'sub-folder')} with scans"
-        remedy = "run once for each, or put the scans, or links to them, into one folder"
-        return ScanError(folder, cause, remedy)
-    if unread := unread_files([path.name for path in files]):
-        cause = f"holds no scan, but {counted(unread, 'file')} of formats that are not read"
-        return ScanError(folder, cause, "convert them to .nii.gz")
-    return ScanError(folder, "holds no scan", f"put {', '.join(SUFFIXES)} or DICOM files there")
-
-
-def _folders_with_scans(folder: Path, target: Path) -> list[str]:
-    """Folders below one that hold scans, relative to it: the nearest first, and not all of many."""
-    found: list[str] = []
-    waiting = deque([folder])
-    seen = {os.path.realpath(folder), os.path.realpath(target)}
-    for _ in range(_LOOKED_INTO):
-        if not waiting:
-            break
-        current = waiting.popleft()
-        with suppress(OSError), os.scandir(current) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-            inner = [entry.path for entry in listed if entry.is_dir() and entry.name[0] != "."]
-            if current != folder and any(scan_stem(e.name) and not e.is_dir() for e in listed):
-                found.append(str(current.relative_to(folder)))
-            for path in inner:
-                real = os.path.realpath(path)
-                if real not in seen:
-                    seen.add(real)
-                    waiting.append(Path(path))
-    return found
 
 
 def _listed(folder: Path) -> list[Path]:

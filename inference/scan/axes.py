@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import HeaderError
 from ..grid import Direction, Grid
-from .limits import MAX_SHEAR, check_shear
+from .limits import check_axes
 
 # Cosines below this are the rounding of written numbers.
 ROUNDING = 1e-4
@@ -34,21 +33,15 @@ def straighten(grid: Grid) -> tuple[Grid, npt.NDArray[np.float64] | None, tuple[
 
     Returns:
         The grid, turned about the scan's centre, or ``grid`` itself where it needs nothing; then
-        the exact affine (3x4, LPS, index (x, y, z) to millimetres), and a warning with how far off
-        the grid lies at most.
+        the exact affine (3x4, LPS, index (x, y, z) to millimetres), and warnings: how far off the
+        grid lies at most, lengths that went into the spacing.
 
     Raises:
         HeaderError: the axes are too far from right angles or from unit vectors, or singular.
     """
     matrix = np.array(grid.direction, dtype=np.float64).reshape(3, 3)
-    if not abs(np.linalg.det(matrix)) > 0.1:
-        raise HeaderError("states no usable orientation (its axes are singular or no numbers)")
-    sizes = np.linalg.norm(matrix, axis=0)
-    if np.abs(sizes - 1).max() > MAX_SHEAR:
-        raise HeaderError(f"has axes that are no unit vectors (length {sizes.max():.3f})")
-    shear = float(np.abs(matrix.T @ matrix - np.eye(3)).max())
-    check_shear(shear)
-    if shear <= ROUNDING:
+    shear, stretch = check_axes(matrix)
+    if max(shear, stretch) <= ROUNDING:
         return grid, None, ()
     spacing_XYZ = np.array(grid.spacing[::-1])
     exact = matrix * spacing_XYZ
@@ -64,8 +57,14 @@ def straighten(grid: Grid) -> tuple[Grid, npt.NDArray[np.float64] | None, tuple[
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=direction_of(rotation),
     )
-    note = (
-        f"the axes are slightly sheared (cosine {shear:.4f}): the nearest rotation is used, "
-        f"up to {off:.1f} mm off"
-    )
-    return straight, np.column_stack((exact, grid.origin)), (note,)
+    notes = []
+    if stretch > ROUNDING:
+        notes.append(
+            f"the axes are not quite unit vectors (off by {stretch:.4f}): taken into the spacing"
+        )
+    if shear > ROUNDING:
+        notes.append(
+            f"the axes are slightly sheared (cosine {shear:.4f}): the nearest rotation is used, "
+            f"up to {off:.1f} mm off"
+        )
+    return straight, np.column_stack((exact, grid.origin)), tuple(notes)

@@ -39,15 +39,19 @@ def hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float) -> Imag
         high = float(stored.max()) * slope + intercept
         whole = all(v == int(v) and abs(v) < 2**31 for v in (slope, intercept))
         if whole and min(low, high) >= -32768 and max(low, high) <= 32767:
-            return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
+            voxels = np.empty(stored.shape, np.int16)
+            for z, plane in enumerate(stored):  # so that no wide copy of all is kept
+                # What overflows on the way comes back: sums and products are those modulo 2^32.
+                voxels[z] = plane.astype(np.int32) * int(slope) + int(intercept)
+            return voxels
     elif stored.dtype.kind != "f":
         raise HeaderError(f"has voxels of type {stored.dtype}", "store HU as int16")
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is refused as such
-        voxels = stored.astype(np.float32)
+        scaled = stored.astype(np.float32)
         if (slope, intercept) != (1.0, 0.0):
-            voxels *= np.float32(slope)
-            voxels += np.float32(intercept)
-    return voxels
+            scaled *= np.float32(slope)
+            scaled += np.float32(intercept)
+    return scaled
 
 
 def check_contents(voxels_ZYX: Image) -> list[str]:

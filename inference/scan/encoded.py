@@ -1,7 +1,7 @@
 """Bytes and numbers out of what files hold them in: gzip, zlib, bzip2, hexadecimal digits, text.
 
 Everything is read in bounded pieces; a checksum that is wrong, data that end too early and data
-that go on beyond the volume are errors.
+that go on far beyond the volume are errors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import bz2
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +28,6 @@ _CHUNK_BYTES = 1 << 17
 _FILL_BYTES = 1 << 24
 # What mail gateways, transfers of text and tapes leave behind a file.
 _PADDING = b"\r\n\t \0\x1a"
-_MOST_PADDING = 1 << 20
 _LONGEST_NUMBER = 400  # characters: float64 in full
 _NUMBER_BYTES = b"0123456789+-.eE" + b"nNaAiIfFtTyY"
 _BLANKS = b" \t\r\n\v\f"
@@ -36,7 +35,7 @@ _BLANKS = b" \t\r\n\v\f"
 _DECOMPRESSORS: dict[str, tuple[Callable[[], Any], bytes]] = {
     "gzip": (lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), b"\x1f\x8b"),
     "zlib": (lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB), b""),
-    "bzip2": (bz2.BZ2Decompressor, b"BZ"),
+    "bzip2": (bz2.BZ2Decompressor, b"BZh"),
 }
 
 
@@ -48,14 +47,18 @@ def decoded(file: io.BufferedIOBase, encoding: Encoding) -> Decoded:
 
 
 class _Decompressed(io.RawIOBase):
-    """One compressed member after the other, as if it were one, up to the padding at the end.
+    """One compressed member after the other, as if it were one, up to what is none.
 
     Reading raises EOFError (cut), isal_zlib.error or HeaderError (corrupt).
+
+    Attributes:
+        followed: whether something follows the last member that is neither one nor padding.
     """
 
     def __init__(self, file: io.BufferedIOBase, make: Callable[[], Any], magic: bytes) -> None:
         self._file, self._make, self._magic = file, make, magic
         self._decompressor, self._pending, self._ended = make(), b"", False
+        self.followed = False
 
     def readable(self) -> bool:
         return True
@@ -81,22 +84,16 @@ class _Decompressed(io.RawIOBase):
         return 0
 
     def _next_member(self) -> None:
-        rest, passed = self._decompressor.unused_data, 0
-        self._ended = not self._magic
-        while not self._ended:
-            rest = rest.lstrip(_PADDING)
-            more = b"" if len(rest) >= len(self._magic) else self._file.read(_CHUNK_BYTES)
-            rest, passed = rest + more, passed + len(more)
-            if passed > _MOST_PADDING:
+        """Begin the member that comes next, or end: as gzip, past padding and before all else."""
+        rest, passed = self._decompressor.unused_data.lstrip(_PADDING), 0
+        while len(rest) < max(1, len(self._magic)) and (more := self._file.read(_CHUNK_BYTES)):
+            rest, passed = (rest + more).lstrip(_PADDING), passed + len(more)
+            if passed > MAX_TRAILING_BYTES:
                 raise HeaderError("goes on far beyond the volume that its header announces")
-            if more:
-                continue
-            if rest and not rest.startswith(self._magic):
-                cause = "the compressed data are corrupt (something else follows them)"
-                raise HeaderError(cause, AGAIN)
-            self._ended = not rest
+        if self._magic and rest.startswith(self._magic):
             self._decompressor, self._pending = self._make(), rest
-            return
+        else:
+            self._ended, self.followed = True, bool(rest)
 
 
 class _Hexadecimal(io.RawIOBase):
@@ -146,15 +143,56 @@ def skip(stream: Decoded, count: int) -> None:
 
 def to_end(stream: Decoded) -> int:
     """Read on, so that the checksum is seen, and count what follows. Raises HeaderError."""
+    return sum(len(chunk) for chunk in _rest(stream))
+
+
+def _rest(stream: Decoded) -> Iterator[bytes]:
     trailing = 0
     while chunk := stream.read(_CHUNK_BYTES):
         trailing += len(chunk)
         if trailing > MAX_TRAILING_BYTES:
             raise HeaderError("goes on far beyond the volume that its header announces")
-    return trailing
+        yield chunk
 
 
-def numbers(file: io.BufferedIOBase, voxel_type: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+def fill_from_end(stream: Decoded, view: memoryview, behind: int) -> None:
+    """Fill ``view`` with what ends ``behind`` bytes before the stream does. Raises HeaderError."""
+    wanted = len(view)
+    fill(stream, view, wanted)
+    rest = b"".join(_rest(stream))
+    before = len(rest) - behind
+    if before < 0:
+        raise HeaderError(
+            f"holds {wanted + before} of the {wanted} bytes that its header announces", AGAIN
+        )
+    kept = max(0, wanted - before)
+    if before:
+        view[:kept] = view[wanted - kept :]
+        view[kept:] = rest[before - (wanted - kept) : before]
+
+
+def what_follows(stream: Decoded, trailing: int, slice_bytes: int) -> list[str]:
+    """In words, what was left out behind a volume.
+
+    Args:
+        stream: after :func:`to_end`.
+        trailing: decoded bytes behind the volume. Fewer than a slice are somebody's padding.
+        slice_bytes: of one slice of it.
+    """
+    notes = []
+    if trailing >= slice_bytes:
+        notes.append(
+            f"holds data for {trailing // slice_bytes} slices more than its header announces: "
+            "they are left out"
+        )
+    if isinstance(stream, _Decompressed) and stream.followed:
+        notes.append("something else follows the compressed data, which are whole: it is left out")
+    return notes
+
+
+def numbers(
+    file: io.BufferedIOBase, voxel_type: np.dtype[Any], count: int
+) -> tuple[npt.NDArray[Any], bool]:
     """Voxels that are written as words between blanks.
 
     Args:
@@ -162,12 +200,15 @@ def numbers(file: io.BufferedIOBase, voxel_type: np.dtype[Any], count: int) -> n
         voxel_type: integer or floating; words beyond its range are refused.
         count: how many are wanted.
 
+    Returns:
+        The voxels, and whether more words follow them.
+
     Raises:
         HeaderError: fewer of them, or words that are no such numbers.
     """
     out = np.empty(count, voxel_type.newbyteorder("="))
     read: Callable[[bytes], Any] = float if voxel_type.kind == "f" else int
-    done, rest = 0, b""
+    done, rest, more = 0, b"", False
     while done < count:
         chunk = file.read(_CHUNK_BYTES)
         text = rest + chunk
@@ -175,7 +216,7 @@ def numbers(file: io.BufferedIOBase, voxel_type: np.dtype[Any], count: int) -> n
         words, rest = text[:cut].split(), text[cut:]
         if len(rest) > _LONGEST_NUMBER or not set(_NUMBER_BYTES) >= set(b"".join(words)):
             raise HeaderError("holds voxels that are no numbers between blanks")
-        words = words[: count - done]
+        more, words = len(words) > count - done, words[: count - done]
         try:
             with np.errstate(over="ignore"):  # becomes infinite, which is refused as such
                 out[done : done + len(words)] = np.fromiter(map(read, words), out.dtype)
@@ -186,4 +227,4 @@ def numbers(file: io.BufferedIOBase, voxel_type: np.dtype[Any], count: int) -> n
             raise HeaderError(
                 f"holds {done} of the {count} voxels that its header announces", AGAIN
             )
-    return out
+    return out, more or bool((rest + file.read(_CHUNK_BYTES)).strip())

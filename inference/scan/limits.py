@@ -21,6 +21,8 @@ MAX_EXTENT_MM = 3000.0
 LIKELY_EXTENT_MM = (100.0, 1000.0)
 # Cosines between axes up to this are rounding or slight tilt: the nearest rotation is used.
 MAX_SHEAR = 0.02
+# A table is a few metres long. Beyond 100 m, float32 headers lose hundredths of a millimetre.
+MAX_ORIGIN_MM = 1e5
 
 
 def check_size(shape: Shape) -> None:
@@ -51,8 +53,7 @@ def check_grid(grid: Grid) -> None:
     check_spacing(np.array(grid.spacing[::-1]))
     check_extent(grid)
     check_origin(np.array(grid.origin))
-    axes = np.array(grid.direction).reshape(3, 3)
-    check_shear(float(np.abs(axes.T @ axes - np.eye(3)).max()))
+    check_axes(np.array(grid.direction).reshape(3, 3))
 
 
 def check_extent(grid: Grid) -> None:
@@ -82,6 +83,27 @@ def unset_geometry(grid: Grid) -> list[str]:
     return ["its spacing is 1 x 1 x 1 mm and its origin 0: the true geometry may be missing"]
 
 
+def check_axes(matrix: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Refuse axes (columns) that are far from unit vectors at right angles.
+
+    Returns:
+        The largest cosine between two of them, and how far the worst length is from 1.
+
+    Raises:
+        HeaderError: they are singular, no numbers, or too far off.
+    """
+    if not abs(np.linalg.det(matrix)) > 0.1:
+        raise HeaderError("states no usable orientation (its axes are singular or no numbers)")
+    sizes = np.linalg.norm(matrix, axis=0)
+    worst = float(sizes[np.abs(sizes - 1).argmax()])
+    if not abs(worst - 1) <= MAX_SHEAR:
+        raise HeaderError(f"has axes that are no unit vectors (length {worst:.3f})")
+    unit = matrix / sizes
+    shear = float(np.abs(unit.T @ unit - np.eye(3)).max())
+    check_shear(shear)
+    return shear, abs(worst - 1)
+
+
 def check_shear(shear: float) -> None:
     if not shear <= MAX_SHEAR:
         raise HeaderError(
@@ -93,4 +115,7 @@ def check_shear(shear: float) -> None:
 def check_origin(origin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if not np.isfinite(origin).all():
         raise HeaderError("has an origin that is not a number")
+    if np.abs(origin).max() > MAX_ORIGIN_MM:
+        text = " ".join(f"{value:g}" for value in origin)
+        raise HeaderError(f"has an origin of {text} mm (accepted: up to {MAX_ORIGIN_MM:g})")
     return origin

@@ -6,7 +6,7 @@ https://itk.org/Wiki/ITK/MetaIO/Documentation. Where ITK guesses, so does this, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,15 @@ from ..grid import Grid
 from .axes import direction_of
 from .encoded import Encoding
 from .limits import check_origin, check_size, check_spacing
-from .text_header import LONGEST_HEADER, Fields, TextHeader, VoxelFile, data_file, lines, read_head
+from .text_header import (
+    LONGEST_HEADER,
+    Fields,
+    TextHeader,
+    VoxelFile,
+    check_unit,
+    data_file,
+    lines,
+)
 
 _FIELD = re.compile(rb"[ \t]*([A-Za-z0-9_]+)[ \t]*[=:](.*)", re.DOTALL)
 _NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
@@ -37,14 +45,17 @@ _ONE_VOLUME = "give one 3D volume of grey values per file"
 Note = Callable[[str], None]
 
 
-def read_metaimage_header(path: Path) -> TextHeader:
+def metaimage_header(path: Path, head: bytes) -> TextHeader:
     """Parse and check the header of a .mha, or of a .mhd whose voxels lie beside it.
+
+    Args:
+        path: where it is, for the voxels' place.
+        head: the file's first bytes.
 
     Raises:
         HeaderError: no MetaImage, or its sizes, types, spacing or axes make no sense.
-        OSError: it is missing or may not be read.
     """
-    fields, end = _fields(read_head(path))
+    fields, end = _fields(head)
     missing = [name for name in _NEEDED if name not in fields]
     if missing:
         raise HeaderError(f"is no MetaImage file (its header lacks {', '.join(missing)})")
@@ -64,17 +75,15 @@ def read_metaimage_header(path: Path) -> TextHeader:
 def _fields(data: bytes) -> tuple[Fields, int]:
     """The fields up to ElementDataFile, which is the last, and where the next line begins."""
     fields = Fields()
-    for line, after in lines(data):
-        if not line.strip():
+    for number, (line, after) in enumerate(lines(data), 1):
+        if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         found = _FIELD.fullmatch(line)
         if found is None:
-            break
+            raise HeaderError(f"is no MetaImage file (line {number} of its header is no field)")
         name = found[1].decode("latin-1")
         fields.add(name, found[2].strip())
-        if name == "ElementDataFile":
-            if after == LONGEST_HEADER:  # it may be cut
-                break
+        if name == "ElementDataFile" and after < LONGEST_HEADER:  # else it may be cut
             return fields, after
     raise HeaderError("is no MetaImage file (its header lacks ElementDataFile)")
 
@@ -84,24 +93,27 @@ def _voxel_file(path: Path, fields: Fields, end: int) -> VoxelFile:
         cause = f"has voxels of an unknown type ({fields.text('ElementType')[:40]})"
         raise HeaderError(cause, "store HU as MET_SHORT")
     voxel_type = np.dtype(_VOXEL_TYPES[fields.text("ElementType")])
-    order = _one_of(fields, _BIG_ENDIAN)
-    voxel_type = voxel_type.newbyteorder(">" if order and _flag(fields, order, False) else "<")
+    orders = {name: _flag(fields, name, False) for name in _BIG_ENDIAN if name in fields}
+    _check_agreed(orders)
+    voxel_type = voxel_type.newbyteorder(">" if any(orders.values()) else "<")
     compressed = _flag(fields, "CompressedData", False)
     encoding: Encoding = "zlib" if compressed else "raw"
-    if not (compressed or _flag(fields, "BinaryData", True)):
+    if not _flag(fields, "BinaryData", True):
+        if compressed:
+            raise HeaderError("states that its voxels are compressed, and that they are text")
         encoding = "text"
     name = fields.raw("ElementDataFile")
     local = name.upper() == b"LOCAL"
     file, start = (path, end) if local else (data_file(path, name), 0)
     before = fields.whole("HeaderSize", 0)
     if before == -1 and encoding == "raw":
-        return VoxelFile(file, start, True, 0, 0, encoding, voxel_type)
+        return VoxelFile(file, start, 0, 0, encoding, voxel_type, behind=0)
     # Counted from the file's first byte: of a header with its voxels it says nothing new.
     if before < 0 or (local and before not in (0, end)):
         raise HeaderError(f"states a HeaderSize of {before} before its voxels")
     if fields.whole("HeaderSizePerSlice", 0) != 0:
         raise HeaderError("has a header before every slice", "convert it to one .nii.gz")
-    return VoxelFile(file, start if local else before, False, 0, 0, encoding, voxel_type)
+    return VoxelFile(file, start if local else before, 0, 0, encoding, voxel_type)
 
 
 def _grid(fields: Fields, note: Note) -> Grid:
@@ -109,14 +121,14 @@ def _grid(fields: Fields, note: Note) -> Grid:
     if not 1 <= axes <= _MOST_AXES:
         raise HeaderError(f"has {axes} dimensions", _ONE_VOLUME)
     sizes = fields.wholes("DimSize", axes)
-    if axes < 3 or any(n != 1 for n in sizes[3:]) or _channels(fields) != 1:
+    channels = fields.whole("ElementNumberOfChannels", 1)
+    if axes < 3 or any(n != 1 for n in sizes[3:]) or channels != 1:
         text = " x ".join(str(n) for n in sizes)
+        text += f" voxels of {channels} values" if channels != 1 else ""
         raise HeaderError(f"is not one volume of grey values but {text}", _ONE_VOLUME)
     x, y, z = sizes[:3]
     check_size((z, y, x))
-    unit = fields.text("DistanceUnits").lower()
-    if unit not in ("", "mm", "?"):
-        raise HeaderError(f"states its lengths in {unit[:40]}", "convert them to mm")
+    check_unit(fields.text("DistanceUnits"), note)
     spacing = np.ones(3)
     if name := next((name for name in _SPACING if name in fields), None):
         spacing = np.array(fields.reals(name, axes)[:3])
@@ -124,8 +136,8 @@ def _grid(fields: Fields, note: Note) -> Grid:
         note("no spacing is stated: 1 mm is assumed")
     check_spacing(spacing)
     origin = np.zeros(3)
-    if name := _one_of(fields, _ORIGIN):
-        origin = check_origin(np.array(fields.reals(name, axes)[:3]))
+    if stated := _stated(fields, _ORIGIN, axes):
+        origin = check_origin(np.array(stated[1][:3]))
     return Grid(
         (z, y, x),
         (float(spacing[2]), float(spacing[1]), float(spacing[0])),
@@ -136,20 +148,16 @@ def _grid(fields: Fields, note: Note) -> Grid:
 
 def _matrix(fields: Fields, axes: int, note: Note) -> npt.NDArray[np.float64]:
     """The direction, its columns the axes: the rows of the field."""
-    name = _one_of(fields, _MATRIX)
-    if name is None:
+    stated = _stated(fields, _MATRIX, axes * axes)
+    if stated is None:
         note("no TransformMatrix is stated: the patient's orientation is taken as ITK does")
         return np.eye(3)
-    matrix = np.array(fields.reals(name, axes * axes)).reshape(axes, axes).T
+    name, matrix = stated[0], np.array(stated[1]).reshape(axes, axes).T
     if not np.isfinite(matrix).all():
         raise HeaderError(f"has a {name} that is not all numbers")
     if matrix[:3, 3:].any() or matrix[3:, :3].any():
         raise HeaderError(f"has a {name} that mixes space with other axes", _ONE_VOLUME)
     return matrix[:3, :3]
-
-
-def _channels(fields: Fields) -> int:
-    return fields.whole("ElementNumberOfChannels", 1)
 
 
 def _scale(fields: Fields) -> tuple[float, float]:
@@ -160,12 +168,18 @@ def _scale(fields: Fields) -> tuple[float, float]:
     )
 
 
-def _one_of(fields: Fields, names: tuple[str, ...]) -> str | None:
-    """The name by which a header states something. Raises HeaderError for two that disagree."""
-    stated = [name for name in names if name in fields]
-    if len({tuple(fields.text(name).split()) for name in stated}) > 1:
+def _stated(
+    fields: Fields, names: tuple[str, ...], count: int
+) -> tuple[str, tuple[float, ...]] | None:
+    """The name by which a header states numbers, and these. Raises HeaderError for two answers."""
+    stated = {name: tuple(fields.reals(name, count)) for name in names if name in fields}
+    _check_agreed(stated)
+    return next(iter(stated.items()), None)
+
+
+def _check_agreed(stated: Mapping[str, object]) -> None:
+    if len({*stated.values()}) > 1:
         raise HeaderError(f"states {' and '.join(stated)}, which disagree", "remove one of them")
-    return stated[0] if stated else None
 
 
 def _flag(fields: Fields, name: str, default: bool) -> bool:

@@ -15,7 +15,7 @@ DICOM_SUFFIXES = (".dcm", ".ima", ".zip")
 _DETACHED = (".nhdr", ".mhd")
 # The first input channel of an nnU-Net case, X_0000.nii.gz.
 CHANNEL = "_0000"
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})", re.DOTALL)
+_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>[0-9]{4})", re.DOTALL)
 # An image takes few channels; longer runs of numbers count patients.
 _MOST_CHANNELS = 4
 # Formats and containers of scans that are not read: Analyze and NIfTI pairs, FreeSurfer, MINC,
@@ -52,10 +52,10 @@ def unread_files(names: list[str]) -> list[str]:
     return [name for name in names if is_unread(name) and not name.startswith(stems)]
 
 
-def further_channels(stems: list[str]) -> dict[str, str]:
-    """Which scans are further nnU-Net channels, and of which case: ``{"X_0001": "X"}``.
+def channel_groups(stems: list[str]) -> dict[str, list[str]]:
+    """Scans that may be the channels of one nnU-Net case, by its name and in their order.
 
-    X_0001 is one where there is X_0000, and no more than four of such numbers in a row. Without
+    X_0001 may be one where there is X_0000, and no more than four of such numbers in a row. Without
     X_0000, or with more numbers, as in img_0000 to img_0199, they are cases of their own.
 
     Args:
@@ -66,10 +66,10 @@ def further_channels(stems: list[str]) -> dict[str, str]:
         if found := _CHANNEL.fullmatch(stem):
             numbers.setdefault(found["case"], set()).add(int(found["number"]))
     return {
-        f"{case}_{number:04}": case
+        case: [f"{case}_{number:04}" for number in sorted(found_numbers)]
         for case, found_numbers in numbers.items()
-        if found_numbers == set(range(len(found_numbers))) and len(found_numbers) <= _MOST_CHANNELS
-        for number in sorted(found_numbers)[1:]
+        if 1 < len(found_numbers) <= _MOST_CHANNELS
+        and found_numbers == set(range(len(found_numbers)))
     }
 
 

@@ -7,7 +7,7 @@ and overlooks a wrong magic or a NaN spacing; every such file is refused here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class NiftiHeader:
     def scale(self) -> tuple[float, float]:
         """Slope and intercept from stored value to HU (1, 0 where none is set).
 
-        A slope that is 0 or no number means none, as in nifti_clib, nibabel and ITK.
+        A slope that is 0 or no number means none, and then there is no intercept.
         """
         slope, intercept = float(self.fields["scl_slope"]), float(self.fields["scl_inter"])
         return (slope, intercept) if slope != 0 and math.isfinite(slope) else (1.0, 0.0)
@@ -97,12 +97,11 @@ class NiftiHeader:
                 f"says {int(fields['bitpix'])} bits per voxel for NIfTI type "
                 f"{int(fields['datatype'])}: the type is taken"
             )
-        offset = float(fields["vox_offset"])
-        if not (math.isfinite(offset) and fields.dtype.itemsize <= offset < 2**31):
-            raise HeaderError(f"the header puts the voxels at byte {offset:g}")
+        _check_offset(float(fields["vox_offset"]), fields.dtype.itemsize)
         unit = _UNIT_MM.get(int(fields["xyzt_units"]) & 7)
-        if unit is None:
-            raise HeaderError(f"unknown unit of length {int(fields['xyzt_units']) & 7}")
+        if unit is None:  # garbage, which no reader heeds
+            notes.append(f"unknown unit of length {int(fields['xyzt_units']) & 7}: mm is assumed")
+            unit = 1.0
         spacing_XYZ = _spacing(fields, unit)
         matrix, origin = placement(fields, spacing_XYZ / unit, notes.append)
         direction = np.diag([-1.0, -1.0, 1.0]) @ matrix
@@ -116,6 +115,11 @@ class NiftiHeader:
         header = cls(fields, swapped, voxel_type, grid, tuple(notes))
         if not all(math.isfinite(value) for value in header.scale):
             raise HeaderError("scl_inter is not a number")
+        slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+        if math.isfinite(intercept) and intercept != 0 and header.scale != (slope, intercept):
+            # Programs differ: nibabel takes none of the two, ITK the intercept.
+            note = f"the slope is {slope:g}: the intercept of {intercept:g} is not applied, either"
+            return replace(header, warnings=(*header.warnings, note))
         return header
 
     @classmethod
@@ -156,7 +160,7 @@ class NiftiHeader:
         new["sizeof_hdr"] = new.dtype.itemsize
         new["magic"] = b"n+2\0\r\n\x1a\n" if two else b"n+1"
         new["vox_offset"] = new.dtype.itemsize + 4 + len(extension)
-        if not new["dim"][4 : 1 + new["dim"][0]].all():  # an axis of 0: no reader's fourth
+        if (new["dim"][4 : 1 + new["dim"][0]] < 1).any():  # an axis of 0: no reader's fourth
             new["dim"] = (3, *new["dim"][1:4], 1, 1, 1, 1)
         codes = {np.dtype(name): code for code, name in VOXEL_TYPES.items()}
         new["datatype"], new["bitpix"] = codes[voxel_type], 8 * voxel_type.itemsize
@@ -188,8 +192,8 @@ def _shape(fields: npt.NDArray[Any]) -> Shape:
     dim = [int(n) for n in fields["dim"]]
     if dim[0] < 3 or dim[0] > 7:
         raise HeaderError(f"has {dim[0]} dimensions", "give one 3D volume per file")
-    # An axis of 0 beyond the third is one of 1, as in nifti_clib and ITK.
-    sizes = [*dim[1:4], *(n or 1 for n in dim[4 : dim[0] + 1])]
+    # An axis of 0 or less beyond the third is one of 1, as in nifti_clib and ITK.
+    sizes = [*dim[1:4], *(max(n, 1) for n in dim[4 : dim[0] + 1])]
     if any(n < 1 for n in sizes):
         raise HeaderError(f"has an empty or negative axis: {' x '.join(map(str, sizes))}")
     if any(n != 1 for n in sizes[3:]):
@@ -198,6 +202,14 @@ def _shape(fields: npt.NDArray[Any]) -> Shape:
         )
     check_size((sizes[2], sizes[1], sizes[0]))
     return (sizes[2], sizes[1], sizes[0])
+
+
+def _check_offset(offset: float, header_bytes: int) -> None:
+    """Refuse voxels within the header, or so close behind it that its extension flag overlaps."""
+    if not (math.isfinite(offset) and offset < 2**31) or (
+        int(offset) != header_bytes and offset < header_bytes + 4
+    ):
+        raise HeaderError(f"the header puts the voxels at byte {offset:g}")
 
 
 def _voxel_type(fields: npt.NDArray[Any], swapped: bool) -> np.dtype[Any]:

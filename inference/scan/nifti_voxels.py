@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ..errors import HeaderError
 from ..memory import Admit, check_memory
-from .encoded import AGAIN, Decoded, decoded, fill, skip, to_end
+from .encoded import AGAIN, Decoded, decoded, fill, skip, to_end, what_follows
 from .nifti_header import NiftiHeader
 from .regular_file import open_regular
 
@@ -46,10 +47,16 @@ def stored_nifti(path: Path, admit: Admit = check_memory) -> tuple[NiftiHeader, 
         data[:head] = np.frombuffer(lead, np.uint8, head)
         fill(file, data.data[head:], wanted)
         trailing = to_end(file)
+        notes = what_follows(file, trailing, wanted // header.grid.shape[0])
     if trailing and int(header.fields["bitpix"]) > 8 * header.voxel_type.itemsize:
         raise HeaderError(
             f"says {int(header.fields['bitpix'])} bits per voxel and holds more than its type needs"
         )
+    if trailing and header.data_offset < header.fields.dtype.itemsize + 4:
+        raise HeaderError(
+            f"puts the voxels at byte {header.data_offset}, where four bytes of the header may be"
+        )
+    header = replace(header, warnings=(*header.warnings, *notes))
     return header, data.view(header.voxel_type).reshape(header.grid.shape)
 
 

@@ -6,6 +6,7 @@ teem refuses is refused, but for a few fields that can be understood.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,16 @@ from ..grid import IDENTITY, Direction, Grid
 from .axes import direction_of
 from .encoded import AGAIN, Encoding
 from .limits import check_origin, check_size, check_spacing
-from .text_header import Fields, TextHeader, VoxelFile, data_file, lines, read_head, real
+from .text_header import (
+    Fields,
+    TextHeader,
+    VoxelFile,
+    check_unit,
+    data_file,
+    is_list,
+    lines,
+    real,
+)
 
 _MAGIC = re.compile(rb"NRRD(?:000[1-5]|00\.01)[ \t]*")
 _FIELD = re.compile(rb"([^:=]+):[ \t]*(.*)", re.DOTALL)
@@ -48,16 +58,17 @@ _ENCODINGS: dict[str, Encoding] = {
     "raw": "raw", "txt": "text", "text": "text", "ascii": "text", "hex": "hex",
     "gz": "gzip", "gzip": "gzip", "bz2": "bzip2", "bzip2": "bzip2",
 }  # fmt: skip
-# How each of a space's axes runs against left, posterior, superior.
+# How each of a space's axes runs against left, posterior, superior; names without their hyphens,
+# in whose place blanks or nothing may stand.
 _SPACES = {
-    "left-posterior-superior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
-    "right-anterior-superior": (-1.0, -1.0, 1.0), "ras": (-1.0, -1.0, 1.0),
-    "left-anterior-superior": (1.0, -1.0, 1.0), "las": (1.0, -1.0, 1.0),
+    "leftposteriorsuperior": (1.0, 1.0, 1.0), "lps": (1.0, 1.0, 1.0),
+    "rightanteriorsuperior": (-1.0, -1.0, 1.0), "ras": (-1.0, -1.0, 1.0),
+    "leftanteriorsuperior": (1.0, -1.0, 1.0), "las": (1.0, -1.0, 1.0),
 }  # fmt: skip
-_OTHER_SPACES = frozenset(("scanner-xyz", "3d-right-handed", "3d-left-handed"))
+_OTHER_SPACES = frozenset(("scannerxyz", "3drighthanded", "3dlefthanded"))
 # Kinds of an axis that is no place: several values for each voxel.
-_PLACES = frozenset(("domain", "space", "time", "???", "none"))
-_OTHER_UNITS = frozenset(("m", "cm", "um", "\xb5m", "nm", "in", "inch", "micron", "microns"))
+_PLACES = frozenset(("domain", "space", "???", "none"))
+_UNIT = re.compile(r'"([^"]*)"|([^\s"]+)')
 _MOST_AXES = 16
 _MOST_LINES = 10_000
 _MOST_SKIPPED = 1 << 24
@@ -66,14 +77,17 @@ _ONE_VOLUME = "give one 3D volume of grey values per file"
 Note = Callable[[str], None]
 
 
-def read_nrrd_header(path: Path) -> TextHeader:
+def nrrd_header(path: Path, head: bytes) -> TextHeader:
     """Parse and check the header of a .nrrd, or of a .nhdr whose voxels lie beside it.
+
+    Args:
+        path: where it is, for the voxels' place.
+        head: the file's first bytes.
 
     Raises:
         HeaderError: no NRRD, or its sizes, types, spacing or axes make no sense.
-        OSError: it is missing or may not be read.
     """
-    fields, end = _fields(read_head(path))
+    fields, end = _fields(head)
     missing = [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]
     if missing:
         raise HeaderError(f"is no NRRD file (its header lacks {', '.join(missing)})")
@@ -102,6 +116,8 @@ def _fields(data: bytes) -> tuple[Fields, int | None]:
             if name in fields:
                 raise HeaderError(f"states {name} twice")
             fields.add(name, found[2].strip())
+            if name == "datafile" and is_list(fields.raw(name)):
+                break  # names of files follow, a line each
         else:
             raise HeaderError(f"is no NRRD file (line {number + 1} of its header is no field)")
     return fields, None
@@ -112,8 +128,8 @@ def _voxel_file(path: Path, fields: Fields, end: int | None) -> VoxelFile:
     if encoding is None:
         raise HeaderError(f"has an unknown encoding ({fields.text('encoding')[:40]})")
     skipped, passed = fields.whole("byteskip", 0), fields.whole("lineskip", 0)
-    from_end = skipped == -1 and encoding == "raw"
-    if not (0 <= passed <= _MOST_LINES and (from_end or 0 <= skipped <= _MOST_SKIPPED)):
+    least = 0 if encoding == "text" else -_MOST_SKIPPED
+    if not (0 <= passed <= _MOST_LINES and least <= skipped <= _MOST_SKIPPED):
         raise HeaderError(f"skips {passed} lines and {skipped} bytes before its voxels")
     if "datafile" in fields:
         file, start = data_file(path, fields.raw("datafile")), 0
@@ -121,10 +137,12 @@ def _voxel_file(path: Path, fields: Fields, end: int | None) -> VoxelFile:
         raise HeaderError("ends before its header does", AGAIN)
     else:
         file, start = path, end
-    if from_end:
-        passed = skipped = 0
     voxel_type = _voxel_type(fields, encoding)
-    return VoxelFile(file, start, from_end, passed, skipped, encoding, voxel_type)
+    if skipped >= 0:
+        return VoxelFile(file, start, passed, skipped, encoding, voxel_type)
+    # From the end: -1 where nothing follows the voxels, -2 where one byte does.
+    passed = 0 if encoding == "raw" else passed
+    return VoxelFile(file, start, passed, 0, encoding, voxel_type, behind=-1 - skipped)
 
 
 def _voxel_type(fields: Fields, encoding: Encoding) -> np.dtype[Any]:
@@ -150,15 +168,16 @@ def _grid(fields: Fields, note: Note) -> Grid:
     sizes = fields.wholes("sizes", dimension)
     if dimension < 3:
         raise _not_one_volume(sizes)
-    vectors = _space_directions(fields, dimension)
+    vectors = _space_directions(fields, sizes)
     places = _places(fields, sizes, vectors)
     x, y, z = (sizes[axis] for axis in places)
     check_size((z, y, x))
     signs = _space(fields, note)
     for name in ("spaceunits", "units"):
-        for unit in re.findall(r'"([^"]*)"', fields.text(name)):
-            if unit.strip().lower() in _OTHER_UNITS:
-                raise HeaderError(f"states its lengths in {unit}", "convert them to mm")
+        units = [quoted or bare for quoted, bare in _UNIT.findall(fields.text(name))]
+        for axis, unit in enumerate(units):
+            if name == "spaceunits" or axis in places:
+                check_unit(unit, note)
     if vectors is None:
         spacing, direction = _spacings(fields, dimension, places, note), IDENTITY
         note("no space directions are stated: the patient's orientation is taken as ITK does")
@@ -189,22 +208,28 @@ def _places(
         places = [axis for axis, kind in enumerate(kinds) if kind in _PLACES][:3]
     several = [axis for axis, kind in enumerate(kinds) if kind not in _PLACES]
     others = [axis for axis in range(len(sizes)) if axis not in places]
-    if len(places) != 3 or any(sizes[axis] != 1 for axis in {*others, *several}):
-        raise _not_one_volume(sizes)
+    if any(sizes[axis] != 1 for axis in {*others, *several}) and (
+        several or vectors is None or len(sizes) > 3
+    ):
+        raise _not_one_volume(sizes, fields.text("kinds"))
+    if len(places) != 3:
+        raise HeaderError(f"places {len(places)} axes in space, not three", _ONE_VOLUME)
     return places
 
 
-def _not_one_volume(sizes: list[int]) -> HeaderError:
+def _not_one_volume(sizes: list[int], kinds: str = "") -> HeaderError:
     text = " x ".join(str(n) for n in sizes)
-    return HeaderError(f"is not one volume of grey values but {text}", _ONE_VOLUME)
+    of_kinds = f" ({kinds[:60]})" if kinds else ""
+    return HeaderError(f"is not one volume of grey values but {text}{of_kinds}", _ONE_VOLUME)
 
 
 def _space(fields: Fields, note: Note) -> npt.NDArray[np.float64]:
     """Signs that turn the header's coordinates to LPS."""
     name = fields.text("space").lower()
-    if name in _SPACES:
-        return np.array(_SPACES[name])
-    if name in _OTHER_SPACES or ("space" not in fields and fields.whole("spacedimension", 3) == 3):
+    key = re.sub(r"[-_ ]", "", name)
+    if key in _SPACES:
+        return np.array(_SPACES[key])
+    if key in _OTHER_SPACES or ("space" not in fields and fields.whole("spacedimension", 3) == 3):
         if name:
             note(f"its space is {name}: taken as left-posterior-superior, as ITK does")
         elif "spacedirections" in fields:
@@ -213,21 +238,25 @@ def _space(fields: Fields, note: Note) -> npt.NDArray[np.float64]:
     raise HeaderError(f"has a space of another kind than three axes ({name[:40]})", _ONE_VOLUME)
 
 
-def _space_directions(fields: Fields, dimension: int) -> list[list[float] | None] | None:
+def _space_directions(fields: Fields, sizes: list[int]) -> list[list[float] | None] | None:
     """One vector, or none, for each axis; None where the field is missing."""
     if "spacedirections" not in fields:
         return None
     found = re.fullmatch(r"(?:\s*(?:\([^()]*\)|none))*", text := fields.text("spacedirections"))
     words = re.findall(r"\([^()]*\)|none", text) if found else []
-    if len(words) != dimension:
-        raise HeaderError(f"has space directions that are no vector for each of {dimension} axes")
-    return [None if word == "none" else _vector(word, "space directions") for word in words]
+    if len(words) != len(sizes):
+        cause = f"has space directions that are no vector for each of {len(sizes)} axes"
+        raise HeaderError(cause)
+    vectors = [None if word == "none" else _vector(word, "space directions") for word in words]
+    if len(sizes) > 3:  # NaN is another way to write none; of three axes each has its place
+        return [None if v and all(map(math.isnan, v)) else v for v in vectors]
+    return vectors
 
 
 def _vector(word: str, name: str) -> list[float]:
     values = [part.strip() for part in word.strip("()").split(",")]
     if len(values) != 3 or not (word.startswith("(") and word.endswith(")")):
-        raise HeaderError(f"has {name} that are no vector of three numbers ({word[:60]})")
+        raise HeaderError(f"states in its {name} no vector of three numbers ({word[:60]})")
     return [real(value, name) for value in values]
 
 
@@ -266,6 +295,8 @@ def _origin(
     # Without a space: by each axis' first edge, or first centre (nrrdOriginCalculate).
     centers = fields.text("centerings" if "centerings" in fields else "centers").lower().split()
     lows = fields.reals("axismins", dimension)
+    if any(math.isnan(lows[axis]) for axis in places):  # which means that they are not known
+        return np.zeros(3)
     if "spacings" in fields:
         steps = fields.reals("spacings", dimension)
     elif "axismaxs" not in fields:

@@ -14,12 +14,16 @@ def beside(header: Path, name: str) -> Path:
     """The file ``name`` that a header points at, in the header's folder or below it.
 
     The name alone counts: git-annex and Nextflow make links of header and data file, and they lead
-    elsewhere.
+    elsewhere. A whole path is one of its folder where it begins as that does.
 
     Raises:
         HeaderError: it names another folder.
     """
     plain = Path(os.path.normpath(name))
+    for folder in (Path.cwd() / header.parent, header.parent.resolve()):
+        if plain.is_relative_to(folder):
+            name = str(plain.relative_to(folder))
+            plain = Path(name)
     if "\0" in name or plain.is_absolute() or plain.parts[:1] == (os.pardir,):
         raise HeaderError(
             f"points at a file outside its folder ({name})", "convert it to one .nii.gz"

@@ -18,19 +18,29 @@ from ..grid import Grid
 from ..memory import Admit, check_memory
 from ..types import Shape
 from .axes import straighten
-from .encoded import AGAIN, MAX_TRAILING_BYTES, decoded, fill, numbers, skip, to_end
+from .encoded import (
+    AGAIN,
+    MAX_TRAILING_BYTES,
+    decoded,
+    fill,
+    fill_from_end,
+    numbers,
+    skip,
+    to_end,
+    what_follows,
+)
 from .limits import check_extent
-from .metaimage import read_metaimage_header
-from .nrrd import read_nrrd_header
+from .metaimage import metaimage_header
+from .nrrd import nrrd_header
 from .regular_file import open_regular
-from .text_header import TextHeader, VoxelFile
+from .text_header import TextHeader, VoxelFile, read_head
 
 # A name's end, and what reads its header.
-READERS: dict[str, Callable[[Path], TextHeader]] = {
-    ".nrrd": read_nrrd_header,
-    ".nhdr": read_nrrd_header,
-    ".mha": read_metaimage_header,
-    ".mhd": read_metaimage_header,
+READERS: dict[str, Callable[[Path, bytes], TextHeader]] = {
+    ".nrrd": nrrd_header,
+    ".nhdr": nrrd_header,
+    ".mha": metaimage_header,
+    ".mhd": metaimage_header,
 }
 _LONGEST_LINE = 1 << 16
 
@@ -62,52 +72,67 @@ def stored_text_format(path: Path, admit: Admit = check_memory) -> StoredScan:
         EOFError, isal_zlib.error: the compressed voxels are cut or corrupt.
         OSError: it is missing or may not be read.
     """
-    header = READERS[path.suffix.lower()](path)
-    grid, exact, notes = straighten(header.grid)
-    check_extent(grid)
-    voxels = _stored_voxels(path, header.voxels, grid.shape, admit)
-    return StoredScan(voxels, grid, exact, (*header.warnings, *notes))
+    # Opened once: whatever takes the file's place meanwhile, header and voxels belong together.
+    with open_regular(path) as file:
+        header = READERS[path.suffix.lower()](path, read_head(file))
+        grid, exact, notes = straighten(header.grid)
+        check_extent(grid)
+        if header.voxels.path == path:
+            voxels, left = _voxels(file, header.voxels, grid.shape, admit)
+        else:
+            with _beside(path, header.voxels.path) as other:
+                voxels, left = _voxels(other, header.voxels, grid.shape, admit)
+    return StoredScan(voxels, grid, exact, (*header.warnings, *notes, *left))
 
 
-def _stored_voxels(header: Path, where: VoxelFile, shape: Shape, admit: Admit) -> npt.NDArray[Any]:
+def _beside(header: Path, path: Path) -> io.BufferedReader:
+    """The file that a header names, opened. Raises HeaderError."""
     try:
-        file = open_regular(where.path)
+        return open_regular(path)
     except OSError as error:
-        if where.path == header:
-            raise
-        name = os.path.relpath(where.path, header.parent)
+        name = os.path.relpath(path, header.parent)
         if isinstance(error, IsADirectoryError):
             raise HeaderError(f"points at something that is no file ({name})") from error
         raise HeaderError(
             f"its voxels in {name} cannot be read ({error.strerror})",
             "put that file beside it, or correct the name in the header",
         ) from error
-    with file:
-        return _voxels(file, where, shape, admit)
 
 
 def _voxels(
     file: io.BufferedReader, where: VoxelFile, shape: Shape, admit: Admit
-) -> npt.NDArray[Any]:
+) -> tuple[npt.NDArray[Any], list[str]]:
+    """The voxels, and in words what was left out behind them."""
     count = math.prod(shape)
     wanted = count * where.voxel_type.itemsize
     size = os.fstat(file.fileno()).st_size
-    file.seek(max(where.start, size - wanted) if where.from_end else where.start)
+    raw = where.encoding == "raw"
+    file.seek(where.start)
+    if raw and where.behind is not None:
+        size -= where.behind
+        file.seek(max(where.start, size - wanted))
     _skip_lines(file, where.lines)
     # zlib's own readers, MetaIO among them, take gzip for it.
     zipped = where.encoding == "zlib" and file.peek(2)[:2] == b"\x1f\x8b"
     stream = decoded(file, "gzip" if zipped else where.encoding)
     skip(stream, where.skip)
-    if where.encoding == "raw":
-        _check_length(size - file.tell(), wanted)
+    trailing = size - file.tell() - wanted if raw else 0
+    _check_length(trailing + wanted, wanted)
     admit(wanted + count * (1 if where.voxel_type == np.int16 else 3))
     if where.encoding == "text":
-        return numbers(file, where.voxel_type, count).reshape(shape)
+        voxels, more = numbers(file, where.voxel_type, count)
+        left = "holds more numbers than its header announces: they are left out"
+        return voxels.reshape(shape), [left] if more else []
     data = np.empty(wanted, np.uint8)
-    fill(stream, data.data, wanted)
-    if where.encoding != "raw":
-        to_end(stream)
-    return data.view(where.voxel_type).reshape(shape)
+    if where.behind is None or raw:
+        fill(stream, data.data, wanted)
+        trailing += 0 if raw else to_end(stream)
+    else:
+        fill_from_end(stream, data.data, where.behind)
+    return (
+        data.view(where.voxel_type).reshape(shape),
+        what_follows(stream, trailing, wanted // shape[0]),
+    )
 
 
 def _check_length(have: int, wanted: int) -> None:

@@ -145,10 +145,12 @@ def read_label_map(path: Path) -> LabelMap:
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             header, stored = stored_nifti(path)
             (labels, rounded), grid = label_values(stored, *header.scale), header.grid
+            warnings = header.warnings
         else:
             scan = _stored(path)
             (labels, rounded), grid = label_values(scan.voxels), scan.grid
-        return LabelMap(labels, grid, (rounded,) if rounded else ())
+            warnings = scan.warnings
+        return LabelMap(labels, grid, (*warnings, rounded) if rounded else warnings)
 
 
 def read_labels(path: Path) -> tuple[Labels, Grid]:

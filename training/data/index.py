@@ -6,21 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from isal import isal_zlib
-
 from inference.errors import HeaderError
 from inference.grid import Grid
-from inference.scan.nifti_header import NiftiHeader
-from inference.scan.regular_file import open_regular
+from inference.scan.stored_grid import UNREADABLE, same_grid, stored_grid
 from training.data.case import Case, DatasetError, Index
 from training.data.layouts import read_folder
-
-# Grids are compared with the tolerance that float32 NIfTI headers need.
-GRID_TOLERANCE_MM = 1e-3
-_HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has fewer
-_START_BYTES = 1 << 16
-_INFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 
 def build_index(folders: Iterable[Path]) -> Index:
@@ -73,10 +63,7 @@ def grid_problem(case: Case) -> str | None:
         grid = _grid(case.image)
         for source, path in case.labels.items():
             other = _grid(path)
-            if grid.shape != other.shape or not all(
-                np.allclose(getattr(grid, what), getattr(other, what), atol=GRID_TOLERANCE_MM)
-                for what in ("spacing", "origin", "direction")
-            ):
+            if not same_grid(grid, other):
                 return f"the {source} labels lie on another grid than the image"
     except DatasetError as error:
         return str(error)
@@ -84,15 +71,11 @@ def grid_problem(case: Case) -> str | None:
 
 
 def _grid(path: Path) -> Grid:
-    """The grid in a NIfTI file's header; its voxels are left to who reads them. DatasetError."""
+    """:func:`stored_grid`, whose errors are those of a data set."""
     try:
-        with open_regular(path) as file:
-            start = file.read(_START_BYTES)
-        if start[:2] == b"\x1f\x8b":
-            start = isal_zlib.decompressobj(wbits=31).decompress(start, _HEADER_BYTES)
-        return NiftiHeader.parse(start).grid
+        return stored_grid(path)
     except HeaderError as error:
         raise DatasetError(path, f"cannot be read ({error})", error.remedy) from error
-    except (OSError, _INFLATE_ERROR) as error:
+    except UNREADABLE as error:
         cause = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         raise DatasetError(path, cause, "copy the file again from its source") from error

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.scan.channels import further_channels
 from inference.scan.names import (
     CHANNEL,
     counted,
-    further_channels,
     is_utf8,
     scan_stem,
     shown,
@@ -65,7 +65,7 @@ def _listed(folders: Iterable[Path], scans: bool, beside: bool = False) -> Listi
             continue
         names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
         stems = {n: s for n in names if (s := scan_stem(n)) and n.lower().endswith(SUFFIXES)}
-        channels = further_channels([*stems.values()]) if scans or beside else {}
+        channels = further_channels(folder / n for n in stems) if scans or beside else {}
         if scans or not beside:  # what lies in one folder is said once
             listing.notes += _left_out(folder, names, stems, channels)
         for name, stem in stems.items():

@@ -11,8 +11,8 @@ import pytest
 
 from inference.scan import names, volume
 from inference.scan.names import (
+    channel_groups,
     counted,
-    further_channels,
     is_unread,
     is_utf8,
     scan_stem,
@@ -70,10 +70,11 @@ def test_voxels_of_detached_headers_are_no_files_of_their_own():
     assert unread_files(files) == ["d.img", "ab.img"]
 
 
-def test_channels():
-    assert further_channels([]) == {}
-    assert further_channels(["a_0000", "a_0001", "b_0001"]) == {"a_0001": "a"}
-    assert further_channels([f"a_{n:04}" for n in range(5)]) == {}
+def test_names_of_channels():
+    assert channel_groups([]) == {}
+    assert channel_groups(["a_0001", "a_0000", "b_0001"]) == {"a": ["a_0000", "a_0001"]}
+    assert channel_groups([f"a_{n:04}" for n in range(5)]) == {}
+    assert channel_groups(["a_0000", "a_0002", "b_0000", "c_\u0660\u0660\u0660\u0660"]) == {}
 
 
 def test_counting():

@@ -223,7 +223,7 @@ WARNED: dict[str, tuple[str, bytes, str]] = {
         "mha", mha(TransformMatrix="1 0 0 0.015 1 0 0 0 1"), "slightly sheared"
     ),
     "mha of axes that are not quite unit vectors": (
-        "mha", mha(TransformMatrix="1.005 0 0 0 1 0 0 0 1"), "slightly sheared"
+        "mha", mha(TransformMatrix="1.015 0 0 0 1 0 0 0 1"), "unit vectors (off by 0.0150)"
     ),
     "mha of an array that was saved without a geometry": (
         "mha", mha(ElementSpacing="1 1 1", Offset="0 0 0"), "geometry may be missing"
