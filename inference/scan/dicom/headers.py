@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import HeaderError
 from .files import DicomFile, parsing
-from .skim import SKIM_BYTES, skim
+from .skim import CLASS, INSTANCE, SKIM_BYTES, skim, text_of
 from .source import Orientation6, SourceFrame
 
 if TYPE_CHECKING:
@@ -117,18 +117,18 @@ def _quickly(file: DicomFile) -> Stated | None:
 def by_pydicom(file: DicomFile) -> Stated:
     """What a file states, whatever its form. Raises HeaderError, OSError."""
     dataset = file.parse(_LAST, _NAMED)
-    meta = dataset.file_meta
+    meta = raw_values(dataset.file_meta, [CLASS, INSTANCE])
     return Stated(
-        raw_values(dataset),
+        raw_values(dataset, _NAMED),
         bool(dataset.original_encoding[1]),
-        str(meta.get("MediaStorageSOPClassUID", "") or ""),
-        str(meta.get("MediaStorageSOPInstanceUID", "") or ""),
+        text_of(meta.get(CLASS, b"")),
+        text_of(meta.get(INSTANCE, b"")),
     )
 
 
-def raw_values(dataset: Dataset) -> dict[int, bytes]:
-    """The values of ``_TAGS`` as bytes, those that have none left out."""
-    elements: list[Any] = [dataset.get_item(tag) for tag in _NAMED if tag in dataset]
+def raw_values(dataset: Dataset, tags: list[int]) -> dict[int, bytes]:
+    """The values of tags as bytes, those that have none left out."""
+    elements: list[Any] = [dataset.get_item(tag) for tag in tags if tag in dataset]
     return {int(e.tag): e.value for e in elements if isinstance(e.value, bytes)}
 
 
@@ -168,8 +168,7 @@ class Stated:
     meta_instance: str
 
     def text(self, name: str) -> str:
-        raw = self.values.get(_TAGS[name], b"")
-        return raw.decode("ascii", "replace").strip(" \0\r\n\t")
+        return text_of(self.values.get(_TAGS[name], b""))
 
     def texts(self, name: str) -> list[str]:
         return [part.strip() for part in self.text(name).split("\\")]
@@ -190,10 +189,10 @@ def _unsuited(stated: Stated, sop_class: str) -> str:
         return "DICOMDIR, an index of other files"
     modality = stated.text("modality")
     if sop_class not in ("", CT, ENHANCED_CT, LEGACY_CT):
-        from pydicom.uid import UID
+        from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
 
-        name = UID(sop_class).name
-        return f"no CT image but {name if name != sop_class else f'of class {sop_class[:64]}'}"
+        known = UID_dictionary.get(sop_class)
+        return f"no CT image but {known[0] if known else f'of class {sop_class[:64]}'}"
     if modality != "CT" and not (modality == "" and sop_class):
         return f"no CT image (modality {modality[:16] or 'unknown'})"
     if stated.integer("samples") not in (None, 1):
@@ -264,7 +263,7 @@ def _of_frames(
 ) -> list[Header | Unsuited]:
     """The frames of an Enhanced or Legacy Converted Enhanced CT image (PS3.3, C.7.6.16)."""
     little = bool(dataset.original_encoding[1])
-    stated = Stated(raw_values(dataset), little, "", "")
+    stated = Stated(raw_values(dataset, _NAMED), little, "", "")
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     rows, columns, count = (stated.integer(name) for name in ("rows", "columns", "frames"))

@@ -14,7 +14,7 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_CLASS, _INSTANCE, _SYNTAX = 0x00020002, 0x00020003, 0x00020010
+CLASS, INSTANCE, _SYNTAX = 0x00020002, 0x00020003, 0x00020010  # of the file meta information
 _IMPLICIT, _EXPLICIT, _RLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"
 _JPEG = "1.2.840.10008.1.2.4."
 _DEEPEST = 16
@@ -44,16 +44,21 @@ def skim(start: bytes, wanted: frozenset[int], last: int) -> Skimmed | None:
     if start[128:132] != b"DICM":
         return None
     try:
-        meta, at = _walk(start, 132, True, frozenset((_CLASS, _INSTANCE, _SYNTAX)), 0x0002FFFF)
+        meta, at = _walk(start, 132, True, frozenset((CLASS, INSTANCE, _SYNTAX)), 0x0002FFFF)
         syntax, sop_class, instance = (
-            meta.get(tag, b"").decode("ascii").rstrip(" \0") for tag in (_SYNTAX, _CLASS, _INSTANCE)
+            text_of(meta.get(tag, b"")) for tag in (_SYNTAX, CLASS, INSTANCE)
         )
         if syntax not in (_IMPLICIT, _EXPLICIT, _RLE) and not syntax.startswith(_JPEG):
             return None
         values, _ = _walk(start, at, syntax != _IMPLICIT, wanted, last)
-    except (_UnusualError, UnicodeDecodeError):
+    except _UnusualError:
         return None
     return Skimmed(values, sop_class, instance)
+
+
+def text_of(raw: bytes) -> str:
+    """A value as text; what pads it, of whatever VR, left out."""
+    return raw.decode("ascii", "replace").strip(" \0\r\n\t")
 
 
 def _walk(

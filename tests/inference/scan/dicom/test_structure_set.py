@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -152,12 +153,20 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-def test_real_organs_at_1_mm_pixels(shared_data: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "values"), [("cptac_pda_c3n_00249", STRUCTURES), ("tcga_ov_2043", (5, 7, 8, 12))]
+)
+def test_real_organs_at_1_mm_pixels(
+    shared_data: Path, tmp_path: Path, name: str, values: Collection[int]
+):
     """The areas between pixel centres, too: contours filled on another raster than the scan's."""
-    labels, grid = read_labels(shared_data / "pseudo_labels/hk/cptac_pda_c3n_00249.nii.gz")
+    labels, grid = read_labels(shared_data / f"pseudo_labels/hk/{name}.nii.gz")
+    labels = np.where(np.isin(labels, list(values)), labels, 0).astype(np.uint8)
     scan = real_scan(tmp_path / "in", labels, grid)
     data = write(scan, tmp_path / "a.dcm")
     np.testing.assert_array_equal(rasterised(tmp_path / "a.dcm", scan.source), scan.on_frames)
+    size = int(511 * grid.spacing[1])
+    at = np.rint(np.arange(size) / grid.spacing[1]).astype(int)  # the nearest pixel of each
     found = {}
     for roi in data.ROIContourSequence:
         value = int(roi.ReferencedROINumber)
@@ -167,18 +176,15 @@ def test_real_organs_at_1_mm_pixels(shared_data: Path, tmp_path: Path):
             k = [frame.sop_instance_uid for frame in scan.source.frames].index(uid)
             points = np.array(contour.ContourData, float).reshape(-1, 3)
             across = points[:, [1, 0]] - np.array(grid.origin)[[1, 0]]  # mm from the first centre
-            drawn.append((k, fill(across, (451, 451))))
+            drawn.append((k, fill(across, (size, size))))
         for k in sorted({k for k, _ in drawn}):
             together = np.logical_or.reduce([mask for n, mask in drawn if n == k])
-            at = np.rint(np.arange(451) / grid.spacing[1]).astype(int)
             plane = scan.on_frames[k][np.ix_(at, at)] == value
             expected.append((together, plane))
         pairs = [np.concatenate([p[i].ravel() for p in expected]) for i in (0, 1)]
         found[STRUCTURES[value].name] = dice(*pairs)
-    # An adrenal gland is a few pixels wide, and marching squares cut corners.
-    thin = {name: found.pop(name) for name in list(found) if "adrenal" in name}
-    assert min(found.values()) > 0.98, found
-    assert min(thin.values()) > 0.975, thin
+    # Thin glands, too; what is left is where a centre lies on an edge, rounded either way.
+    assert min(found.values()) > 0.999, found
 
 
 def real_scan(folder: Path, labels: np.ndarray, grid: Grid) -> MadeScan:
