@@ -264,8 +264,6 @@ def test_no_label_at_all(scan: MadeScan, tmp_path: Path, seg_type):
 def test_doubts_are_said_where_a_reader_sees_them(scan: MadeScan, tmp_path: Path, seg_type):
     words = {value: f"doubtful, score 0.{value:02}" for value in ORGANS}
     remarks = Remarks(words, ("odd", "odder"))
-        {value: f"doubtful, score 0.{value:02}" for value in ORGANS}, ("odd", "odder")
-    )
     path = tmp_path / "a.dcm"
     write_segmentation(path, scan.labels, scan.source, ALGORITHM, seg_type, remarks)
     seg = dcmread(path)
