@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def picture(
     *,
     window_hu: tuple[float, float] = (-160.0, 240.0),
     pixel_mm: float = 1.5,
+    source: str = "",
 ) -> Image.Image:
     """The whole picture. Slices are those that show the most structures of the first row's labels.
 
@@ -97,6 +99,7 @@ def picture(
         grid: of all.
         window_hu: HU shown as black and as white.
         pixel_mm: side of a picture element.
+        source: whose scan it is and under which licence, for the foot.
     """
     orientation = Orientation.of(grid.direction)
     spacing = orientation.canonical(grid).spacing
@@ -120,19 +123,23 @@ def picture(
         if row is not empty:
             panels.append(surface(np.ascontiguousarray(labels), spacing, pixel_mm))
         lines.append((row, panels))
-    return _composed(lines)
+    return _composed(lines, source)
 
 
-def _composed(lines: list[tuple[Row, list[Image.Image]]]) -> Image.Image:
+def _composed(lines: list[tuple[Row, list[Image.Image]]], source: str) -> Image.Image:
     panels = max((panels for _, panels in lines), key=len)
     widths = [panel.width + GAP_PX for panel in panels]
     heights = [
         max(*(panel.height for panel in shown), _LINE_PX * (2 + len(row.dsc or ())))
         for row, shown in lines
     ]
-    size = (sum(widths) + _LEGEND_PX, sum(heights) + GAP_PX * (len(heights) - 1))
-    canvas = Image.new("RGB", size)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    width, font = sum(widths) + _LEGEND_PX, ImageFont.load_default(13)
+    foot = textwrap.wrap(source, max(1, int((width - 8) / font.getlength("n"))))
+    height = sum(heights) + GAP_PX * (len(heights) - 1) + _LINE_PX * len(foot)
+    canvas = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    for line, words in enumerate(reversed(foot), 1):
+        draw.text((4, height - _LINE_PX * line), words, fill=(200, 200, 200), font=font)
     top = 0
     for (row, shown), height in zip(lines, heights, strict=True):
         left = 0
@@ -178,12 +185,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="one row each")
     parser.add_argument("--reference", type=Path, help="the true labels, for a row and the DSC")
+    parser.add_argument("--source", default="", help="words at the foot: whose scan, which licence")
     parser.add_argument("--out", type=Path, required=True, help="a .png")
     args = parser.parse_args(arguments)
     try:
         scan = read_volume(args.scan)
         rows = rows_of(args.reference, args.labels, scan.grid)
-        picture(scan.voxels_ZYX, rows, scan.grid).save(args.out)
+        picture(scan.voxels_ZYX, rows, scan.grid, source=args.source).save(args.out)
     except (AbdoboxError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
