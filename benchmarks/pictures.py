@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,15 +158,24 @@ def _composed(lines: list[tuple[Row, list[Image.Image]]], source: str) -> Image.
     return canvas
 
 
-def rows_of(reference: Path | None, labels: list[Path], grid: Grid) -> list[Row]:
-    """Rows of label files. Raises AbdoboxError, ScanError where one lies on another grid."""
+def rows_of(
+    reference: Path | None,
+    labels: list[Path],
+    grid: Grid,
+    annotated: Collection[int] = tuple(NAMES),
+) -> list[Row]:
+    """Rows of label files; a DSC for what the reference has ``annotated``.
+
+    Raises:
+        AbdoboxError: ScanError where one lies on another grid.
+    """
     true = None if reference is None else _read(reference, grid)
     rows = [] if true is None else [Row("reference", true)]
     for path in labels:
         found = _read(path, grid)
         dsc = None
         if true is not None:
-            either = sorted({*np.unique(true).tolist(), *np.unique(found).tolist()} & set(NAMES))
+            either = sorted({*np.unique(true).tolist(), *np.unique(found).tolist()} & {*annotated})
             dsc = {label: dice(true == label, found == label) for label in either}
         name = path.name.removesuffix(".nii.gz")
         rows.append(Row(f"{name}: DSC" if dsc else name, found, dsc))
@@ -185,12 +195,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="one row each")
     parser.add_argument("--reference", type=Path, help="the true labels, for a row and the DSC")
+    parser.add_argument(
+        "--annotated",
+        type=int,
+        nargs="+",
+        default=list(NAMES),
+        choices=NAMES,
+        metavar="LABEL",
+        help="values that the reference knows of; the others get no DSC (default: all)",
+    )
     parser.add_argument("--source", default="", help="words at the foot: whose scan, which licence")
     parser.add_argument("--out", type=Path, required=True, help="a .png")
     args = parser.parse_args(arguments)
     try:
         scan = read_volume(args.scan)
-        rows = rows_of(args.reference, args.labels, scan.grid)
+        rows = rows_of(args.reference, args.labels, scan.grid, args.annotated)
         picture(scan.voxels_ZYX, rows, scan.grid, source=args.source).save(args.out)
     except (AbdoboxError, OSError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -72,6 +72,9 @@ def test_dsc_beside_the_reference(tmp_path: Path):
     rows = rows_of(tmp_path / "true.nii.gz", [tmp_path / "found.nii.gz"], GRID)
     assert [row.title for row in rows] == ["reference", "found: DSC"]
     assert rows[0].dsc is None and rows[1].dsc == {1: 0.0, 3: 0.5}
+    # Of what the reference does not know, nothing is said.
+    partly = rows_of(tmp_path / "true.nii.gz", [tmp_path / "found.nii.gz"], GRID, (3, 4))
+    assert partly[1].dsc == {3: 0.5}
     image = np.random.default_rng(0).integers(-1000, 500, SHAPE).astype(np.int16)
     write_image(tmp_path / "scan.nii.gz", image, header)
     words = ["--scan", "scan", "--labels", "found", "--reference", "true"]
