@@ -64,7 +64,7 @@
       image.alt = "";
       picture.append(image);
     }
-    const link = element(one.href ? "a" : "span", "", one.case);
+    const link = element(one.href ? "a" : "span", "name", one.case);
     if (one.href) link.href = one.href;
     const said = cell("said");
     if (one.failed) said.append(element("span", "mark", texts.failed), " ", one.failed);
