@@ -10,14 +10,17 @@ WORKDIR /workspace
 COPY requirements-cpu.lock ./
 # Bytecode is compiled without the time of this build in it, so that two builds hold equal files.
 # openvino-telemetry would write to a home directory and call home; OpenVINO runs without it. Its
-# plugins for other devices, its readers of other formats and its C++ headers are never loaded here,
-# nor are NumPy's own tests.
+# plugins for other devices, its readers of other formats with their Python halves, its converter and
+# its C++ headers are never loaded here, nor are NumPy's own tests, nor what Pillow has for web
+# pictures and for fonts: it is there for highdicom's colours.
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --no-compile --require-hashes -r requirements-cpu.lock \
     && pip uninstall -y --root-user-action=ignore openvino-telemetry \
     && cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-    && rm -rf openvino/include && find numpy -depth -type d -name tests -exec rm -rf {} + \
-    && rm -rf pydicom/data/test_files PIL/_avif*.so pillow.libs/libavif* \
+    && rm -rf openvino/include openvino/tools openvino/frontend/*/ && find numpy -depth -type d -name tests -exec rm -rf {} + \
+    && rm -rf pydicom/data/test_files PIL/_avif*.so PIL/_webp*.so PIL/_imagingft*.so \
+        pillow.libs/libavif* pillow.libs/libwebp* pillow.libs/libsharpyuv* \
+        pillow.libs/libfreetype* pillow.libs/libharfbuzz* pillow.libs/libpng* pillow.libs/libbrotli* \
     && python -c 'import json, pathlib; path = pathlib.Path("highdicom/_standard/module_attribute_map.json"); path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")))' \
     && python -m compileall -q --invalidation-mode unchecked-hash . \
     && cd "$(python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/libs" \
@@ -28,6 +31,9 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 COPY inference ./inference
 COPY weights ./weights
 COPY predict.sh LICENSE ./
+# The pages' viewer, where make page-assets has been run; else only --html is lacking. A pattern may
+# match nothing as long as another source is there.
+COPY LICENSE build/pag[e] ./build/page/
 COPY deploy/sbom.py /opt/abdobox/
 # Only what is not readable for all: whatever chmod touches is in the image twice.
 RUN python -m compileall -q --invalidation-mode unchecked-hash inference \

@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets wheel image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets browser-page wheel image image-cpu no-viewer clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -92,15 +92,27 @@ build/page/niivue.umd.js: web/package.json web/package-lock.json web/gather.py w
 	cd build/web && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
 	$(PYTHON) web/gather.py build/web/node_modules build/page
 
+# build/browser/index.html: segments a scan that is dropped on it, without a server (docs/browser.md).
+browser-page: .venv/dev page-assets
+	mkdir -p build/web-browser && cp web/browser/package.json web/browser/package-lock.json build/web-browser/
+	cd build/web-browser && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+	$(BIN)/python -m web.build_browser build/web-browser/node_modules build/browser
+
 # ITK-SNAP's and 3D Slicer's files of labels/, after a change to inference/labels.py.
 labels:
 	$(BIN)/python -m inference.scan.label_tables labels
 
-image: page-assets
+# Without npm the images are built all the same, and cannot do --html.
+VIEWER := $(if $(shell command -v npm),page-assets,no-viewer)
+
+image: $(VIEWER)
 	docker build -t abdobox:latest .
 
-image-cpu: page-assets
+image-cpu: $(VIEWER)
 	docker build --target cpu -t abdobox:cpu .
+
+no-viewer:
+	@test -f build/page/niivue.umd.js || echo "npm is missing: the image will be without --html's viewer" >&2
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

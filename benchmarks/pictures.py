@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +90,7 @@ def picture(
     *,
     window_hu: tuple[float, float] = (-160.0, 240.0),
     pixel_mm: float = 1.5,
+    source: str = "",
 ) -> Image.Image:
     """The whole picture. Slices are those that show the most structures of the first row's labels.
 
@@ -97,6 +100,7 @@ def picture(
         grid: of all.
         window_hu: HU shown as black and as white.
         pixel_mm: side of a picture element.
+        source: whose scan it is and under which licence, for the foot.
     """
     orientation = Orientation.of(grid.direction)
     spacing = orientation.canonical(grid).spacing
@@ -120,19 +124,23 @@ def picture(
         if row is not empty:
             panels.append(surface(np.ascontiguousarray(labels), spacing, pixel_mm))
         lines.append((row, panels))
-    return _composed(lines)
+    return _composed(lines, source)
 
 
-def _composed(lines: list[tuple[Row, list[Image.Image]]]) -> Image.Image:
+def _composed(lines: list[tuple[Row, list[Image.Image]]], source: str) -> Image.Image:
     panels = max((panels for _, panels in lines), key=len)
     widths = [panel.width + GAP_PX for panel in panels]
     heights = [
         max(*(panel.height for panel in shown), _LINE_PX * (2 + len(row.dsc or ())))
         for row, shown in lines
     ]
-    size = (sum(widths) + _LEGEND_PX, sum(heights) + GAP_PX * (len(heights) - 1))
-    canvas = Image.new("RGB", size)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    width, font = sum(widths) + _LEGEND_PX, ImageFont.load_default(13)
+    foot = textwrap.wrap(source, max(1, int((width - 8) / font.getlength("n"))))
+    height = sum(heights) + GAP_PX * (len(heights) - 1) + _LINE_PX * len(foot)
+    canvas = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    for line, words in enumerate(reversed(foot), 1):
+        draw.text((4, height - _LINE_PX * line), words, fill=(200, 200, 200), font=font)
     top = 0
     for (row, shown), height in zip(lines, heights, strict=True):
         left = 0
@@ -150,15 +158,24 @@ def _composed(lines: list[tuple[Row, list[Image.Image]]]) -> Image.Image:
     return canvas
 
 
-def rows_of(reference: Path | None, labels: list[Path], grid: Grid) -> list[Row]:
-    """Rows of label files. Raises AbdoboxError, ScanError where one lies on another grid."""
+def rows_of(
+    reference: Path | None,
+    labels: list[Path],
+    grid: Grid,
+    annotated: Collection[int] = tuple(NAMES),
+) -> list[Row]:
+    """Rows of label files; a DSC for what the reference has ``annotated``.
+
+    Raises:
+        AbdoboxError: ScanError where one lies on another grid.
+    """
     true = None if reference is None else _read(reference, grid)
     rows = [] if true is None else [Row("reference", true)]
     for path in labels:
         found = _read(path, grid)
         dsc = None
         if true is not None:
-            either = sorted({*np.unique(true).tolist(), *np.unique(found).tolist()} & set(NAMES))
+            either = sorted({*np.unique(true).tolist(), *np.unique(found).tolist()} & {*annotated})
             dsc = {label: dice(true == label, found == label) for label in either}
         name = path.name.removesuffix(".nii.gz")
         rows.append(Row(f"{name}: DSC" if dsc else name, found, dsc))
@@ -178,12 +195,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="one row each")
     parser.add_argument("--reference", type=Path, help="the true labels, for a row and the DSC")
+    parser.add_argument(
+        "--annotated",
+        type=int,
+        nargs="+",
+        default=list(NAMES),
+        choices=NAMES,
+        metavar="LABEL",
+        help="values that the reference knows of; the others get no DSC (default: all)",
+    )
+    parser.add_argument("--source", default="", help="words at the foot: whose scan, which licence")
     parser.add_argument("--out", type=Path, required=True, help="a .png")
     args = parser.parse_args(arguments)
     try:
         scan = read_volume(args.scan)
-        rows = rows_of(args.reference, args.labels, scan.grid)
-        picture(scan.voxels_ZYX, rows, scan.grid).save(args.out)
+        rows = rows_of(args.reference, args.labels, scan.grid, args.annotated)
+        picture(scan.voxels_ZYX, rows, scan.grid, source=args.source).save(args.out)
     except (AbdoboxError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

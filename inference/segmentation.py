@@ -11,6 +11,7 @@ from .findings.statistics import Statistics, statistics
 from .grid import Grid
 from .scan.formats import SegType
 from .scan.nifti_header import NiftiHeader
+from .scan.remarks import Remarks
 from .scan.writing import LabelWriter
 from .steps.organs import Evidence
 from .types import Image, Labels, Shape
@@ -77,10 +78,13 @@ class Segmentation:
     def write_dicom_seg(self, path: Path | str, seg_type: SegType = "labelmap") -> None:
         """Write as DICOM SEG on the scan's own slices: a label map, or ``binary``.
 
+        It says what is doubted, as long as the scan's voxels are held.
+
         Raises:
             OutputError: the scan was no DICOM series, or the file cannot be written.
         """
-        self.writer().write("dicom-seg", Path(path), seg_type=seg_type)
+        remarks = Remarks() if self.image is None else self.doubts().remarks()
+        self.writer(remarks).write("dicom-seg", Path(path), seg_type=seg_type)
 
     def write_rtstruct(self, path: Path | str) -> None:
         """Write as DICOM RTSTRUCT on the scan's own slices.
@@ -94,11 +98,13 @@ class Segmentation:
         """Write as 3D Slicer's .seg.nrrd. Raises OutputError."""
         self.writer().write("seg-nrrd", Path(path))
 
-    def writer(self) -> LabelWriter:
-        """What writes the labels, in any format."""
+    def writer(self, remarks: Remarks | None = None) -> LabelWriter:
+        """What writes the labels, in any format; a DICOM SEG with ``remarks``."""
         algorithm = None
         if self.source is not None:
             from .scan.dicom.derived import Algorithm
 
             algorithm = Algorithm(self.weights_sha256)
-        return LabelWriter(self.labels, self.grid, self.header, self.source, algorithm)
+        return LabelWriter(
+            self.labels, self.grid, self.header, self.source, algorithm, remarks or Remarks()
+        )

@@ -225,7 +225,8 @@ class Segmenter:
                 gone = clear_islands(labels_ZYX, network, self.description.islands)
             if gone:
                 names = " and ".join(NAMES[value] for value in gone)
-                notes += (f"{names} was found below the kidneys, too, and left out there",)
+                were = "was" if len(gone) == 1 else "were"
+                notes += (f"{names} {were} found below the kidneys, too, and left out there",)
         return evidence, notes
 
     def _with_fallbacks(self, walk: Callable[[Network], T]) -> tuple[T, tuple[str, ...]]:

@@ -46,6 +46,7 @@ PACKAGES = {
         *PEERS,
     },
     "examples": {"inference", "phantom", "evaluation"},
+    "web": {"inference", "training"},
 }
 
 

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ..errors import AbdoboxError, OutputError
@@ -42,6 +43,7 @@ class Run:
         self._report = RunReport()
         self._count = 0
         self._folder: Path | None = None  # of the labels, where there are any
+        self._problems: list[tuple[str, str]] = []  # of what did not become a case
         wanted = Wanted(
             args.labels or tuple(NAMES),
             args.split,
@@ -107,6 +109,7 @@ class Run:
         for problem in found.problems:
             self._progress.error(str(problem))
             name = Path(problem.subject).name
+            self._problems.append((name, str(problem)))
             report.cases.append(CaseReport(name, problem.subject, "failed", error=str(problem)))
         self._folder = next((case.target.parent for case in found.cases), None)
         self._batch.run(found.cases)
@@ -150,7 +153,7 @@ class Run:
         """Whether there is a list of pages, if one was asked for and any could be made."""
         if not self._args.html or self._folder is None or not self._folder.is_dir():
             return True
-        return self._written(write_index)
+        return self._written(partial(write_index, problems=self._problems))
 
     def _written(self, write: Callable[[Path, Shard], int]) -> bool:
         assert self._folder is not None

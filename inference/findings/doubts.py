@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..grid import Grid, Orientation
 from ..labels import NAMES, ORGANS
+from ..scan.remarks import Remarks
 from ..steps.organs import Evidence
 from ..types import Image, Labels
 from .extents import Extent, extents
@@ -85,6 +86,15 @@ class Doubts:
             f"{NAMES[label]} {one.score:.2f} ({one.reasons[0]})" for label, one in doubtful.items()
         )
         return (*self.scan, f"doubtful: {said}")
+
+    def remarks(self, labels: Collection[int] = ORGANS) -> Remarks:
+        """The same for files of labels that have room for words."""
+        said = {
+            label: f"doubtful, score {one.score:.2f}: {'; '.join(one.reasons)}"
+            for label, one in self.organs.items()
+            if one.doubtful and label in labels
+        }
+        return Remarks(said, self.scan)
 
 
 @dataclass(frozen=True, slots=True)

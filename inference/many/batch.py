@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..errors import AbdoboxError, OutputError, ScanError, one_line
@@ -26,7 +27,7 @@ from ..segmentation import Segmentation
 from ..segmenter import Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
-from .outputs import Said, Wanted, split_folder, write_case
+from .outputs import Said, Wanted, split_folder, write_case, write_failure
 from .progress import Progress
 from .run_report import CaseReport, RunReport, doubts_json
 
@@ -156,6 +157,9 @@ class Batch:
                 job.trace = traceback.format_exc()
             known = isinstance(error, ScanError | OutputError)
             line = str(error) if known else explained(case, error)
+            if self._options.wanted.html:
+                with suppress(OutputError):  # the reason is said in any case
+                    write_failure(case, line)
             return CaseReport(case.name, str(case.source), "failed", error=line)
 
     def _segment(self, job: _Job, admit: Admit) -> tuple[Segmentation, Said, CaseReport]:
@@ -209,14 +213,15 @@ class Batch:
     def _said(self, name: str, segmenter: Segmenter, result: Segmentation, doubts: Doubts) -> Said:
         wanted, description = self._options.wanted, segmenter.description
         if not (wanted.statistics or wanted.html):
-            return Said()
+            return Said(remarks=doubts.remarks(wanted.labels))
         model = {key: getattr(description, key) for key in ("name", "version", "sha256")}
         measured = result.statistics()
         statistics = document(name, measured, doubts, result.grid, model, wanted.labels)
         page = None
         if wanted.html and result.image is not None:
             page = case_page(statistics, result.image, result.labels, result.grid, result.warnings)
-        return Said(statistics if wanted.statistics else None, page)
+        statistics_wanted = statistics if wanted.statistics else None
+        return Said(statistics_wanted, page, doubts.remarks(wanted.labels))
 
     def _check(self) -> None:
         """Stop a scan whose run has ended."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,13 @@ def is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
-def write_index(folder: Path, shard: Shard = WHOLE) -> int:
+def write_index(
+    folder: Path, shard: Shard = WHOLE, problems: Sequence[tuple[str, str]] = ()
+) -> int:
     """Write the list of all pages in a folder, or of a share of its cases.
+
+    Args:
+        problems: name and reason of what did not become a case.
 
     Returns:
         How many cases it holds.
@@ -41,7 +46,7 @@ def write_index(folder: Path, shard: Shard = WHOLE) -> int:
         OutputError: the folder cannot be read or the list not be written.
     """
     cases = [*_cases(folder, shard)]
-    write_atomically(folder / index_name(shard), folder_page(cases))
+    write_atomically(folder / index_name(shard), folder_page(cases, problems))
     return len(cases)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import OutputError
+from ..findings.page.failure_page import failure_page
 from ..labels import NAMES
 from ..scan.atomic import write_atomically
 from ..scan.formats import SegType
+from ..scan.remarks import Remarks
 from ..scan.volume import write_labels
 from ..segmentation import Segmentation
 from ..types import Labels
@@ -91,10 +93,12 @@ class Said:
     Attributes:
         statistics: the JSON document, if wanted.
         page: the HTML file, if wanted.
+        remarks: what is doubted, for formats that have room for it.
     """
 
     statistics: dict[str, Any] | None = None
     page: bytes | None = None
+    remarks: Remarks = field(default_factory=Remarks)
 
 
 def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> None:
@@ -122,9 +126,16 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
             cause = "is the place of the list of all pages"
             raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
         write_atomically(page_file(case), said.page)
-    writer = replace(result, labels=wanted.kept(result.labels)).writer()
+    writer = replace(result, labels=wanted.kept(result.labels)).writer(said.remarks)
     for form, path in case.files(wanted.formats).items():
         writer.write(form, path, seg_type=wanted.seg_type, label_table=wanted.label_table)
+
+
+def write_failure(case: Case, reason: str) -> None:
+    """Write a case's page without labels, so that the list of cases has it. Raises OutputError."""
+    if not is_index(case.name):
+        _made(case.target.parent)
+        write_atomically(page_file(case), failure_page(case.name, reason))
 
 
 def _made(folder: Path) -> None:

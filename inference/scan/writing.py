@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ..grid import Grid
 from ..types import Labels
 from .formats import SegType
 from .nifti_header import NiftiHeader
+from .remarks import Remarks
 from .segmentation_nrrd import write_segmentation_nrrd
 from .volume import write_labels
 
@@ -29,6 +30,7 @@ class LabelWriter:
         header: the NIfTI header that they carry.
         source: the DICOM frames of the scan; None for other formats.
         algorithm: who made them; DICOM wants to know.
+        remarks: what a DICOM SEG says beside them.
     """
 
     labels_ZYX: Labels
@@ -36,6 +38,7 @@ class LabelWriter:
     header: NiftiHeader
     source: DicomSource | None = None
     algorithm: Algorithm | None = None
+    remarks: Remarks = field(default_factory=Remarks)
 
     def write(
         self,
@@ -76,7 +79,9 @@ class LabelWriter:
         if form == "dicom-seg":
             from .dicom.segmentation import write_segmentation
 
-            write_segmentation(path, self.labels_ZYX, self.source, self.algorithm, seg_type)
+            write_segmentation(
+                path, self.labels_ZYX, self.source, self.algorithm, seg_type, self.remarks
+            )
         else:
             from .dicom.structure_set import write_structure_set
 

@@ -72,6 +72,9 @@ def test_dsc_beside_the_reference(tmp_path: Path):
     rows = rows_of(tmp_path / "true.nii.gz", [tmp_path / "found.nii.gz"], GRID)
     assert [row.title for row in rows] == ["reference", "found: DSC"]
     assert rows[0].dsc is None and rows[1].dsc == {1: 0.0, 3: 0.5}
+    # Of what the reference does not know, nothing is said.
+    partly = rows_of(tmp_path / "true.nii.gz", [tmp_path / "found.nii.gz"], GRID, (3, 4))
+    assert partly[1].dsc == {3: 0.5}
     image = np.random.default_rng(0).integers(-1000, 500, SHAPE).astype(np.int16)
     write_image(tmp_path / "scan.nii.gz", image, header)
     words = ["--scan", "scan", "--labels", "found", "--reference", "true"]
@@ -80,6 +83,15 @@ def test_dsc_beside_the_reference(tmp_path: Path):
     with Image.open(tmp_path / "a.png") as drawn:
         # Three rows; columns: axial (80 mm), coronal (80 mm), surface (80 mm), and the words.
         assert drawn.width == 3 * (round(80 / 1.5) + 6) + 210
+        height = drawn.height
+    # Whose scan it is stands below, in as many lines as it takes, and changes nothing above.
+    source = ["--source", "A collection, its archive, its licence; " * 3]
+    assert main([*files, *source, "--out", str(tmp_path / "b.png")]) == 0
+    with Image.open(tmp_path / "a.png") as plain, Image.open(tmp_path / "b.png") as drawn:
+        assert drawn.height == height + 17 * 3
+        pixels = np.asarray(drawn)
+        assert np.array_equal(pixels[:height], np.asarray(plain))
+        assert all(pixels[height + 17 * k : height + 17 * (k + 1)].any() for k in range(3))
 
 
 def test_labels_of_another_scan_are_refused(tmp_path: Path, capsys):

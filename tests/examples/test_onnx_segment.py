@@ -9,7 +9,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel import orientations
 
 from evaluation.dice import dice
 from examples import onnx_segment
@@ -18,23 +17,10 @@ from inference.model.folder import WEIGHTS
 from inference.segmenter import Segmenter
 from phantom import Phantom
 from tests.random_model import TINY
+from tests.tilted_scans import scan_of
 from training.ship.onnx import write_onnx
 
 LEAST_DICE = 0.99
-
-
-def scan_of(phantom: Phantom, axes: str, path: Path) -> Path:
-    """The phantom with its array's axes (x, y, z) growing towards ``axes``, tilted a little."""
-    x, y, z = phantom.grid.spacing[::-1]
-    image = nib.Nifti1Image(phantom.image_ZYX.transpose(), np.diag([-x, -y, z, 1]))
-    wanted = orientations.axcodes2ornt(axes)
-    turned = image.as_reoriented(
-        orientations.ornt_transform(orientations.io_orientation(image.affine), wanted)
-    )
-    tilt = np.eye(4)
-    tilt[1:3, 1:3] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
-    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), tilt @ turned.affine), path)
-    return path
 
 
 def by_example(model: Path, scan: Path, out: Path) -> np.ndarray:

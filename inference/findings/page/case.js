@@ -109,7 +109,8 @@
     state.organ = one.label;
     press(organButtons.map((entry) => entry.made), organButtons.findIndex((entry) => entry.one === one));
     if (!state.ready) return;
-    nv.scene.crosshairPos = nv.mm2frac(one.place_ras_mm);
+    // True: by the scan's own affine; else NiiVue takes an oblique scan's axes for the patient's.
+    nv.scene.crosshairPos = nv.mm2frac(one.place_ras_mm, 0, true);
     if (state.only) recolor();
     nv.createOnLocationChange();
     nv.drawScene();

@@ -12,8 +12,8 @@
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   const columns = ["picture", "case", "doubtful", "liver_ml", "spleen_ml", "kidneys_ml", "lesions", "lesions_ml", "made"];
   const words = new Set(["case", "made"]);
-  // Doubtful cases first: what is odd about the whole scan before single organs.
-  const weight = (one) => 100 * one.scan_doubts.length + one.organ_doubts.length;
+  // Failed cases first, then doubtful ones: what is odd about the whole scan before single organs.
+  const weight = (one) => (one.failed ? 1e6 : 0) + 100 * one.scan_doubts.length + one.organ_doubts.length;
   const sorting = { column: "doubtful", down: true };
   let rows = [];
 
@@ -44,7 +44,7 @@
     const wanted = search.value.trim().toLowerCase();
     rows = cases.filter((one) =>
       (!doubtful.checked || weight(one) > 0) &&
-      (!wanted || `${one.case} ${one.scan_doubts.join(" ")} ${one.organ_doubts.join(" ")}`.toLowerCase().includes(wanted)));
+      (!wanted || `${one.case} ${one.failed} ${one.scan_doubts.join(" ")} ${one.organ_doubts.join(" ")}`.toLowerCase().includes(wanted)));
     rows.sort(compared);
     count.textContent = `${rows.length} / ${cases.length} ${texts.count}`;
     space.style.height = `${rows.length * ROW}px`;
@@ -64,10 +64,11 @@
       image.alt = "";
       picture.append(image);
     }
-    const link = element("a", "", one.case);
-    link.href = one.href;
+    const link = element(one.href ? "a" : "span", "name", one.case);
+    if (one.href) link.href = one.href;
     const said = cell("said");
-    if (weight(one)) {
+    if (one.failed) said.append(element("span", "mark", texts.failed), " ", one.failed);
+    else if (weight(one)) {
       said.append(element("span", "mark", texts.doubtful_mark), " ", [...one.scan_doubts, ...one.organ_doubts].join("; "));
     } else said.append(texts.none);
     const made = element("div", "row case", picture, cell("", link), said);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -13,20 +12,28 @@ from ... import __version__
 from . import texts
 from .assets import filled, part
 from .case_page import POLICY, printable, script_json
+from .failure_page import now
+from .summary import of_failure
 
 
-def folder_page(cases: Iterable[Mapping[str, Any]]) -> bytes:
+def folder_page(
+    cases: Iterable[Mapping[str, Any]], problems: Iterable[tuple[str, str]] = ()
+) -> bytes:
     """The page, as UTF-8.
 
     Args:
         cases: :func:`inference.findings.page.summary.of_page` of each, with ``case`` the stem of
             its page's name in the same folder.
+        problems: name and reason of what has no page, since it did not become a case.
     """
+    made = now()
     listed = [
         {**one, "case": printable(one["case"]), "href": page_address(one["case"])} for one in cases
     ]
+    for name, reason in problems:
+        row = of_failure(printable(name), printable(reason), made)
+        listed.append({**row, "href": ""})
     words = {**texts.FOLDER, "doubtful_mark": texts.SCRIPT["doubtful"]}
-    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     values = {
         "policy": POLICY,
         "generator": f"abdobox {__version__}",

@@ -15,7 +15,7 @@ _ELEMENT = re.compile(
     rb'<script type="application/json" id="abdobox-case">(.*?)</script>', re.DOTALL
 )
 _PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
-_TEXTS = ("case", "made")
+_TEXTS = ("case", "made", "failed")
 _NUMBERS = ("liver_ml", "spleen_ml", "kidneys_ml", "lesions", "lesions_ml")
 # How far into a page it is looked for.
 HEAD_BYTES = 1 << 16
@@ -30,6 +30,7 @@ def of_case(document: Mapping[str, Any], picture: str, made: str) -> dict[str, A
         "schema": SUMMARY,
         "case": document["case"],
         "made": made,
+        "failed": "",
         "picture": picture,
         "liver_ml": ml.get(1),
         "spleen_ml": ml.get(3),
@@ -40,6 +41,20 @@ def of_case(document: Mapping[str, Any], picture: str, made: str) -> dict[str, A
         "organ_doubts": [
             f"{one['name']} {one['score']:.2f}" for one in document["structures"] if one["doubtful"]
         ],
+    }
+
+
+def of_failure(name: str, reason: str, made: str) -> dict[str, Any]:
+    """Of a case without labels, and why there are none."""
+    return {
+        "schema": SUMMARY,
+        "case": name,
+        "made": made,
+        "failed": reason,
+        "picture": "",
+        **dict.fromkeys(_NUMBERS),
+        "scan_doubts": [],
+        "organ_doubts": [],
     }
 
 

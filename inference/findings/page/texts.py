@@ -72,10 +72,16 @@ RUN = {
     "warnings": "Warnings",
 }
 
+FAILED = {
+    "title": "Failed: no labels were made",
+    "older": "Labels of this name beside this page are those of an earlier run.",
+}
+
 FOLDER = {
     "title": "abdobox: cases",
     "search": "Search",
-    "doubtful_only": "Doubtful only",
+    "doubtful_only": "Doubtful and failed only",
+    "failed": "failed",
     "count": "cases",
     "picture": "Picture",
     "case": "Case",

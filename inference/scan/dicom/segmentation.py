@@ -11,6 +11,7 @@ from ... import __version__
 from ...labels import STRUCTURES, Structure
 from ...types import Labels
 from ..formats import SegType
+from ..remarks import Remarks
 from .derived import (
     MANUFACTURER,
     Algorithm,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _FIRST_SERIES = 9000
 _DESCRIPTION = "abdobox: abdominal organs and tumors"
+_NOTHING = Remarks()
+# Characters that a VR of these may have (PS3.5, 6.2): ST and LT.
+_ST, _LT = 1024, 10240
 
 
 def write_segmentation(
@@ -38,6 +42,7 @@ def write_segmentation(
     source: DicomSource,
     algorithm: Algorithm,
     seg_type: SegType = "labelmap",
+    remarks: Remarks = _NOTHING,
 ) -> None:
     """Write labels as a SEG on the source's own frames. Appears whole or not at all.
 
@@ -50,6 +55,8 @@ def write_segmentation(
         source: the frames that the scan was made of.
         algorithm: what made the labels.
         seg_type: ``labelmap``, or ``binary`` for software older than Supplement 243 (2024).
+        remarks: why labels are doubted. The series' description says that some are, each segment's
+            why, and the image's comments what is odd about the whole scan.
 
     Raises:
         OutputError: the source's first file cannot be read any more, or the file not be written.
@@ -57,10 +64,12 @@ def write_segmentation(
     """
     labels = frame_labels(labels_ZYX, source)
     whole = derivation(f"SEG {seg_type.upper()}", source, algorithm, path)
-    write_dataset(path, segmentation(labels, whole, seg_type))
+    write_dataset(path, segmentation(labels, whole, seg_type, remarks))
 
 
-def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Dataset:
+def segmentation(
+    labels: Labels, whole: Derivation, seg_type: SegType, remarks: Remarks = _NOTHING
+) -> Dataset:
     """The SEG of labels (n_frames, rows, columns) on the source's frames."""
     from highdicom.seg import Segmentation
     from pydicom.uid import ExplicitVRLittleEndian, RLELossless
@@ -88,7 +97,7 @@ def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Datase
         omit_empty_frames=not labelmap,
         content_label="ABDOBOX",
         content_description=_DESCRIPTION,
-        series_description=_DESCRIPTION,
+        series_description=_series_description(remarks),
         content_date=date,
         content_time=time,
     )
@@ -96,7 +105,20 @@ def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Datase
     seg.ContentCreatorName = None  # type 2, and left out by highdicom
     whole.copy_patient_and_study(seg)
     _refer(seg, whole)
+    for item in seg.SegmentSequence:
+        if words := remarks.labels.get(item.SegmentNumber):
+            item.SegmentDescription = words[:_ST]
+    if remarks.scan:
+        seg.ImageComments = "; ".join(remarks.scan)[:_LT]
     return seg
+
+
+def _series_description(remarks: Remarks) -> str:
+    """What lists of series show: at most 64 characters (LO)."""
+    count = len(remarks.labels)
+    organs = [f"{count} organ{'s' * (count > 1)}"] if count else []
+    doubtful = ["scan"] * bool(remarks.scan) + organs
+    return f"{_DESCRIPTION}; doubtful: {', '.join(doubtful)}" if doubtful else _DESCRIPTION
 
 
 def _source_images(whole: Derivation) -> list[Dataset]:

@@ -41,6 +41,7 @@ def summaries(count: int) -> list[dict[str, Any]]:
             "schema": SUMMARY,
             "case": f"case_{index:05d}",
             "made": f"2026-11-29T20:{index // 60 % 60:02d}:{index % 60:02d}Z",
+            "failed": "",
             "picture": picture,
             "liver_ml": 1000.0 + (index * 7919) % 1500,
             "spleen_ml": None if index % 10 == 0 else 200.0,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from inference.many.cases import find_cases
 from inference.many.shard import Shard
@@ -92,6 +92,20 @@ def test_a_tree_of_studies(
         np.testing.assert_array_equal(other, first)
         np.testing.assert_allclose(other_grid.origin, grid.origin, atol=1e-4)
         assert other_grid.direction == grid.direction
+
+
+def test_a_seg_says_what_the_report_doubts(tree: Path, tmp_path: Path, run: Run):
+    report, source = tmp_path / "report.json", tree / "study1" / "arterial"
+    assert run(source, tmp_path / "out", "--report", str(report), "--quiet") == 0
+    (case,) = json.loads(report.read_text())["cases"]
+    wanted = {name: one for name, one in case["doubts"]["organs"].items() if one["doubtful"]}
+    assert wanted  # its weights are random
+    seg = dcmread(tmp_path / "out" / "arterial.seg.dcm")
+    items = {s.SegmentLabel: s for s in seg.SegmentSequence if s.get("SegmentDescription")}
+    assert {*items} == {*wanted}
+    for name, one in wanted.items():
+        assert items[name].SegmentDescription.endswith("; ".join(one["doubts"]))
+    assert seg.get("ImageComments", "") == "; ".join(case["doubts"]["scan"])
 
 
 def test_killed_and_run_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -62,6 +63,32 @@ def test_html_on_the_command_line(viewer, scans: Path, tmp_path: Path, tiny_mode
     assert run(scans, out, tiny_model, "--html", "--skip-existing") == 0
     assert (out / "b.html").exists() and (out / "a.html").stat().st_mtime_ns == before
     assert [one["case"] for one in listed(out / "index.html")] == ["a", "b", "c"]
+
+
+def test_failed_cases_are_listed_with_their_reason(
+    viewer, scans: Path, tmp_path: Path, tiny_model: Path, capsys
+):
+    out, scan = tmp_path / "out", scans / "b_0000.nii.gz"
+    whole = scan.read_bytes()
+    scan.write_bytes(whole[: len(whole) // 2])
+    (scans / "c.nii.gz").write_bytes(whole)  # beside c_0000.nii.gz
+    assert run(scans, out, tiny_model, "--html") == 1
+    said = capsys.readouterr().err.splitlines()
+    rows = {one["case"]: one for one in listed(out / "index.html")}
+    twice = "c.nii.gz and c_0000.nii.gz"
+    assert set(rows) == {"a", "b", twice}
+    assert rows["a"]["failed"] == ""
+    assert f"error: {rows['b']['failed']}" in said and "b_0000.nii.gz" in rows["b"]["failed"]
+    assert "would all be written to" in rows[twice]["failed"] and rows[twice]["href"] == ""
+    assert rows["b"]["href"] == "./b.html" and not (out / "b.nii.gz").exists()
+    assert rows["b"]["failed"] in unescape((out / "b.html").read_text())
+    # Mended, and gone on with.
+    scan.write_bytes(whole)
+    (scans / "c.nii.gz").unlink()
+    assert run(scans, out, tiny_model, "--html", "--skip-existing") == 0
+    assert [(one["case"], one["failed"]) for one in listed(out / "index.html")] == [
+        ("a", ""), ("b", ""), ("c", ""),
+    ]  # fmt: skip
 
 
 def test_shares_and_their_merge(viewer, scans: Path, tmp_path: Path, tiny_model: Path):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from inference.errors import ModelError
 from inference.findings.page import assets, case_page
+from inference.findings.page.failure_page import failure_page
 from inference.findings.page.png import indexed_png
 from inference.findings.page.reduced import Reduced, block
 from inference.findings.page.summary import of_page
@@ -75,6 +76,16 @@ def test_names_and_warnings_are_text(phantom: Phantom, name: str):
     assert not any(key.startswith("on") for _, attributes in hostile.tags for key in attributes)
     summary = json.loads(hostile.scripts[0])
     assert summary["case"] == name
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_and_reasons_of_failed_cases_are_text(name: str):
+    plain, hostile = (Elements(failure_page(one, f"{one}: x")) for one in ("plain", name))
+    assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in plain.tags]
+    assert not any(key.startswith("on") for _, attributes in hostile.tags for key in attributes)
+    head = of_page(failure_page(name, f"{name}: x")[: 1 << 16])
+    assert head is not None
+    assert head["failed"].endswith(": x") and head["liver_ml"] is None
 
 
 def test_a_policy_forbids_to_load_anything(phantom: Phantom):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,25 @@ import pytest
 from inference.errors import ModelError
 from inference.findings.page.assets import niivue
 from inference.findings.page.case_page import case_page
+from inference.findings.page.failure_page import failure_page
 from inference.findings.page.folder_page import folder_page
+from inference.findings.page.summary import of_failure
 from inference.labels import COLORS, NAMES
 from phantom import Phantom, make_phantom
+from tests.chromium import PIXELS, Opened, chromium
 from tests.inference.findings.page_cases import HOSTILE, statistics_document, summaries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-]  # fmt: skip
-PATIENCE_MS = 180_000  # WebGL is computed by the processor here
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no Chromium (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
+
+
+def open_page(browser: Any, file: Path, width: int = 1200, height: int = 800) -> Opened:
+    return Opened.of(browser, file, width, height).ready()
 
 
 @pytest.fixture(scope="module")
@@ -56,34 +50,6 @@ def page_of(name: str, made: Phantom) -> bytes:
     return case_page(document, made.image_ZYX, made.labels_ZYX, made.grid)
 
 
-@dataclass
-class Opened:
-    """A page, and what it asked for and said since."""
-
-    page: Any
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, browser: Any, file: Path, width: int = 1200, height: int = 800) -> Opened:
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(PATIENCE_MS)
-        opened = cls(page)
-        page.on("request", lambda r: r.url.startswith("data:") or opened.requests.append(r.url))
-        page.on("console", lambda m: m.type == "error" and opened.errors.append(m.text))
-        page.on("pageerror", lambda error: opened.errors.append(str(error)))
-        page.goto(file.as_uri())
-        page.wait_for_selector("body[data-ready]")
-        assert page.evaluate("document.body.dataset.ready") == "yes"
-        return opened
-
-    def quiet(self, file: Path) -> None:
-        """Nothing was asked for but the page itself, and no error was met."""
-        assert self.requests == [file.as_uri()]
-        assert self.errors == []
-        self.page.close()
-
-
 @pytest.fixture(scope="module")
 def case_file(made: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "a case #1.html"
@@ -91,28 +57,12 @@ def case_file(made: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-PIXELS = """(rgb) => {
-  const { nv } = window.abdobox;
-  nv.drawScene();
-  const copy = document.createElement('canvas');
-  [copy.width, copy.height] = [nv.canvas.width, nv.canvas.height];
-  const context = copy.getContext('2d');
-  context.drawImage(nv.canvas, 0, 0);
-  const data = context.getImageData(0, 0, copy.width, copy.height).data;
-  let count = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    count += rgb.every((value, c) => Math.abs(data[i + c] - value) <= 6);
-  }
-  return count;
-}"""
-
-
 # The axial slice that the crosshair is in.
 LEVEL = "abdobox.nv.frac2vox(abdobox.nv.scene.crosshairPos)[2]"
 
 
 def test_after_a_click_the_slice_holds_that_structure(browser, case_file: Path, made: Phantom):
-    opened = Opened.of(browser, case_file, 900, 700)
+    opened = open_page(browser, case_file, 900, 700)
     page = opened.page
     page.get_by_role("button", name="Axial", exact=True).click()
     page.get_by_role("button", name="Selected alone").click()
@@ -133,8 +83,21 @@ def test_after_a_click_the_slice_holds_that_structure(browser, case_file: Path, 
     opened.quiet(case_file)
 
 
+def test_an_oblique_scan(browser, tmp_path: Path, made: Phantom):
+    """The crosshair goes by the scan's own axes, not by the patient's."""
+    cos, sin = math.cos(0.3), math.sin(0.3)
+    grid = replace(made.grid, direction=(1.0, 0.0, 0.0, 0.0, cos, -sin, 0.0, sin, cos))
+    file = tmp_path / "oblique.html"
+    file.write_bytes(page_of("oblique", replace(made, grid=grid)))
+    opened = open_page(browser, file, 700, 600)
+    for label in (1, 3, 7):
+        opened.page.locator(f".organs button[data-label='{label}']").click()
+        assert opened.page.inner_text("#readout").startswith(NAMES[label])
+    opened.quiet(file)
+
+
 def test_keys(browser, case_file: Path):
-    opened = Opened.of(browser, case_file, 700, 600)
+    opened = open_page(browser, case_file, 700, 600)
     page = opened.page
 
     def now(what: str) -> Any:
@@ -168,7 +131,7 @@ def test_keys(browser, case_file: Path):
 
 @pytest.mark.parametrize(("width", "height"), [(400, 800), (3840, 2160)])
 def test_fits(browser, case_file: Path, width: int, height: int):
-    opened = Opened.of(browser, case_file, width, height)
+    opened = open_page(browser, case_file, width, height)
     box = opened.page.locator("#canvas").bounding_box()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     assert box["width"] >= 0.6 * min(width, 2400) and box["height"] >= 300
@@ -178,7 +141,7 @@ def test_fits(browser, case_file: Path, width: int, height: int):
 
 
 def test_prints_on_one_sheet(browser, case_file: Path):
-    opened = Opened.of(browser, case_file, 900, 700)
+    opened = open_page(browser, case_file, 900, 700)
     pdf = opened.page.pdf(format="A4")
     assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) == 1
     assert opened.page.evaluate("document.querySelector('#printed').naturalWidth") > 300
@@ -191,7 +154,7 @@ def test_hostile_names_do_nothing(browser, tmp_path: Path, name: str):
     rows = [{**one, "case": name, "organ_doubts": [name], "made": name} for one in summaries(3)]
     file = tmp_path / "index.html"
     file.write_bytes(folder_page(rows))
-    opened = Opened.of(browser, file)
+    opened = open_page(browser, file)
     link = opened.page.locator("a").first
     assert link.inner_text() == name.replace("\u202e", "\ufffd")
     assert link.evaluate("a => a.href").startswith(tmp_path.as_uri() + "/")
@@ -202,7 +165,7 @@ def test_hostile_names_do_nothing(browser, tmp_path: Path, name: str):
 def test_a_hostile_case(browser, tmp_path: Path, made: Phantom):
     file = tmp_path / "a.html"
     file.write_bytes(page_of("".join(HOSTILE[:4]), made))
-    opened = Opened.of(browser, file, 600, 500)
+    opened = open_page(browser, file, 600, 500)
     assert opened.page.evaluate("window.hit") is None
     assert opened.page.title() == "".join(HOSTILE[:4])
     opened.quiet(file)
@@ -211,7 +174,7 @@ def test_a_hostile_case(browser, tmp_path: Path, made: Phantom):
 def test_five_thousand_rows(browser, tmp_path: Path):
     file = tmp_path / "index.html"
     file.write_bytes(folder_page(summaries(5000)))
-    opened = Opened.of(browser, file)
+    opened = open_page(browser, file)
     page = opened.page
 
     def cases() -> list[str]:
@@ -251,9 +214,30 @@ def test_five_thousand_rows(browser, tmp_path: Path):
     opened.quiet(file)
 
 
+def test_failed_cases_come_first(browser, tmp_path: Path):
+    (tmp_path / "case_00002.html").write_bytes(failure_page("case_00002", "it is cut"))
+    rows = summaries(6)
+    rows[2] = of_failure("case_00002", "it is cut", rows[2]["made"])
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page(rows, [("twice.nii.gz", "<b>two</b> of them")]))
+    opened = open_page(browser, file)
+    said = opened.page.locator(".row.case .said").all_inner_texts()
+    assert said[:2] == ["failed it is cut", "failed <b>two</b> of them"]
+    opened.page.check("#doubtful")
+    assert opened.page.inner_text("#count") == "4 / 7 cases"
+    opened.page.fill("#search", "it is cut")
+    assert opened.page.inner_text("#count") == "1 / 7 cases"
+    opened.quiet(file)
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.get_by_role("link", name="case_00002").click()
+    assert "it is cut" in page.inner_text(".doubts")
+    page.close()
+
+
 def test_the_list_fits_a_phone(browser, tmp_path: Path):
     file = tmp_path / "index.html"
     file.write_bytes(folder_page(summaries(10)))
-    opened = Opened.of(browser, file, 400, 800)
+    opened = open_page(browser, file, 400, 800)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
     opened.quiet(file)

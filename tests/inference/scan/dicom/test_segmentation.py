@@ -17,10 +17,11 @@ from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from inference import __version__
 from inference.errors import OutputError
-from inference.labels import STRUCTURES, TUMOR
+from inference.labels import ORGANS, STRUCTURES, TUMOR
 from inference.scan.dicom.derived import Algorithm
 from inference.scan.dicom.segmentation import write_segmentation
 from inference.scan.formats import SEG_TYPES, SegType
+from inference.scan.remarks import Remarks
 from tests.inference.scan.dicom.oracles import by_dcmqi, by_highdicom, dciodvfy
 from tests.inference.scan.dicom.scans import (
     ALGORITHM,
@@ -257,6 +258,35 @@ def test_no_label_at_all(scan: MadeScan, tmp_path: Path, seg_type):
     assert len([s for s in seg.SegmentSequence if s.SegmentNumber]) == len(STRUCTURES)
     assert path.stat().st_size < 200_000
     assert seg_type == "labelmap" or dciodvfy(path) == []
+
+
+@pytest.mark.parametrize("seg_type", SEG_TYPES)
+def test_doubts_are_said_where_a_reader_sees_them(scan: MadeScan, tmp_path: Path, seg_type):
+    words = {value: f"doubtful, score 0.{value:02}" for value in ORGANS}
+    remarks = Remarks(words, ("odd", "odder"))
+    path = tmp_path / "a.dcm"
+    write_segmentation(path, scan.labels, scan.source, ALGORITHM, seg_type, remarks)
+    seg = dcmread(path)
+    said = {int(s.SegmentNumber): s.get("SegmentDescription") for s in seg.SegmentSequence}
+    assert {value: words for value, words in said.items() if words} == remarks.labels
+    assert seg.ImageComments == "odd; odder"
+    assert seg.SeriesDescription.endswith("; doubtful: scan, 13 organs")
+    assert len(seg.SeriesDescription) <= 64  # LO
+    assert seg_type == "labelmap" or dciodvfy(path) == []
+    _, segments = by_dcmqi(path, tmp_path / "out")
+    assert segments[1]["SegmentDescription"] == remarks.labels[1]
+
+
+def test_of_one_doubtful_organ_nothing_else_is_said(scan: MadeScan, tmp_path: Path):
+    remarks = Remarks({3: "w" * 2000})
+    write_segmentation(tmp_path / "a.dcm", scan.labels, scan.source, ALGORITHM, remarks=remarks)
+    seg = dcmread(tmp_path / "a.dcm")
+    assert seg.SeriesDescription.endswith("; doubtful: 1 organ") and "ImageComments" not in seg
+    (words,) = [s.SegmentDescription for s in seg.SegmentSequence if "SegmentDescription" in s]
+    assert words == "w" * 1024  # ST
+    plain = write(scan, tmp_path / "b.dcm")
+    assert "doubtful" not in plain.SeriesDescription and "ImageComments" not in plain
+    assert plain.SOPInstanceUID == seg.SOPInstanceUID
 
 
 def test_values_that_are_no_labels_are_refused(scan: MadeScan, tmp_path: Path):
