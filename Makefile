@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets wheel image image-cpu clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets wheel benchmarks-node image image-cpu image-node clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -50,6 +50,10 @@ benchmarks-ablation: .venv/dev
 	$(BIN)/python -m benchmarks.ablation tables
 	$(BIN)/python -m benchmarks.ablation loss
 
+# The node between real senders and a real Orthanc (Debian's orthanc and dcmtk): an hour.
+benchmarks-node: .venv/dev
+	$(BIN)/python -m benchmarks.node
+
 # Half an hour of one process, on the machine as it is.
 soak: .venv/dev
 	$(BIN)/python -m benchmarks.soak --minutes 30
@@ -57,7 +61,7 @@ soak: .venv/dev
 # The lock files that the images are installed from: every file of every pinned version, by SHA-256;
 # and for which platforms these versions have wheels (tests/deploy/test_platforms.py).
 lock: build/tools
-	for name in requirements-cpu requirements; do \
+	for name in requirements-cpu requirements-node requirements; do \
 	    build/tools/bin/uv pip compile -q --no-header --generate-hashes --universal \
 	        --python-version 3.11 $$name.txt -o $$name.lock && \
 	    { echo "# Made by make lock from $$name.txt: every file of every pinned version, by SHA-256."; \
@@ -71,7 +75,7 @@ lock: build/tools
 # Known vulnerabilities of the locked versions, as PyPI's advisory service has them. Needs the network;
 # --strict fails where a package could not be looked up.
 audit: build/tools
-	for name in requirements-cpu requirements; do \
+	for name in requirements-cpu requirements-node requirements; do \
 	    build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r $$name.lock || exit 1; \
 	done
 
@@ -101,6 +105,9 @@ image: page-assets
 
 image-cpu: page-assets
 	docker build --target cpu -t abdobox:cpu .
+
+image-node: page-assets
+	docker build --target node -t abdobox:node .
 
 .venv/pip:
 	$(PYTHON) -m venv .venv
