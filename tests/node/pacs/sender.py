@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 
@@ -54,6 +55,7 @@ def send(
     sent = Sent()
     association = entity.associate("127.0.0.1", port, ae_title=called)
     if not association.is_established:
+        _close(association)
         return sent
     sent.associated = True
     for path in paths:
@@ -71,7 +73,15 @@ def send(
             break
     if association.is_established:
         association.release()
+    _close(association)
     return sent
+
+
+def _close(association: Any) -> None:
+    """Close the socket that pynetdicom leaves to the garbage collector where a line breaks."""
+    line = association.dul.socket
+    if line is not None and line.socket is not None:
+        line.socket.close()
 
 
 def send_until_taken(
