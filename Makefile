@@ -118,7 +118,7 @@ image-node: page-assets
 	touch $@
 
 # torch first and by its exact version: what depends on it must not choose another.
-.venv/dev: .venv/pip requirements-dev.txt requirements-cpu.txt requirements-oracles.txt
+.venv/dev: .venv/pip requirements-dev.txt requirements-cpu.txt requirements-node.txt requirements-oracles.txt
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements-oracles.txt
 	touch $@
