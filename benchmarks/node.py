@@ -26,10 +26,10 @@ from typing import Any
 
 from benchmarks.environment import ROOT, describe, line
 from inference.scan.atomic import write_atomically
-from tests.node.pacs.flood import flood, many_small, seconds_to_result
-from tests.node.pacs.kills import QUIET_SECONDS, kill_often
-from tests.node.pacs.studies import Study, real_studies, write_studies
-from tests.node.pacs.world import scratch_world
+from tests.node.hospital.flood import flood, many_small, seconds_to_result
+from tests.node.hospital.kills import QUIET_SECONDS, kill_often
+from tests.node.hospital.studies import Study, real_studies, write_studies
+from tests.node.hospital.world import scratch_world
 from tests.random_model import write_model
 
 SHARED = ROOT.parent / "shared" / "data"

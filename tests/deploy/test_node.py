@@ -1,4 +1,4 @@
-"""What is deployed of the node: documentation, example settings, compose file, unit and image agree."""
+"""The node as it is deployed: page, example settings, compose file, unit and image agree."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.pacs import dcmtk
-from tests.node.pacs.ports import free_port, wait_until
-from tests.node.pacs.sender import send
-from tests.node.pacs.studies import write_studies
-from tests.node.pacs.throttle import Line
-from tests.node.pacs.trouble import (
+from tests.node.hospital import dcmtk
+from tests.node.hospital.ports import free_port, wait_until
+from tests.node.hospital.sender import send
+from tests.node.hospital.studies import write_studies
+from tests.node.hospital.throttle import Line
+from tests.node.hospital.trouble import (
     KINDS_OF_GARBAGE,
     assert_well,
     destination_down,
@@ -25,9 +25,14 @@ from tests.node.pacs.trouble import (
     silent,
     throw,
 )
-from tests.node.pacs.world import World
+from tests.node.hospital.world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # pynetdicom leaves the socket of a refused connection to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 Make = Callable[..., World]
 TIMEOUT = 2
 

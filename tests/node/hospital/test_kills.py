@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.pacs.kills import QUIET_SECONDS, kill_often
-from tests.node.pacs.ports import wait_until
-from tests.node.pacs.sender import send
-from tests.node.pacs.studies import write_studies
-from tests.node.pacs.world import World
+from tests.node.hospital.kills import QUIET_SECONDS, kill_often
+from tests.node.hospital.ports import wait_until
+from tests.node.hospital.sender import send
+from tests.node.hospital.studies import write_studies
+from tests.node.hospital.world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # pynetdicom leaves the socket of a refused connection to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 Make = Callable[..., World]
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tests.node.pacs import dcmtk
-from tests.node.pacs.ports import wait_until
-from tests.node.pacs.sender import Parallel, send
-from tests.node.pacs.studies import Study, write_study
-from tests.node.pacs.world import World
+from tests.node.hospital import dcmtk
+from tests.node.hospital.ports import wait_until
+from tests.node.hospital.sender import Parallel, send
+from tests.node.hospital.studies import Study, write_study
+from tests.node.hospital.world import World
 
 ASSOCIATIONS = 4
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.node.pacs import dcmtk
-from tests.node.pacs.ports import wait_until
-from tests.node.pacs.sender import OUT_OF_RESOURCES, send, send_until_taken
-from tests.node.pacs.studies import Study
-from tests.node.pacs.throttle import Line
-from tests.node.pacs.world import World, check_silence
+from tests.node.hospital import dcmtk
+from tests.node.hospital.ports import wait_until
+from tests.node.hospital.sender import OUT_OF_RESOURCES, send, send_until_taken
+from tests.node.hospital.studies import Study
+from tests.node.hospital.throttle import Line
+from tests.node.hospital.world import World, check_silence
 
 KINDS_OF_GARBAGE = ("random", "endless PDU", "unknown PDU", "HTTP", "TLS", "half a request")
 

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.pacs import dcmtk
-from tests.node.pacs.flood import flood, many_small, seconds_to_result
-from tests.node.pacs.ports import wait_until
-from tests.node.pacs.running import ROOT
-from tests.node.pacs.sender import send
-from tests.node.pacs.studies import Study, real_studies, write_studies
-from tests.node.pacs.world import World
+from tests.node.hospital import dcmtk
+from tests.node.hospital.flood import flood, many_small, seconds_to_result
+from tests.node.hospital.ports import wait_until
+from tests.node.hospital.running import ROOT
+from tests.node.hospital.sender import send
+from tests.node.hospital.studies import Study, real_studies, write_studies
+from tests.node.hospital.world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # pynetdicom leaves the socket of a refused connection to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 Make = Callable[..., World]
 
 

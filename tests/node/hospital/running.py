@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.node.pacs.ports import free_port, wait_until
+from tests.node.hospital.ports import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACES = ("receiving", "waiting", "working", "sending", "done", "failed")
@@ -68,7 +68,7 @@ class Node:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "node", "--config", str(self.folder / "node.toml")],
-                cwd=ROOT, env=environment, stderr=log, stdout=log, start_new_session=True,
+                cwd=ROOT, env=environment, stderr=log, stdout=log,
             )  # fmt: skip
         if ready:
             wait_until("the node is healthy", self._healthy, 120)
@@ -76,10 +76,11 @@ class Node:
     def kill(self, children: bool = True) -> None:
         """SIGKILL: to it and all that it started, or to it alone."""
         assert self._process is not None
-        if children:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
+        started = psutil.Process(self._process.pid).children(recursive=True) if children else []
+        self._process.kill()
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
         self._process = None
 
@@ -160,7 +161,7 @@ class Node:
     def in_place(self, place: str) -> list[str]:
         """What the spool holds in one of its places."""
         try:
-            return sorted(path.name for path in (self.store / place).iterdir())
+            return sorted(entry.name for entry in os.scandir(self.store / place))
         except FileNotFoundError:
             return []
 

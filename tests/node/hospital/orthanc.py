@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.node.pacs.ports import free_port, wait_until
+from tests.node.hospital.ports import free_port, wait_until
 
 MISSING = "no Orthanc: apt-get install orthanc"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from tests.node.pacs.ports import wait_until
+from tests.node.hospital.ports import wait_until
 
 TOOLS = ("storescu", "storescp", "echoscu", "findscu")
 MISSING = "no DCMTK: apt-get install dcmtk"

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydicom import dcmread
 
-from tests.node.pacs import dcmtk
-from tests.node.pacs.orthanc import Orthanc
-from tests.node.pacs.ports import free_port, wait_until
-from tests.node.pacs.running import Node
-from tests.node.pacs.studies import SECRETS, Answers, Study
+from tests.node.hospital import dcmtk
+from tests.node.hospital.orthanc import Orthanc
+from tests.node.hospital.ports import free_port, wait_until
+from tests.node.hospital.running import Node
+from tests.node.hospital.studies import SECRETS, Answers, Study
 
 
 @dataclass

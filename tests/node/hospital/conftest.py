@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.node.pacs import dcmtk, orthanc
-from tests.node.pacs.world import World, world
+from tests.node.hospital import dcmtk, orthanc
+from tests.node.hospital.world import World, world
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.node.pacs.sender import Parallel, send_until_taken
-from tests.node.pacs.studies import Study, write_study
-from tests.node.pacs.world import World
+from tests.node.hospital.running import Node
+from tests.node.hospital.sender import Parallel, send_until_taken
+from tests.node.hospital.studies import Study, write_study
+from tests.node.hospital.world import World
 
 # Where a study is when the node is killed, and within how many seconds of its getting there.
 MOMENTS = {"receiving": 0.6, "working": 0.6, "sending": 0.02}
+MOST_WAITING = 4
 QUIET_SECONDS = 4  # longer than a sender needs to find the node again
 
 
@@ -44,10 +46,13 @@ class Killed:
 
 
 class _Senders:
-    """Four, each sending one new study after another until it is told to end."""
+    """Four, each sending one new study after another until it is told to end.
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self._folder, self._port = folder, port
+    They wait while much waits at the node: a backlog of hundreds would show nothing more.
+    """
+
+    def __init__(self, folder: Path, node: Node) -> None:
+        self._folder, self._node = folder, node
         self._numbers, self._lock = itertools.count(), threading.Lock()
         self.enough = threading.Event()
         self.studies: list[Study] = []
@@ -58,9 +63,12 @@ class _Senders:
 
     def _work(self) -> None:
         while not self.enough.is_set():
+            if len(self._node.in_place("waiting")) >= MOST_WAITING:
+                self.enough.wait(0.2)
+                continue
             with self._lock:
                 study = write_study(self._folder, next(self._numbers))
-            tries = send_until_taken(self._port, study.paths, pause=0.03)
+            tries = send_until_taken(self._node.port, study.paths, pause=0.03)
             with self._lock:
                 self.studies.append(study)
                 self.interrupted += tries > 1
@@ -80,7 +88,7 @@ def kill_often(world: World, count: int, seed: int) -> Killed:
         AssertionError: a result is missing, there twice or wrong.
     """
     rng, held, began = random.Random(seed), Counter[str](), time.monotonic()
-    senders = _Senders(world.folder / "studies", world.node.port)
+    senders = _Senders(world.folder / "studies", world.node)
     try:
         for number in range(count):
             moment = list(MOMENTS)[number % len(MOMENTS)]
@@ -97,9 +105,9 @@ def kill_often(world: World, count: int, seed: int) -> Killed:
     return Killed(count, dict(held), len(senders.studies), senders.interrupted, seconds)
 
 
-def _wait_for(world: World, place: str, seconds: float = 60) -> None:
+def _wait_for(world: World, place: str, seconds: float = 300) -> None:
     """Until a study is there; most never stay long in a place."""
     end = time.monotonic() + seconds
     while not world.node.in_place(place):
         assert time.monotonic() < end, f"no study came to {place}: {world.node.spool()}"
-        time.sleep(0.001)
+        time.sleep(0.004)

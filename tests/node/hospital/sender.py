@@ -11,8 +11,8 @@ from typing import Any
 
 from pydicom import dcmread
 
-from tests.node.pacs.dcmtk import CALLING
-from tests.node.pacs.running import AET
+from tests.node.hospital.dcmtk import CALLING
+from tests.node.hospital.running import AET
 
 OUT_OF_RESOURCES = 0xA700  # PS3.4, B.2.3
 
