@@ -28,11 +28,12 @@ class Orthanc:
         folder: for its database, settings and log.
         node_port: where the node listens.
         lua: a script that it runs, e.g. for routing.
+        more: settings of its own.
     """
 
     aet = "ORTHANC"
 
-    def __init__(self, folder: Path, node_port: int, lua: Path | None = None) -> None:
+    def __init__(self, folder: Path, node_port: int, lua: Path | None = None, **more: Any) -> None:
         self.folder = folder
         self.port, self.http_port = free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +57,7 @@ class Orthanc:
                 "findscu": ["FINDSCU", "127.0.0.1", 104],
             },
             "StableAge": 1,
-            "SynchronousCMove": True,
+            **more,
         }
         (folder / "orthanc.json").write_text(json.dumps(settings, indent=1))
 

@@ -104,12 +104,13 @@ def world(
         model: as ``--model``.
         start: whether the node is started, too.
         lua: a script for Orthanc; it is written before, with the node's port unknown to it.
-        settings: of the node, by section; ``more_destinations`` beside Orthanc.
+        settings: of the node, by section; ``more_destinations`` beside Orthanc; ``pacs``: settings
+            of Orthanc.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    more = settings.pop("more_destinations", [])
+    more, pacs = settings.pop("more_destinations", []), settings.pop("pacs", {})
     port = free_port()
-    orthanc = Orthanc(folder / "orthanc", port, lua)
+    orthanc = Orthanc(folder / "orthanc", port, lua, **pacs)
     destinations = [f"ORTHANC@127.0.0.1:{orthanc.port}", *more]
     node = Node(folder, model, destinations, port=port, **settings)
     try:
