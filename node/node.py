@@ -74,9 +74,14 @@ class Node:
 
     def start(self) -> None:
         """Begin everything. Raises OSError: a port cannot be listened on."""
-        self.port = self._receiver.start()
-        self.http_port = self._watch.start()
-        self._adopt()
+        try:
+            self._adopt()
+            self.port = self._receiver.start()
+            self.http_port = self._watch.start()
+        except OSError:
+            self._receiver.stop()
+            self._spool.leave()
+            raise
         marks = [target.mark for target in self._targets]
         self._run("clock", self._clock)
         self._run("worker", self._worker.run)

@@ -17,7 +17,7 @@ from pynetdicom.events import Event
 from .box import DicomFile, HeaderError
 from .commitment import Commitment
 from .contexts import accepted_contexts
-from .guarded import GuardedServer, guard_connection
+from .guarded import GuardedServer, Rate, guard_connection
 from .log import Log
 from .metrics import Metrics
 from .peers import Peers, parse_address
@@ -49,10 +49,12 @@ class Receiver:
         self._settings, self._spool, self._receiving = settings, spool, receiving
         self._log, self._metrics = log, metrics
         self._peers = Peers(settings.allowed)
+        self._rate = Rate(settings.associations.max_per_minute)
         self._commitment = Commitment(settings, spool, log)
         self._answering, self._leaving = 0, False
         self._turn = threading.Condition()
         self._server: GuardedServer | None = None
+        self._before: str | None = None
 
     def start(self) -> int:
         """Listen. Returns the port. Raises OSError: the port is taken, or not this process's."""
@@ -63,7 +65,7 @@ class Receiver:
         # Data sets go to files as they come, with the file meta information before them, byte for
         # byte: memory stays flat, whatever is sent. The files' place is Python's temporary folder.
         _config.STORE_RECV_CHUNKED_DATASET = True
-        tempfile.tempdir = str(self._spool.incoming)
+        self._before, tempfile.tempdir = tempfile.tempdir, str(self._spool.incoming)
         limits = self._settings.associations
         entity = AE(self._settings.aet)
         entity.maximum_pdu_size = limits.max_pdu
@@ -80,7 +82,6 @@ class Receiver:
         )
         self._server = cast(GuardedServer, server)
         self._server.guard(self._known, limits.max)
-        entity._servers.append(self._server)  # what its shutdown takes it out of
         threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -94,13 +95,14 @@ class Receiver:
             return
         with self._turn:
             self._leaving = True
-        self._server.shutdown()
+        self._server.end()
         deadline = time.monotonic() + _ANSWER_S
         with self._turn:
             while self._answering and time.monotonic() < deadline:
                 self._turn.wait(0.1)
         for association in self._server.active_associations:
             association.abort(block=False)
+        tempfile.tempdir = self._before
 
     def _handlers(self) -> list[Any]:
         return [
@@ -117,15 +119,20 @@ class Receiver:
         ]
 
     def _known(self, address: str) -> bool:
-        if self._peers.know(address):
+        if not self._peers.know(address):
+            reason = "address not allowed"
+        elif not self._rate.takes(address):
+            reason = "too many associations in a minute"
+        else:
             return True
-        self._log("connection_refused", "warning", address=address, reason="address not allowed")
+        self._log("connection_refused", "warning", address=address, reason=reason)
         self._metrics.rejected.add()
         return False
 
     def _connected(self, event: Event) -> None:
         limits = self._settings.associations
-        guard_connection(event, limits.max_pdu, limits.timeout_seconds)
+        room = self._receiving.room_for_more_of_one
+        guard_connection(event, limits.max_pdu, limits.timeout_seconds, room)
 
     def _requested(self, event: Event) -> None:
         """Refuse an AE title that comes from an address that is not its own."""

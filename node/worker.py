@@ -66,9 +66,10 @@ class Worker:
     def step(self, stop: threading.Event) -> bool:
         """Work on one study, if one is due."""
         now = self._spool.nodes.beat()
+        worked_on = {held.study for held in self._spool.held("working")}  # by other nodes
         for waiting in self._spool.held("waiting"):
             with suppress(FileNotFoundError):  # another node's by now
-                if self._due(waiting, now):
+                if waiting.study not in worked_on and self._due(waiting, now):
                     self._work(self._spool.claim(waiting), stop)
                     return True
         return False
