@@ -7,8 +7,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
@@ -54,18 +55,18 @@ class Receiver:
         self._answering, self._leaving = 0, False
         self._turn = threading.Condition()
         self._server: GuardedServer | None = None
-        self._before: str | None = None
+        self._globals = ExitStack()
 
     def start(self) -> int:
         """Listen. Returns the port. Raises OSError: the port is taken, or not this process's."""
         logging.getLogger("pynetdicom").addHandler(logging.NullHandler())
         logging.getLogger("pynetdicom").propagate = False
-        # Its logs of messages, which it formats whether they are written or not.
-        _config.LOG_HANDLER_LEVEL = "none"
-        # Data sets go to files as they come, with the file meta information before them, byte for
-        # byte: memory stays flat, whatever is sent. The files' place is Python's temporary folder.
-        _config.STORE_RECV_CHUNKED_DATASET = True
-        self._before, tempfile.tempdir = tempfile.tempdir, str(self._spool.incoming)
+        # Its logs of messages, which it formats whether they are written or not; and data sets go
+        # to files as they come, with the file meta information before them, byte for byte: memory
+        # stays flat, whatever is sent. The files' place is Python's temporary folder.
+        self._globals.enter_context(_set(_config, "LOG_HANDLER_LEVEL", "none"))
+        self._globals.enter_context(_set(_config, "STORE_RECV_CHUNKED_DATASET", True))
+        self._globals.enter_context(_set(tempfile, "tempdir", str(self._spool.incoming)))
         limits = self._settings.associations
         entity = AE(self._settings.aet)
         entity.maximum_pdu_size = limits.max_pdu
@@ -102,7 +103,7 @@ class Receiver:
                 self._turn.wait(0.1)
         for association in self._server.active_associations:
             association.abort(block=False)
-        tempfile.tempdir = self._before
+        self._globals.close()
 
     def _handlers(self) -> list[Any]:
         return [
@@ -225,6 +226,17 @@ def _study_of(file: Path, instance: str, sop_class: str) -> tuple[str, str | Non
     if inside != (instance, sop_class):
         return study, "SOP class or instance of the data set is not that of the request"
     return study, None
+
+
+@contextmanager
+def _set(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """A module's setting, put back at the end."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 def _address(event: Event) -> str:
