@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .box import OutputError, one_line
 from .durable import free_bytes
 from .log import Log
 from .metrics import Metrics
@@ -145,14 +146,8 @@ class Node:
             while not self._stop.is_set():
                 try:
                     loop(self._stop)
-                except OSError as error:
-                    self._log(
-                        "system_error",
-                        "error",
-                        thread=name,
-                        reason=f"{error.strerror}",
-                        where=error.filename,
-                    )
+                except (OSError, OutputError) as error:
+                    self._log("system_error", "error", thread=name, reason=one_line(str(error)))
                     self._stop.wait(_AGAIN_S)
                 except Exception as error:
                     self._log("internal_error", "error", thread=name, reason=_described(error))

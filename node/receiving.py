@@ -123,6 +123,10 @@ class Receiving:
                         taken.append(self._spool.take(entry.name))
                     else:  # made by a node that was killed just then
                         Path(entry.path).rmdir()
+        for study in list(self._sizes):  # of those that other nodes have taken
+            with self._lock(study):
+                if not (self._spool.state("receiving") / study).exists():
+                    self._sizes.pop(study, None)
         return taken
 
     def _whole(self, entry: os.DirEntry[str], now: float) -> bool:
