@@ -42,7 +42,6 @@ ARG PIP_FIND_LINKS
 COPY requirements-node.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --no-compile --require-hashes -r requirements-node.lock \
-    && pip uninstall -y --root-user-action=ignore openvino-telemetry \
     && python -m compileall -q --invalidation-mode unchecked-hash \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pynetdicom"
 COPY node ./node

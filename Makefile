@@ -61,7 +61,7 @@ soak: .venv/dev
 # The lock files that the images are installed from: every file of every pinned version, by SHA-256;
 # and for which platforms these versions have wheels (tests/deploy/test_platforms.py).
 lock: build/tools
-	for name in requirements-cpu requirements-node requirements; do \
+	for name in requirements-cpu requirements requirements-node; do \
 	    build/tools/bin/uv pip compile -q --no-header --generate-hashes --universal \
 	        --python-version 3.11 $$name.txt -o $$name.lock && \
 	    { echo "# Made by make lock from $$name.txt: every file of every pinned version, by SHA-256."; \
@@ -75,7 +75,7 @@ lock: build/tools
 # Known vulnerabilities of the locked versions, as PyPI's advisory service has them. Needs the network;
 # --strict fails where a package could not be looked up.
 audit: build/tools
-	for name in requirements-cpu requirements-node requirements; do \
+	for name in requirements-cpu requirements requirements-node; do \
 	    build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r $$name.lock || exit 1; \
 	done
 

@@ -48,7 +48,7 @@ def _studies(folder: Path, count: int) -> list[Study]:
 
 def part_flood(options: argparse.Namespace, model: Path | str) -> Figures:
     """Studies of four associations at once."""
-    with scratch_world(model, study={"quiet_seconds": 3}) as world:
+    with scratch_world(model, study={"quiet_seconds": 10}) as world:
         studies = _studies(world.folder / "studies", options.studies)
         figures = flood(world, studies).figures()
     return figures | {"real": sum(isinstance(study.kind, str) for study in studies)}

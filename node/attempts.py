@@ -12,7 +12,7 @@ FILE = "attempts.log"
 _BEGUN, _FAILED, _STOPPED = "begun", "failed", "stopped"
 # A try that ends with the node itself (power, kill) says nothing about the study; but what takes
 # the whole machine down each time must not do so for ever.
-_INTERRUPTED_TRIES = 10
+_INTERRUPTED_TRIES = 20
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,7 @@ def _peer_problems(settings: Settings) -> list[str]:
         found.append(
             "allow: nobody may send; name senders as AET@address, AET@network/bits or AET@host"
         )
-    seen: Counter[str] = Counter()
-    for text in settings.send:
-        try:
-            from .peers import Destination
-
-            seen[Destination.parse(text).aet] += 1
-        except ValueError as error:
-            found.append(f"send: {text!r} {error}; write AET@host:port")
+    seen = Counter(one.aet for one in settings.destinations)
     twice = [aet for aet, count in seen.items() if count > 1]
     if twice:
         found.append(f"send: {', '.join(twice)} is named twice; give each destination its AE title")

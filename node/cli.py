@@ -15,7 +15,7 @@ from .box import AbdoboxError, __version__, check_platform
 from .checks import problems
 from .log import Log
 from .settings import Settings
-from .settings_sources import SettingsError, read_settings
+from .settings_sources import read_settings
 
 WRONG, FAILED = 2, 1
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -58,17 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file = given.pop("config", None)
     try:
         check_platform()
-        settings = read_settings(given, os.environ, file)
-        found = problems(settings)
-    except SettingsError as error:
-        found = error.lines
+        read = read_settings(given, os.environ, file)
     except AbdoboxError as error:
-        found = [str(error)]
+        sys.stderr.write(f"error: {error}\n")
+        return WRONG
+    found = [*read.faults]
+    found += [line for line in problems(read.settings) if line.partition(":")[0] not in read.faulty]
     if found:
         for line in found:
             sys.stderr.write(f"error: {line}\n")
         return WRONG
-    return run(settings)
+    return run(read.settings)
 
 
 def run(settings: Settings, **seams: Any) -> int:
@@ -93,7 +93,9 @@ def run(settings: Settings, **seams: Any) -> int:
         node = Node(settings, log, **seams)
         node.start()
     except OSError as error:
-        sys.stderr.write(f"error: cannot start ({error})\n")
+        where = f"{settings.bind}:{settings.port}, {settings.http.bind}:{settings.http.port}"
+        cause = f"cannot start ({error.strerror or error}; {settings.store}, {where})"
+        sys.stderr.write(f"error: {cause}; check that ports and folder are free to use\n")
         return FAILED
     node.wait(signalled)
     node.stop()

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from pydicom import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.events import Event
 
 from .contexts import STORAGE_COMMITMENT
@@ -94,7 +94,9 @@ class Commitment:
         failed = "FailedSOPSequence" in report
         entity = AE(self._settings.aet)
         entity.add_requested_context(STORAGE_COMMITMENT)
-        with requested(entity, to, self._settings) as association:
+        # The report comes from the SCP, which here asks for the association.
+        role = build_role(STORAGE_COMMITMENT, scp_role=True)
+        with requested(entity, to, self._settings, ext_neg=[role]) as association:
             if association is None:
                 self._log("commitment_unsent", "warning", destination=str(to))
                 return

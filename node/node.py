@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .box import OutputError, one_line
 from .durable import free_bytes
 from .log import Log
 from .metrics import Metrics
@@ -74,9 +75,14 @@ class Node:
 
     def start(self) -> None:
         """Begin everything. Raises OSError: a port cannot be listened on."""
-        self.port = self._receiver.start()
-        self.http_port = self._watch.start()
-        self._adopt()
+        try:
+            self._adopt()
+            self.port = self._receiver.start()
+            self.http_port = self._watch.start()
+        except OSError:
+            self._receiver.stop()
+            self._spool.leave()
+            raise
         marks = [target.mark for target in self._targets]
         self._run("clock", self._clock)
         self._run("worker", self._worker.run)
@@ -140,14 +146,8 @@ class Node:
             while not self._stop.is_set():
                 try:
                     loop(self._stop)
-                except OSError as error:
-                    self._log(
-                        "system_error",
-                        "error",
-                        thread=name,
-                        reason=f"{error.strerror}",
-                        where=error.filename,
-                    )
+                except (OSError, OutputError) as error:
+                    self._log("system_error", "error", thread=name, reason=one_line(str(error)))
                     self._stop.wait(_AGAIN_S)
                 except Exception as error:
                     self._log("internal_error", "error", thread=name, reason=_described(error))

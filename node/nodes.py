@@ -17,6 +17,11 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+
+class DeposedError(Exception):
+    """Others have taken this node for dead, and all that it had. It has to start anew."""
+
+
 BEAT_S = 5.0
 STALE_S = 60.0
 
@@ -58,10 +63,14 @@ class Membership:
         """Show a sign of life. Returns the file system's time, which every node of it shares.
 
         Raises:
-            FileNotFoundError: others have taken this node for dead, and all that it had.
+            DeposedError: see there.
+            OSError: the spool cannot be reached.
         """
-        os.utime(self._file)
-        return self._file.stat().st_mtime
+        try:
+            os.utime(self._file)
+            return self._file.stat().st_mtime
+        except FileNotFoundError as error:
+            raise DeposedError from error
 
     def living(self) -> set[str]:
         """The ids of nodes that are not known to be dead, this one's among them.

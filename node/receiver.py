@@ -7,8 +7,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
@@ -17,7 +18,7 @@ from pynetdicom.events import Event
 from .box import DicomFile, HeaderError
 from .commitment import Commitment
 from .contexts import accepted_contexts
-from .guarded import GuardedServer, guard_connection
+from .guarded import GuardedServer, Rate, guard_connection
 from .log import Log
 from .metrics import Metrics
 from .peers import Peers, parse_address
@@ -49,21 +50,23 @@ class Receiver:
         self._settings, self._spool, self._receiving = settings, spool, receiving
         self._log, self._metrics = log, metrics
         self._peers = Peers(settings.allowed)
+        self._rate = Rate(settings.associations.max_per_minute)
         self._commitment = Commitment(settings, spool, log)
         self._answering, self._leaving = 0, False
         self._turn = threading.Condition()
         self._server: GuardedServer | None = None
+        self._globals = ExitStack()
 
     def start(self) -> int:
         """Listen. Returns the port. Raises OSError: the port is taken, or not this process's."""
         logging.getLogger("pynetdicom").addHandler(logging.NullHandler())
         logging.getLogger("pynetdicom").propagate = False
-        # Its logs of messages, which it formats whether they are written or not.
-        _config.LOG_HANDLER_LEVEL = "none"
-        # Data sets go to files as they come, with the file meta information before them, byte for
-        # byte: memory stays flat, whatever is sent. The files' place is Python's temporary folder.
-        _config.STORE_RECV_CHUNKED_DATASET = True
-        tempfile.tempdir = str(self._spool.incoming)
+        # Its logs of messages, which it formats whether they are written or not; and data sets go
+        # to files as they come, with the file meta information before them, byte for byte: memory
+        # stays flat, whatever is sent. The files' place is Python's temporary folder.
+        self._globals.enter_context(_set(_config, "LOG_HANDLER_LEVEL", "none"))
+        self._globals.enter_context(_set(_config, "STORE_RECV_CHUNKED_DATASET", True))
+        self._globals.enter_context(_set(tempfile, "tempdir", str(self._spool.incoming)))
         limits = self._settings.associations
         entity = AE(self._settings.aet)
         entity.maximum_pdu_size = limits.max_pdu
@@ -80,7 +83,6 @@ class Receiver:
         )
         self._server = cast(GuardedServer, server)
         self._server.guard(self._known, limits.max)
-        entity._servers.append(self._server)  # what its shutdown takes it out of
         threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -94,13 +96,14 @@ class Receiver:
             return
         with self._turn:
             self._leaving = True
-        self._server.shutdown()
+        self._server.end()
         deadline = time.monotonic() + _ANSWER_S
         with self._turn:
             while self._answering and time.monotonic() < deadline:
                 self._turn.wait(0.1)
         for association in self._server.active_associations:
             association.abort(block=False)
+        self._globals.close()
 
     def _handlers(self) -> list[Any]:
         return [
@@ -117,15 +120,20 @@ class Receiver:
         ]
 
     def _known(self, address: str) -> bool:
-        if self._peers.know(address):
+        if not self._peers.know(address):
+            reason = "address not allowed"
+        elif not self._rate.takes(address):
+            reason = "too many associations in a minute"
+        else:
             return True
-        self._log("connection_refused", "warning", address=address, reason="address not allowed")
+        self._log("connection_refused", "warning", address=address, reason=reason)
         self._metrics.rejected.add()
         return False
 
     def _connected(self, event: Event) -> None:
         limits = self._settings.associations
-        guard_connection(event, limits.max_pdu, limits.timeout_seconds)
+        room = self._receiving.room_for_more_of_one
+        guard_connection(event, limits.max_pdu, limits.timeout_seconds, room)
 
     def _requested(self, event: Event) -> None:
         """Refuse an AE title that comes from an address that is not its own."""
@@ -218,6 +226,17 @@ def _study_of(file: Path, instance: str, sop_class: str) -> tuple[str, str | Non
     if inside != (instance, sop_class):
         return study, "SOP class or instance of the data set is not that of the request"
     return study, None
+
+
+@contextmanager
+def _set(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """A module's setting, put back at the end."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 def _address(event: Event) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .durable import free_bytes, sync_file, sync_folder
 from .settings import Settings
-from .spool import INSTANCE, Held, Spool
+from .spool import INSTANCE, Held, Spool, is_uid
 
 _STRIPES = 64
 # How far a folder's time may lie ahead of the file system's clock before that was set back.
@@ -42,8 +42,12 @@ class Receiving:
         self._started = spool.nodes.beat()
 
     def room(self) -> bool:
-        """Whether the disk takes more."""
+        """Whether the disk takes more instances."""
         return self._free(self._spool.root) >= self._settings.spool.min_free_bytes
+
+    def room_for_more_of_one(self) -> bool:
+        """Whether the instance that is coming in may go on: it, too, must not fill the disk."""
+        return self._free(self._spool.root) >= self._settings.spool.min_free_bytes / 4
 
     def keep(self, file: Path, study: str, instance: str, sender: object) -> None:
         """Bring a received file to the disk for good, as an instance of its study.
@@ -109,11 +113,20 @@ class Receiving:
         now = self._spool.nodes.beat()
         taken = []
         for entry in os.scandir(self._spool.state("receiving")):
+            if not is_uid(entry.name):  # a file system's own, such as lost+found
+                continue
             with suppress(FileNotFoundError), self._lock(entry.name):
                 if self._whole(entry, now):
-                    taken.append(self._spool.take(entry.name))
                     self._sizes.pop(entry.name, None)
                     self._released.discard(entry.name)
+                    if any(Path(entry.path).iterdir()):
+                        taken.append(self._spool.take(entry.name))
+                    else:  # made by a node that was killed just then
+                        Path(entry.path).rmdir()
+        for study in list(self._sizes):  # of those that other nodes have taken
+            with self._lock(study):
+                if not (self._spool.state("receiving") / study).exists():
+                    self._sizes.pop(study, None)
         return taken
 
     def _whole(self, entry: os.DirEntry[str], now: float) -> bool:

@@ -4,7 +4,7 @@ It is a process of its own so that a file that takes it down (a decoder's fault,
 take the receiver with it. One JSON object a line: ``{"ready": seconds}`` once the model is loaded,
 then for each ``{"folder": ...}`` an answer::
 
-    {"results": 2, "failed": ["..."], "left_out": 3, "warnings": ["..."], "seconds": 12.1}
+    {"results": 2, "failed": ["..."], "left_out": {"...": 3}, "warnings": ["..."], "seconds": 12.1}
 
 It ends when its standard input does, whatever it computes: then the node is gone.
 """
@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -59,11 +60,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it: ``results`` written, series that ``failed`` and why, images left out."""
+    """What came of it: ``results`` written, series that ``failed`` and why, images left out by
+    reason.
+    """
 
     results: int = 0
     failed: list[str] = field(default_factory=list)
-    left_out: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -97,12 +100,15 @@ def segment_study(segmenter: Segmenter, order: Order) -> Outcome:
     options = BatchOptions(jobs=1, skip_existing=True, wanted=wanted)
     report = RunReport()
     Batch(lambda: segmenter, options, Progress(True, io.StringIO()), report).run(found.cases)
+    left_out: Counter[str] = Counter()
+    for out in found.left_out:
+        left_out[out.reason] += out.images
     failed = [str(problem) for problem in found.problems if not _nothing_here(problem, found)]
     failed += [case.error for case in report.cases if case.error is not None]
     return Outcome(
         results=sum(path.suffix == ".dcm" for path in partial.iterdir()),
         failed=failed,
-        left_out=sum(out.images for out in found.left_out),
+        left_out=left_out,
         warnings=[line for case in report.cases for line in case.warnings],
         seconds=round(time.monotonic() - begun, 3),
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from .box import write_atomically
+from .box import OutputError, write_atomically
 from .log import Log
 from .metrics import Metrics
 from .sending import RefusedError, Target, UnreachableError
@@ -112,7 +112,11 @@ class Sender:
             log("result_refused", "error", reason=str(error), again_in_s=pause)
             return
         self._down = Pauses(self._settings)
-        write_atomically(held.path / self._target.mark, b"")
+        try:
+            write_atomically(held.path / self._target.mark, b"")
+        except OutputError as error:  # it will be sent again, and is the same
+            log("not_marked_as_sent", "error", reason=str(error), again_in_s=self._down.failed())
+            return
         self._metrics.sent.add(len(files), of=str(self._target))
         log("sent", results=len(files), seconds=round(time.monotonic() - begun, 3))
         self._finish(held)

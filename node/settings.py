@@ -35,10 +35,12 @@ def _one_of(*names: str) -> Callable[[str], str | None]:
     return lambda value: None if value in names else f"is none of {', '.join(names)}"
 
 
-def _each(check: Callable[[str], str | None]) -> Callable[[tuple[str, ...]], str | None]:
+def _each(
+    check: Callable[[str], str | None], empty: bool = True
+) -> Callable[[tuple[str, ...]], str | None]:
     def all_of(values: tuple[str, ...]) -> str | None:
         wrong = [f"{value!r} {problem}" for value in values if (problem := check(value))]
-        return "; ".join(wrong) or (None if values else "is empty")
+        return "; ".join(wrong) or (None if values or empty else "is empty")
 
     return all_of
 
@@ -72,11 +74,14 @@ class StudySettings:
 class AssociationSettings:
     """Limits on associations.
 
-    ``timeout_seconds`` is for a silent peer and for each PDU of a slow one. ``commitment``:
-    whether storage commitment is answered; see :mod:`node.commitment` before it is switched on.
+    ``max_per_minute`` counts those of one address; 0: as many as come (there are PACS that take
+    one for each instance). ``timeout_seconds`` is for a silent peer and for each PDU of a slow one.
+    ``commitment``: whether storage commitment is answered; see :mod:`node.commitment` before it is
+    switched on.
     """
 
     max: int = _value(10, _between(1, 1000))
+    max_per_minute: int = _value(0, _between(0))
     max_pdu: int = _value(262_144, _between(4096, 1 << 24))
     timeout_seconds: float = _value(60.0, _between(1))
     commitment: bool = False
@@ -88,7 +93,7 @@ class WorkSettings:
 
     model: str = ""
     device: str = "auto"
-    formats: tuple[str, ...] = _value(("dicom-seg",), _each(_one_of(*_FORMATS)))
+    formats: tuple[str, ...] = _value(("dicom-seg",), _each(_one_of(*_FORMATS), empty=False))
     seg_type: str = _value("labelmap", _one_of(*SEG_TYPES))
     html: bool = False
     tries: int = _value(3, _between(1))
@@ -153,7 +158,7 @@ class Settings:
     port: int = _value(11112, _between(0, 65535))
     store: str = ""
     allow: tuple[str, ...] = _value((), _each(_parsed(Allowed.parse)))
-    send: tuple[str, ...] = ()
+    send: tuple[str, ...] = _value((), _each(_parsed(Destination.parse)))
     study: StudySettings = field(default_factory=StudySettings)
     associations: AssociationSettings = field(default_factory=AssociationSettings)
     work: WorkSettings = field(default_factory=WorkSettings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,19 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
-class SettingsError(Exception):
-    """What is wrong with the settings; ``lines``, one for each fault."""
+@dataclass(frozen=True)
+class Read:
+    """What was read.
 
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
+    Attributes:
+        settings: with the default where a value was faulty.
+        faults: one line each.
+        faulty: the settings that they are about, as ``port`` or ``http.port``.
+    """
+
+    settings: Settings
+    faults: list[str]
+    faulty: set[str]
 
 
 # (section or "", key) -> (where it was said, value)
@@ -33,11 +40,13 @@ Said = dict[tuple[str, str], tuple[str, Any]]
 
 def read_settings(
     command_line: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
-) -> Settings:
-    """The settings. ``command_line``: keys as ``port`` or ``http.port``.
+) -> Read:
+    """The settings, and every fault of every source.
 
-    Raises:
-        SettingsError: with every fault of every source.
+    Args:
+        command_line: keys as ``port`` or ``http.port``.
+        environment: ``ABDOBOX_NODE_PORT``, ``ABDOBOX_NODE_HTTP_PORT`` ...; no others.
+        file: TOML; by default the one that ``ABDOBOX_NODE_CONFIG`` names.
     """
     problems: list[str] = []
     said: Said = {}
@@ -49,10 +58,7 @@ def read_settings(
     for name, value in command_line.items():
         section, _, key = name.rpartition(".")
         said[section, key] = f"--{key if not section else f'{section}-{key}'}", value
-    settings = _built(said, problems)
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    return _built(said, problems)
 
 
 def _defaults() -> dict[tuple[str, str], Any]:
@@ -126,13 +132,16 @@ def _of_text(text: str, default: Any) -> Any:
     return text
 
 
-def _built(said: Said, problems: list[str]) -> Settings:
+def _built(said: Said, problems: list[str]) -> Read:
     defaults = _defaults()
+    faulty = set()
     values: dict[str, dict[str, Any]] = {}
     checks = _checks()
     for key, (where, given) in said.items():
         value = _typed(given, defaults[key])
+        name = ".".join(part for part in key if part)
         if value is None:
+            faulty.add(name)
             kind = (
                 "a list of texts"
                 if isinstance(defaults[key], tuple)
@@ -142,12 +151,13 @@ def _built(said: Said, problems: list[str]) -> Settings:
             continue
         check = checks[key]
         if check is not None and (problem := check(value)):
+            faulty.add(name)
             shown = "" if isinstance(value, tuple) else f"{value!r} "
             problems.append(f"{where}: {shown}{problem}")
             continue
         values.setdefault(key[0], {})[key[1]] = value
     parts = {name: replace(part, **values.get(name, {})) for name, part in sections().items()}
-    return Settings(**values.get("", {}), **parts)
+    return Read(Settings(**values.get("", {}), **parts), problems, faulty)
 
 
 def _checks() -> dict[tuple[str, str], Any]:

@@ -54,6 +54,9 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop."""
+        for held in self._spool.held("working", mine=True):  # left by an error of the disk
+            with suppress(FileNotFoundError):
+                self._spool.give_back(held)
         try:
             while not stop.is_set():
                 if not self._ready(stop):
@@ -66,9 +69,10 @@ class Worker:
     def step(self, stop: threading.Event) -> bool:
         """Work on one study, if one is due."""
         now = self._spool.nodes.beat()
+        worked_on = {held.study for held in self._spool.held("working")}  # by other nodes
         for waiting in self._spool.held("waiting"):
             with suppress(FileNotFoundError):  # another node's by now
-                if self._due(waiting, now):
+                if waiting.study not in worked_on and self._due(waiting, now):
                     self._work(self._spool.claim(waiting), stop)
                     return True
         return False
@@ -97,6 +101,9 @@ class Worker:
 
     def _work(self, held: Held, stop: threading.Event) -> None:
         log = self._log.about(study=held.study, number=held.number)
+        if held.results.is_dir():  # a node was ended just before it could say so
+            self._send(held)
+            return
         if Attempts.of(held.path).exhausted(self._settings.tries):
             self._give_up(held, log)
             return
@@ -149,6 +156,9 @@ class Worker:
             self._finished(held)
             return
         _publish(held)
+        self._send(held)
+
+    def _send(self, held: Held) -> None:
         self._spool.to_sending(held)
         self._metrics.studies.add(of="sending")
 

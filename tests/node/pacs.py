@@ -99,7 +99,6 @@ class Archive:
         def store(event: evt.Event) -> int:
             ds = event.dataset
             ds.file_meta = event.file_meta
-            ds.Sender = event.assoc.requestor.ae_title
             with self.came:
                 status = self.answer(ds)
                 if status == 0x0000:

@@ -50,7 +50,7 @@ class Node:
         self._settings: dict[str, Any] = {
             "aet": AET, "bind": "127.0.0.1", "port": self.port, "store": str(self.store),
             "allow": ["ORTHANC@127.0.0.1"], "send": send,
-            "study": {"quiet_seconds": 1},
+            "study": {"quiet_seconds": 6},
             "work": {"model": str(model)},
             "spool": {"min_free_bytes": 1_000_000},
             "http": {"port": self.http_port},

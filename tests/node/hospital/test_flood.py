@@ -26,13 +26,13 @@ Make = Callable[..., World]
 
 
 def test_four_associations_at_once(make_world: Make, tmp_path: Path):
-    world = make_world(study={"quiet_seconds": 3})
+    world = make_world(study={"quiet_seconds": 6})
     flood(world, write_studies(tmp_path, 10))
 
 
 def test_real_studies(make_world: Make, tmp_path: Path, shared_data: Path):
     """Explicit VR and JPEG 2000, as scanners wrote them."""
-    world = make_world(study={"quiet_seconds": 3})
+    world = make_world(study={"quiet_seconds": 6})
     studies = real_studies(shared_data, tmp_path)
     flood(world, studies, mixed=0)
 
@@ -49,7 +49,7 @@ def test_taken_at_release(make_world: Make, tmp_path: Path):
 
 def test_instances_that_come_twice(make_world: Make, tmp_path: Path):
     """A sender that repeats itself, within an association and in another, changes nothing."""
-    world = make_world(study={"quiet_seconds": 2})
+    world = make_world(study={"quiet_seconds": 6})
     (study,) = write_studies(tmp_path, 1)
     twice = tuple(itertools.chain.from_iterable((path, path) for path in study.paths))
     assert len(send(world.node.port, twice).acknowledged) == len(twice)
@@ -60,7 +60,7 @@ def test_instances_that_come_twice(make_world: Make, tmp_path: Path):
 
 def test_orthanc_sends_by_the_rule_of_the_documentation(make_world: Make, tmp_path: Path):
     """deploy/orthanc.lua: CT series go to the node when they are complete; results do not."""
-    world = make_world(lua=ROOT / "deploy" / "orthanc.lua", study={"quiet_seconds": 2})
+    world = make_world(lua=ROOT / "deploy" / "orthanc.lua", study={"quiet_seconds": 6})
     studies = write_studies(tmp_path, 3)
     for study in studies:
         done = dcmtk.storescu(world.orthanc.port, study.paths, called="ORTHANC")
@@ -90,9 +90,9 @@ def test_memory_and_files_stay(make_world: Make):
 
 def test_two_nodes_on_one_spool(make_world: Make, tmp_path: Path):
     """Whichever gets to a study works on it; one dies, and the other does all of its work."""
-    first = make_world(study={"quiet_seconds": 2})
+    first = make_world(study={"quiet_seconds": 6})
     second = make_world(
-        study={"quiet_seconds": 2},
+        study={"quiet_seconds": 6},
         store=first.node.store,
         send=[f"ORTHANC@127.0.0.1:{first.orthanc.port}"],
     )

@@ -62,7 +62,7 @@ def test_disk_full(make_world: Make, mount: Callable, tmp_path: Path, least_free
     disk = mount("size=12m")
     world = make_world(
         store=disk / "spool",
-        study={"quiet_seconds": 6},
+        study={"quiet_seconds": 10},
         spool={"min_free_bytes": least_free},
         work={"retry_seconds": 1},
     )
@@ -90,7 +90,7 @@ def test_disk_full_while_working(make_world: Make, mount: Callable, tmp_path: Pa
 
 
 def test_half_sent_associations(make_world: Make, tmp_path: Path):
-    world = make_world(study={"quiet_seconds": 4})
+    world = make_world(study={"quiet_seconds": 8})
     (study,) = write_studies(tmp_path, 1)
     half_sent(world, study, random.Random(2))
     world.wait_for_results([study], 120)
@@ -111,7 +111,7 @@ def test_silent_senders(make_world: Make, tmp_path: Path):
 
 def test_a_slow_sender_is_served(make_world: Make, tmp_path: Path):
     """Slower than the timeout for the whole study, yet never silent."""
-    world = make_world(associations={"timeout_seconds": TIMEOUT}, study={"quiet_seconds": 3})
+    world = make_world(associations={"timeout_seconds": TIMEOUT}, study={"quiet_seconds": 8})
     (study,) = write_studies(tmp_path, 1)
     began = time.monotonic()
     size = sum(path.stat().st_size for path in study.paths)
