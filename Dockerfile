@@ -1,5 +1,6 @@
 # docker build -t abdobox:latest .              the challenge's image: CUDA, or the CPU without one
 # docker build --target cpu -t abdobox:cpu .    without torch, for machines without a GPU
+# docker build --target node -t abdobox:node .  the CPU image as a DICOM node (deploy/node.md)
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS cpu
@@ -41,6 +42,27 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash inference \
     && mkdir -p inputs outputs \
     && find /workspace /opt/abdobox \( ! -perm -a+r -o -type d ! -perm -a+x \) \
         -exec chmod a+rX {} +
+
+FROM cpu AS node
+ARG PIP_FIND_LINKS
+COPY requirements-node.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
+        --no-compile --require-hashes -r requirements-node.lock \
+    && python -m compileall -q --invalidation-mode unchecked-hash \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pynetdicom"
+COPY node ./node
+# Whichever user the container runs as: a new volume takes these rights over.
+RUN python -m compileall -q --invalidation-mode unchecked-hash node \
+    && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json \
+    && find node \( ! -perm -a+r -o -type d ! -perm -a+x \) -exec chmod a+rX {} + \
+    && mkdir -m 1777 /spool
+ENV ABDOBOX_NODE_STORE=/spool
+USER 12345:12345
+VOLUME /spool
+EXPOSE 11112
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('ABDOBOX_NODE_HTTP_PORT') or 8042}/health\", timeout=8)"]
+ENTRYPOINT ["python", "-m", "node"]
 
 FROM cpu AS gpu
 ARG PIP_FIND_LINKS

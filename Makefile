@@ -6,7 +6,7 @@ DEMO := build/demo
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
-.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets browser-page wheel image image-cpu no-viewer clean
+.PHONY: demo test test-all check benchmarks benchmarks-scale benchmarks-flare benchmarks-ablation soak lock audit labels page-assets browser-page wheel benchmarks-node image image-cpu image-node no-viewer clean
 
 demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
@@ -50,6 +50,10 @@ benchmarks-ablation: .venv/dev
 	$(BIN)/python -m benchmarks.ablation tables
 	$(BIN)/python -m benchmarks.ablation loss
 
+# The node between real senders and a real Orthanc (Debian's orthanc and dcmtk): an hour.
+benchmarks-node: .venv/dev
+	$(BIN)/python -m benchmarks.node
+
 # Half an hour of one process, on the machine as it is.
 soak: .venv/dev
 	$(BIN)/python -m benchmarks.soak --minutes 30
@@ -57,7 +61,7 @@ soak: .venv/dev
 # The lock files that the images are installed from: every file of every pinned version, by SHA-256;
 # and for which platforms these versions have wheels (tests/deploy/test_platforms.py).
 lock: build/tools
-	for name in requirements-cpu requirements; do \
+	for name in requirements-cpu requirements requirements-node; do \
 	    build/tools/bin/uv pip compile -q --no-header --generate-hashes --universal \
 	        --python-version 3.11 $$name.txt -o $$name.lock && \
 	    { echo "# Made by make lock from $$name.txt: every file of every pinned version, by SHA-256."; \
@@ -71,7 +75,7 @@ lock: build/tools
 # Known vulnerabilities of the locked versions, as PyPI's advisory service has them. Needs the network;
 # --strict fails where a package could not be looked up.
 audit: build/tools
-	for name in requirements-cpu requirements; do \
+	for name in requirements-cpu requirements requirements-node; do \
 	    build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r $$name.lock || exit 1; \
 	done
 
@@ -111,6 +115,9 @@ image: $(VIEWER)
 image-cpu: $(VIEWER)
 	docker build --target cpu -t abdobox:cpu .
 
+image-node: $(VIEWER)
+	docker build --target node -t abdobox:node .
+
 no-viewer:
 	@test -f build/page/niivue.umd.js || echo "npm is missing: the image will be without --html's viewer" >&2
 
@@ -123,7 +130,7 @@ no-viewer:
 	touch $@
 
 # torch first and by its exact version: what depends on it must not choose another.
-.venv/dev: .venv/pip requirements-dev.txt requirements-cpu.txt requirements-oracles.txt
+.venv/dev: .venv/pip requirements-dev.txt requirements-cpu.txt requirements-node.txt requirements-oracles.txt
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements-oracles.txt
 	touch $@

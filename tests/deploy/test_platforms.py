@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WHEELS: dict[str, dict[str, str]] = json.loads((ROOT / "deploy" / "wheels.json").read_text())
 # The oldest systems: glibc of Debian 10 and RHEL 8, that of Debian 12 and Ubuntu 22.04, macOS.
 LINUX_GLIBC = {"x86_64": 28, "aarch64": 35}
-MACOS = {"requirements-cpu": (11, 0), "requirements": (14, 0)}
+MACOS = {"requirements-cpu": (11, 0), "requirements": (14, 0), "requirements-node": (11, 0)}
 PYTHONS = [(3, 11), (3, 12), (3, 13), (3, 14)]
 
 
@@ -47,7 +47,7 @@ def taken(system: str, machine: str, python: tuple[int, int], lock: str) -> set[
     }
 
 
-@pytest.mark.parametrize("lock", ["requirements-cpu", "requirements"])
+@pytest.mark.parametrize("lock", ["requirements-cpu", "requirements", "requirements-node"])
 def test_every_file_that_is_recorded_is_one_of_the_lock(lock: str):
     for pin, (_, hashes) in locked(lock).items():
         assert WHEELS[pin].keys() <= hashes, f"{pin}: make lock"
@@ -57,7 +57,7 @@ def test_every_file_that_is_recorded_is_one_of_the_lock(lock: str):
 @pytest.mark.parametrize(
     ("system", "machine"), [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")]
 )
-@pytest.mark.parametrize("lock", ["requirements-cpu", "requirements"])
+@pytest.mark.parametrize("lock", ["requirements-cpu", "requirements", "requirements-node"])
 def test_every_pin_has_a_wheel(lock: str, system: str, machine: str, python: tuple[int, int]):
     version = f"{python[0]}.{python[1]}"
     there = {

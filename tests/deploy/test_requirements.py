@@ -25,7 +25,7 @@ def pins(path: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["requirements-cpu", "requirements"])
+@pytest.mark.parametrize("name", ["requirements-cpu", "requirements", "requirements-node"])
 def test_the_lock_holds_the_pinned_versions_and_hashes_of_everything(name: str):
     wanted, locked = pins(ROOT / f"{name}.txt"), pins(ROOT / f"{name}.lock")
     assert wanted.items() <= locked.items()

@@ -1,0 +1,31 @@
+"""TLS by PEM files (PS3.15, B.9 and BCP 195: TLS 1.2 or later), for both directions."""
+
+from __future__ import annotations
+
+import ssl
+
+from .guarded import LateHandshake
+from .settings import TlsSettings
+
+
+def server_context(tls: TlsSettings) -> ssl.SSLContext | None:
+    """For senders; with a CA they must show a certificate. None: no TLS. Raises OSError."""
+    if not tls.certificate:
+        return None
+    context = LateHandshake(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key)
+    if tls.ca:
+        context.load_verify_locations(tls.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(tls: TlsSettings) -> ssl.SSLContext | None:
+    """For destinations, whose certificate and host name are checked. None: no TLS."""
+    if not tls.certificate:
+        return None
+    context = ssl.create_default_context(cafile=tls.ca or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context

@@ -1,0 +1,118 @@
+"""/health, /metrics and a status page, by HTTP on loopback: numbers and states, no patients."""
+
+from __future__ import annotations
+
+import html
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+
+from .box import __version__
+from .metrics import Metrics
+from .settings import HttpSettings
+
+_TIMEOUT_S = 10.0
+
+
+class Watched(Protocol):
+    """What is asked about."""
+
+    metrics: Metrics
+
+    def trouble(self) -> list[str]:
+        """Why it is not well."""
+
+    def gauges(self) -> dict[str, dict[str, float] | float]:
+        """How things stand."""
+
+
+class Watch:
+    """The HTTP server; port 0 in the settings: none."""
+
+    def __init__(self, settings: HttpSettings, watched: Watched) -> None:
+        self._settings, self._watched = settings, watched
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> int:
+        """Listen. Returns the port, 0 where there is none. Raises OSError."""
+        if not self._settings.port:
+            return 0
+        watched = self._watched
+
+        class Handler(_Handler):
+            """For this node."""
+
+            def answer(self) -> tuple[int, str, str]:
+                return _answer(self.path.partition("?")[0], watched)
+
+        self._server = ThreadingHTTPServer((self._settings.bind, self._settings.port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _TIMEOUT_S
+    server_version, sys_version = "abdobox", ""
+
+    def answer(self) -> tuple[int, str, str]:
+        """Status, type and text."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Every answer is made anew."""
+        status, kind, text = self.answer()
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Who looks is not logged."""
+
+
+def _answer(path: str, watched: Watched) -> tuple[int, str, str]:
+    if path == "/health":
+        trouble = watched.trouble()
+        document = {"status": "failing" if trouble else "ok", "version": __version__}
+        if trouble:
+            document["reason"] = "; ".join(trouble)
+        return (503 if trouble else 200), "application/json", json.dumps(document) + "\n"
+    if path == "/metrics":
+        return 200, "text/plain; version=0.0.4", watched.metrics.text(watched.gauges())
+    if path == "/":
+        return 200, "text/html; charset=utf-8", _page(watched)
+    return 404, "text/plain", "there are /, /health and /metrics\n"
+
+
+def _page(watched: Watched) -> str:
+    trouble = watched.trouble()
+    state = html.escape("; ".join(trouble)) if trouble else "well"
+    rows = []
+    for name, value in watched.gauges().items():
+        values = {"": value} if isinstance(value, float) else value
+        rows += [(f"{name} {key}".strip(), f"{number:,.0f}") for key, number in values.items()]
+    cells = "".join(
+        f"<tr><th scope=row>{html.escape(name.replace('_', ' '))}<td>{number}"
+        for name, number in rows
+    )
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10>"
+        "<title>abdobox node</title><style>body{font:1rem sans-serif;margin:2rem}"
+        "th{text-align:left;font-weight:normal;padding-right:2rem}td{text-align:right}</style>"
+        f"<h1>abdobox node {__version__}</h1><p>State: {state}<table>{cells}</table>"
+        "<p><a href=/health>health</a> <a href=/metrics>metrics</a>\n"
+    )

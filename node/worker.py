@@ -1,0 +1,215 @@
+"""Takes waiting studies one after the other, and has them segmented."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from .attempts import FILE, Attempts, note_begun, note_failed, note_stopped
+from .box import DicomFile, HeaderError, write_atomically
+from .contexts import CT_CLASSES
+from .durable import link_or_copy, sync_folder
+from .log import Log
+from .metrics import Metrics
+from .segmenting import PARTIAL, RESULTS, Order, Outcome
+from .settings import WorkSettings
+from .spool import Held, Spool
+from .working_process import ModelFailedError, WorkerDiedError, WorkingProcess
+
+_LOOK_S = 0.3
+_RESTART_S = 5.0
+_SOP_CLASS = 0x00020002
+
+
+class Worker:
+    """The node's one line of work.
+
+    Args:
+        spool: the studies.
+        settings: what is made of them.
+        process: see :class:`WorkingProcess`.
+        finished: called with a study that has nothing to be sent.
+        log, metrics: told of everything.
+
+    Attributes:
+        trouble: why nothing can be worked on at the moment; None: all is well.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        settings: WorkSettings,
+        process: WorkingProcess,
+        finished: Callable[[Held], None],
+        log: Log,
+        metrics: Metrics,
+    ) -> None:
+        self._spool, self._settings, self._process = spool, settings, process
+        self._finished, self._log, self._metrics = finished, log, metrics
+        self.trouble: str | None = "the model is being loaded"
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+        for held in self._spool.held("working", mine=True):  # left by an error of the disk
+            with suppress(FileNotFoundError):
+                self._spool.give_back(held)
+        try:
+            while not stop.is_set():
+                if not self._ready(stop):
+                    stop.wait(_RESTART_S)
+                elif not self.step(stop):
+                    stop.wait(_LOOK_S)
+        finally:
+            self._process.end()
+
+    def step(self, stop: threading.Event) -> bool:
+        """Work on one study, if one is due."""
+        now = self._spool.nodes.beat()
+        worked_on = {held.study for held in self._spool.held("working")}  # by other nodes
+        for waiting in self._spool.held("waiting"):
+            with suppress(FileNotFoundError):  # another node's by now
+                if waiting.study not in worked_on and self._due(waiting, now):
+                    self._work(self._spool.claim(waiting), stop)
+                    return True
+        return False
+
+    def _ready(self, stop: threading.Event) -> bool:
+        if self._process.alive:
+            return True
+        try:
+            self._process.start(stop)
+        except (ModelFailedError, WorkerDiedError, OSError) as error:
+            self.trouble = str(error)
+            if not stop.is_set():
+                self._log("worker_not_started", "error", reason=str(error))
+            return False
+        self.trouble = None
+        self._metrics.worker_starts.add()
+        self._log("worker_ready", seconds=self._process.ready_seconds)
+        return True
+
+    def _due(self, held: Held, now: float) -> bool:
+        attempts = Attempts.of(held.path)
+        if not attempts.failed:
+            return True
+        pause = attempts.pause_s(self._settings.retry_seconds)
+        return now - (held.path / FILE).stat().st_mtime >= pause
+
+    def _work(self, held: Held, stop: threading.Event) -> None:
+        log = self._log.about(study=held.study, number=held.number)
+        if held.results.is_dir():  # a node was ended just before it could say so
+            self._send(held)
+            return
+        if Attempts.of(held.path).exhausted(self._settings.tries):
+            self._give_up(held, log)
+            return
+        if not _has_ct(held):
+            log("nothing_to_segment", instances=len(held.instances()))
+            self._finished(held)
+            return
+        together = self._gather(held)
+        log("work_begun", instances=len(held.instances()), together_with=together)
+        note_begun(held.path)
+        order = Order(
+            str(held.path),
+            list(self._settings.formats),
+            self._settings.seg_type,
+            self._settings.html,
+        )
+        begun = time.monotonic()
+        try:
+            outcome = self._process.ask(order, stop, self._settings.timeout_seconds)
+        except WorkerDiedError as error:
+            if stop.is_set():
+                note_stopped(held.path)
+                self._spool.give_back(held)
+                return
+            outcome = Outcome(failed=[str(error)])
+        self._metrics.work_seconds.add(time.monotonic() - begun)
+        self._metrics.work_count.add()
+        self._settle(held, outcome, log)
+
+    def _settle(self, held: Held, outcome: Outcome, log: Log) -> None:
+        """Where the study goes from here."""
+        for reason in outcome.failed:
+            log("series_failed", "error", reason=reason)
+        if outcome.failed:
+            note_failed(held.path, "; ".join(outcome.failed))
+            if not Attempts.of(held.path).exhausted(self._settings.tries):
+                self._spool.give_back(held)
+                return
+            if not outcome.results:
+                self._give_up(held, log)
+                return
+        log(
+            "work_done",
+            results=outcome.results,
+            left_out=outcome.left_out,
+            warnings=outcome.warnings,
+            seconds=outcome.seconds,
+        )
+        if not outcome.results:
+            self._finished(held)
+            return
+        _publish(held)
+        self._send(held)
+
+    def _send(self, held: Held) -> None:
+        self._spool.to_sending(held)
+        self._metrics.studies.add(of="sending")
+
+    def _give_up(self, held: Held, log: Log) -> None:
+        failed = Attempts.of(held.path).failed
+        reason = failed[-1] if failed else "the node was interrupted each time"
+        write_atomically(held.path / "reason.txt", f"{reason}\n".encode())
+        self._spool.finish(held, "failed")
+        self._metrics.studies.add(of="failed")
+        log("study_failed", "error", reason=reason, tries=len(failed))
+
+    def _gather(self, held: Held) -> list[int]:
+        """Bring what else is held of the study beside what came now. Returns the numbers of it."""
+        numbers = []
+        for found in list(self._spool.of_study(held.study)):
+            state = found.path.parent.name
+            if found.number == held.number or state == "working":
+                continue
+            with suppress(FileNotFoundError):
+                other = self._spool.claim(found) if state == "waiting" else found
+                if self._take_from(other, held):
+                    numbers.append(other.number)
+                if state in ("waiting", "failed"):  # all of it is here now
+                    sync_folder(held.path)
+                    shutil.rmtree(other.path)
+        return sorted(numbers)
+
+    def _take_from(self, other: Held, held: Held) -> bool:
+        instances = other.instances()
+        for path in instances:
+            if not (held.path / path.name).exists():
+                link_or_copy(path, held.path / path.name)
+        return bool(instances)
+
+
+def _has_ct(held: Held) -> bool:
+    """Whether any instance is a CT, by the file meta information that the node has written."""
+    return any(_sop_class(path) in CT_CLASSES for path in held.instances())
+
+
+def _sop_class(path: Path) -> str:
+    try:
+        meta = DicomFile(path).parse(_SOP_CLASS, [_SOP_CLASS]).file_meta
+        return str(meta.get("MediaStorageSOPClassUID") or "")
+    except (HeaderError, OSError, AttributeError):
+        return ""
+
+
+def _publish(held: Held) -> None:
+    """All results are there: only now do they have their name."""
+    partial = held.path / PARTIAL
+    sync_folder(partial)
+    partial.rename(held.path / RESULTS)
+    sync_folder(held.path)

@@ -1,0 +1,71 @@
+"""Who may send: AE titles, and the addresses that go with them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.peers import Allowed, Destination, Peers, aet_problem, parse_address
+
+
+@pytest.mark.parametrize(
+    ("allowed", "aet", "address", "yes"),
+    [
+        ("PACS@10.0.0.5", "PACS", "10.0.0.5", True),
+        ("PACS@10.0.0.5", "PACS", "10.0.0.6", False),
+        ("PACS@10.0.0.5", "pacs", "10.0.0.5", False),
+        ("CT1@10.0.1.0/24", "CT1", "10.0.1.255", True),
+        ("CT1@10.0.1.7/24", "CT1", "10.0.1.8", True),
+        ("CT1@10.0.1.0/24", "CT1", "10.0.2.1", False),
+        ("A@fd00::/8", "A", "fd00::1", True),
+        ("A@10.0.0.5", "A", "::ffff:10.0.0.5", True),
+        ("A@localhost", "A", "127.0.0.1", True),
+        ("A@localhost", "A", "10.0.0.1", False),
+        ("A@no.such.host.invalid", "A", "127.0.0.1", False),
+    ],
+)
+def test_a_title_counts_with_its_address_alone(allowed: str, aet: str, address: str, yes: bool):
+    peers = Peers([Allowed.parse(allowed)])
+    assert peers.allow(aet, address) is yes
+    assert not peers.allow("OTHER", address)
+
+
+def test_an_address_may_belong_to_several():
+    peers = Peers([Allowed.parse("A@10.0.0.1"), Allowed.parse("B@10.0.0.2")])
+    assert peers.know("10.0.0.1")
+    assert peers.know("10.0.0.2")
+    assert not peers.know("10.0.0.3")
+    assert not peers.allow("B", "10.0.0.1")
+
+
+@pytest.mark.parametrize("text", ["A", "@h", "A@", "A@10.0.0.0/99", "A\\B@h", "A" * 17 + "@h", ""])
+def test_what_is_no_sender(text: str):
+    with pytest.raises(ValueError, match=r"\S"):
+        Allowed.parse(text)
+
+
+@pytest.mark.parametrize("text", ["A@h", "A@h:", "A@:1", "A@h:0", "A@h:65536", "A@h:x", "h:104"])
+def test_what_is_no_destination(text: str):
+    with pytest.raises(ValueError, match=r"\S"):
+        Destination.parse(text)
+
+
+def test_destinations():
+    assert Destination.parse("PACS@10.0.0.5:11112") == Destination("PACS", "10.0.0.5", 11112)
+    six = Destination.parse("PACS@[fd00::1]:104")
+    assert (six.host, six.port, str(six)) == ("fd00::1", 104, "PACS@[fd00::1]:104")
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=20))
+def test_a_title_that_passes_is_one(text: str):
+    """PS3.5, 6.2: 16 characters at most, no backslash, no control characters, not only spaces."""
+    if aet_problem(text) is None:
+        assert 1 <= len(text) <= 16
+        assert text.isascii() and text.isprintable() and "\\" not in text
+        assert Allowed.parse(f"{text}@127.0.0.1").aet == text
+
+
+def test_scope_ids_are_no_part_of_an_address():
+    assert str(parse_address("fe80::1%eth0")) == "fe80::1"

@@ -1,0 +1,80 @@
+"""What is seen by HTTP, and in the logs."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from node.metrics import Metrics
+from tests.node.pacs import Archive, send
+from tests.node.running import RunningNode, until
+from tests.node.test_sending import free_port
+from tests.node.test_states import slices
+
+Start = Callable[..., RunningNode]
+SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="(\\.|[^"\\])*"\})? -?[0-9.e+-]+')
+
+
+def values(text: str) -> dict[str, float]:
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(SAMPLE.fullmatch(line) for line in lines)
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path):
+    free = tmp_path / "free"
+    free.write_text("5000")
+    node = start(
+        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=1000, seams={"NODE_TEST_FREE": str(free)}
+    )
+    send(node.port, slices())
+    node.wait("study_done")
+    status, text = node.http("/health")
+    assert (status, json.loads(text)["status"]) == (200, "ok")
+    found = values(node.http("/metrics")[1])
+    assert found["abdobox_node_instances_received_total"] == 3
+    assert found['abdobox_node_studies_total{state="done"}'] == 1
+    assert found['abdobox_node_studies{state="done"}'] == 1
+    assert found['abdobox_node_results_sent_total{destination="ARCHIVE"}'] == 1
+    assert found["abdobox_node_work_seconds_count"] == 1
+    assert found["abdobox_node_spool_free_bytes"] == 5000
+    status, page = node.http("/")
+    assert status == 200
+    assert "State: well" in page
+    assert "Doe" not in page + node.text
+    assert node.http("/etc/passwd")[0] == 404
+    free.write_text("500")
+    status, text = node.http("/health")
+    assert status == 503
+    assert "disk full" in json.loads(text)["reason"]
+
+
+def test_labels_are_escaped():
+    metrics = Metrics()
+    metrics.send_failures.add(of='A"B\\')
+    assert 'destination="A\\"B\\\\"' in metrics.text({})
+    values(metrics.text({"studies": {"done": 1.0}, "associations": 2.0}))
+
+
+def test_a_port_that_is_taken_is_one_line(start: Start):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        node = start(PORT=other.getsockname()[1])
+        assert node.ended() == 1
+    assert "Address already in use" in node.text
+    assert "Traceback" not in node.text
+    assert list((node.store / "nodes").iterdir()) == []
+
+
+def test_a_node_that_others_take_for_dead_ends(start: Start):
+    node = start()
+    node.wait("started")
+    for path in (node.store / "nodes").iterdir():
+        path.unlink()
+    until(lambda: not node.running())
+    assert node.ended() == 1
+    assert node.wait("internal_error")["reason"]["type"] == "DeposedError"
