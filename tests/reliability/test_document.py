@@ -35,6 +35,7 @@ def test_each_command_runs_some_test(command: str):
     ("row", "count"),
     [
         (r"\| bad scans, each read alone \| (\d+) kinds", len(BAD)),
+        (r"real command line, one folder \| (\d+) kinds", len(BAD)),
         (r"\| odd scans that are accepted \| (\d+) kinds", len(ODD)),
         (r"odd ends of the data \| (\d+) that mean the same", len(spellings.SAME)),
         (r"that mean the same, (\d+) that are said", len(spellings.SAID)),
