@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,7 @@ from evaluation.scoring import Score, evaluate_case
 from inference.errors import AbdoboxError, one_line
 from inference.grid import Orientation
 from inference.labels import NAMES, TUMOR
+from inference.scan.limits import unset_geometry
 from inference.scan.names import (
     CHANNEL,
     SUFFIXES,
@@ -81,8 +83,11 @@ class Found:
 
 
 def stem(name: str) -> str:
-    """A file name without the suffix of its format, in capitals or not."""
-    return scan_stem(name) or name
+    """A file name without the suffix of its format, in capitals or not, its letters composed.
+
+    macOS takes ``ü`` apart, other systems do not, and nobody sees the difference.
+    """
+    return unicodedata.normalize("NFC", scan_stem(name) or name)
 
 
 def find_cases(
@@ -194,7 +199,11 @@ def score_case(case: Case, mode: str, lesions: bool = False) -> CaseResult:
             warnings=tuple(
                 one_line(f"{path}: {warning}")
                 for path, labels in ((case.reference, reference), (case.prediction, prediction))
-                for warning in labels.warnings
+                for warning in (
+                    *labels.warnings,
+                    # The prediction lies on the same grid: said once.
+                    *(unset_geometry(labels.grid) if labels is reference else ()),
+                )
             ),
             lesions=found,
         )
@@ -259,11 +268,13 @@ class _Folder:
         self._segmentations: list[str] = []
         self.maps: dict[str, list[Path]] = {}
         for name in names:
-            key = scan_stem(name)
-            if key is not None and key.endswith(_SEGMENTATION):
+            if scan_stem(name) is None:
+                continue
+            key = stem(shown(name))
+            if key.endswith(_SEGMENTATION):
                 self._segmentations.append(name)
-            elif key is not None:
-                self.maps.setdefault(shown(key), []).append(folder / name)
+            else:
+                self.maps.setdefault(key, []).append(folder / name)
 
     def twice(self, key: str) -> CaseError | None:
         """What is wrong where two files are one case."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 def one_line(text: str) -> str:
     """``text`` with everything that is no visible character or plain space written out.
 
-    File names and headers may hold line breaks and a terminal's control sequences.
+    File names and headers may hold line breaks and a terminal's control sequences. Of a name that
+    is no UTF-8 the odd bytes are written out (``\\xf8``); one that was read in the C locale, where
+    Python takes every other letter for such a byte, gets its letters back.
     """
+    with suppress(UnicodeEncodeError):  # a surrogate of no byte
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

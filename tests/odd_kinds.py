@@ -130,6 +130,13 @@ ODD: dict[str, Odd] = {
     ),
     "z-scores": Odd("normalised", False, lambda hu: ((hu - 90.0) / 140).astype(np.float32)),
     "HU times 10": Odd("HU times 10", False, lambda hu: (hu.astype(np.int32) * 10).astype("i4")),
+    **{
+        f"HU {what}, which is no factor of 10": Odd("they may be no HU", False, change)
+        for what, change in {
+            "512 too high": lambda hu: hu + 512, "halved": lambda hu: hu // 2,
+            "mirrored": lambda hu: -hu,
+        }.items()
+    },
     "an intercept applied twice": Odd(
         "intercept applied twice", False, lambda hu: (hu - 1024).astype(np.int16)
     ),

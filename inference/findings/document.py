@@ -9,6 +9,7 @@ from typing import Any
 from .. import __version__
 from ..grid import Grid
 from ..labels import NAMES, TUMOR
+from ..scan.names import shown
 from ..types import Triple
 from .doubts import THRESHOLD, Doubts
 from .hounsfield import Hounsfield
@@ -52,7 +53,7 @@ def document(
         "schema": SCHEMA,
         "abdobox": __version__,
         "model": dict(model),
-        "case": case,
+        "case": shown(case),
         "scan": {
             "shape_zyx": list(grid.shape),
             "spacing_zyx_mm": [_rounded(s, 6) for s in grid.spacing],

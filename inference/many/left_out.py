@@ -54,8 +54,12 @@ def folders_with_scans(folder: Path, target: Path) -> list[str]:
         current = waiting.popleft()
         with suppress(OSError), os.scandir(current) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
-            inner = [entry.path for entry in listed if entry.is_dir() and entry.name[0] != "."]
-            if current != folder and any(scan_stem(e.name) and not e.is_dir() for e in listed):
+            # Unlike entry.is_dir, False for links in a circle.
+            folders = {entry.name for entry in listed if os.path.isdir(entry.path)}  # noqa: PTH112
+            inner = [e.path for e in listed if e.name in folders and not e.name.startswith(".")]
+            if current != folder and any(
+                scan_stem(e.name) and e.name not in folders for e in listed
+            ):
                 found.append(str(current.relative_to(folder)))
             for path in inner:
                 real = os.path.realpath(path)

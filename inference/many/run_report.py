@@ -16,6 +16,7 @@ from .. import __version__
 from ..findings.doubts import Doubts
 from ..labels import NAMES
 from ..scan.atomic import write_atomically
+from ..scan.names import shown
 from ..segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -113,7 +114,11 @@ class RunReport:
             "done": self.count("done"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),
-            "cases": [asdict(case) for case in self.cases],
+            # A lone surrogate, as Python has it for a byte that is no text, is no JSON to others.
+            "cases": [
+                {**asdict(case), "name": shown(case.name), "source": shown(case.source)}
+                for case in self.cases
+            ],
             "left_out": [asdict(out) for out in self.left_out],
         }
 

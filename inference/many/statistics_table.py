@@ -1,7 +1,7 @@
 """``statistics.csv`` of a folder: made anew from the NAME.json beside the labels.
 
 So it always says what the folder holds: after a run that was killed and gone on with, after several
-runs into one folder, and after the shares of several machines.
+runs into one folder, and after the shares of several machines. It is UTF-8, whatever names are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import OutputError
 from ..findings.document import COLUMNS, SCHEMA, rows
 from ..scan.atomic import write_atomically
+from ..scan.names import shown
 from .shard import WHOLE, Shard
 
 _MOST_BYTES = 1 << 24
@@ -52,9 +53,7 @@ def write_table(folder: Path, shard: Shard = WHOLE) -> int:
                 "remove it, or segment its scan again",
             ) from error
         count += 1
-    # Names of files need not be text.
-    data = text.getvalue().encode(errors="surrogateescape")
-    write_atomically(folder / table_name(shard), data)
+    write_atomically(folder / table_name(shard), text.getvalue().encode())
     return count
 
 
@@ -70,7 +69,7 @@ def _documents(folder: Path, shard: Shard) -> Iterator[dict[str, Any]]:
         except (OSError, ValueError, RecursionError):  # somebody else's
             continue
         if isinstance(document, dict) and document.get("schema") == SCHEMA:
-            yield {**document, "case": name.removesuffix(".json")}
+            yield {**document, "case": shown(name.removesuffix(".json"))}
 
 
 def _may_be_one(entry: os.DirEntry[str], shard: Shard) -> bool:

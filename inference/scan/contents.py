@@ -24,9 +24,10 @@ _GREY_LEVELS = 255
 _LUNG_HU, _TISSUE_HU = -700.0, (-150.0, 250.0)
 _LEAST_TISSUE, _SURE_TISSUE = 0.5, 0.7
 _SAMPLE, _LARGE = 1000, 1 << 20
-_OTHER_SCALES: tuple[tuple[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]], ...] = (
-    ("they may lie 1024 below HU, an intercept applied twice", lambda values: values + 1024),
-    ("they may be HU times 10", lambda values: values / 10),
+# What they may be, and how far at least the outermost 0.5 % then reach: ten times bone or air does.
+_OTHER_SCALES: tuple[tuple[str, Callable[[npt.NDArray[Any]], npt.NDArray[Any]], float], ...] = (
+    ("they may lie 1024 below HU, an intercept applied twice", lambda values: values + 1024, 0),
+    ("they may be HU times 10", lambda values: values / 10, 3000),
 )
 
 
@@ -93,8 +94,9 @@ def _scale(voxels_ZYX: Image, lowest: float, highest: float) -> str | None:
     if sample.size < _SAMPLE or _tissue_share(sample) >= _LEAST_TISSUE:
         return None
     hu = sample.astype(np.float32)
-    for cause, tried in _OTHER_SCALES:
-        if _tissue_share(tried(hu)) >= _SURE_TISSUE:
+    reach = float(np.abs(np.percentile(hu, (0.5, 99.5))).max())
+    for cause, tried, least in _OTHER_SCALES:
+        if reach >= least and _tissue_share(tried(hu)) >= _SURE_TISSUE:
             return f"hardly any value is that of soft tissue: {cause}"
     return "hardly any value is that of soft tissue: they may be no HU"
 

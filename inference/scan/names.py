@@ -88,7 +88,7 @@ def shown(name: str) -> str:
     Names read in the C locale, where Python takes every other letter for such a byte, come out as
     they are.
     """
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def counted(names: list[str], what: str, shown: int = 3) -> str:

@@ -7,13 +7,17 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from evaluation.__main__ import main
 from tests.evaluation.conftest import WriteLabels
+from tests.inference.nifti_files import write_nifti
+from tests.inference.text_files import nrrd_bytes
 
 ROOT = Path(__file__).parents[2]
 
@@ -285,6 +289,39 @@ def test_rounded_labels_are_scored_and_that_is_said(
     assert folders.rows()["a.nii.gz"]["Aorta_DSC"] == "1.0"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {folders.pred / 'a.nii.gz'}: the labels are no whole numbers")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_the_same_letters_are_one_case(
+    folders: Folders, capsys: pytest.CaptureFixture[str], form: Literal["NFC", "NFD"]
+) -> None:
+    """macOS takes an umlaut apart, and the other of the two folders comes from elsewhere."""
+    folders.pair("Müller.nii.gz")
+    other = unicodedata.normalize(form, "Müller.nii.gz")
+    for folder in (folders.pred, folders.ref):
+        (folder / "Müller.nii.gz").rename(folder / unicodedata.normalize("NFC", "Müller.nii.gz"))
+    (folders.pred / unicodedata.normalize("NFC", other)).rename(folders.pred / other)
+    assert folders.run() == 0
+    assert capsys.readouterr().err == ""
+    assert [*folders.rows()] == [unicodedata.normalize("NFC", "Müller.nii.gz")]
+
+
+def test_a_reference_without_a_geometry_is_scored_and_that_is_said(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NSD is in millimetres."""
+    for folder in (folders.pred, folders.ref):
+        write_nifti(
+            folder / "a.nii.gz", _labels(), (1.0, 1.0, 1.0), qform_code=0,
+            srow=(1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0),
+        )  # fmt: skip
+        data = nrrd_bytes(_labels(), space=None, space_directions=None, space_origin="(9,9,9)")
+        (folder / "b.nrrd").write_bytes(data)
+    assert folders.run() == 0
+    lines = capsys.readouterr().err.splitlines()
+    ref = folders.ref
+    assert lines[0].startswith(f"warning: {ref / 'a.nii.gz'}: its spacing is 1 x 1 x 1 mm and its")
+    assert lines[1].startswith(f"warning: {ref / 'b.nrrd'}: no spacing is stated: 1 mm is assumed")
 
 
 @pytest.mark.parametrize(

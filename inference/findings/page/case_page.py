@@ -16,6 +16,7 @@ from typing import Any
 from ... import __version__
 from ...grid import Grid
 from ...labels import COLORS
+from ...scan.names import shown
 from ...types import Image, Labels
 from . import texts
 from .assets import filled, niivue, part
@@ -80,9 +81,8 @@ def case_page(
 
 
 def printable(name: str) -> str:
-    """A name of a file without what is no text: surrogates of undecodable bytes, control codes."""
-    clean = name.encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in clean)
+    """A name of a file without what is no text: undecodable bytes (``\\xf8``), control codes."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown(name))
 
 
 def script_json(value: Any) -> str:

@@ -121,7 +121,9 @@ def _below(root: Path, without: Path | None, found: Candidates) -> Iterator[Path
             if entry.is_symlink():
                 real = os.path.realpath(path)
                 if not Path(real).is_relative_to(real_root):
-                    found.left_out.append((path, "is a link that leads out of the input folder"))
+                    if not _NEVER.fullmatch(path.suffix):  # a scan of another format, or no image
+                        reason = "is a link that leads out of the input folder"
+                        found.left_out.append((path, reason))
                     continue
             if os.path.isdir(path):  # noqa: PTH112 (False for a link to where nobody may look)
                 real = os.path.realpath(path)

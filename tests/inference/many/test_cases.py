@@ -350,6 +350,30 @@ def test_folders_of_patients_are_named(folders: tuple[Path, Path]):
     assert line.startswith("4 sub-folders (sub-01/ct, sub-02/ct, sub-03/ct, ...) with scans left")
 
 
+def test_a_link_in_a_circle_hides_no_sub_folder(folders: tuple[Path, Path]):
+    source, target = folders
+    (source / "loop.nii.gz").symlink_to("loop.nii.gz")
+    (source / "patient").mkdir()
+    touch(source / "patient", "a.nii.gz")
+    (source / "patient" / "loop").symlink_to("loop")
+    (line,) = warnings_of(source, target)
+    assert line.startswith("1 sub-folder (patient) with scans left out")
+
+
+def test_scans_that_are_links_are_no_dicom_that_is_left_out(folders: tuple[Path, Path]):
+    """Beside anything that is no scan, which lets DICOM be looked for."""
+    source, target = folders
+    store = source.parent / "store"
+    store.mkdir()
+    touch(store, "1.nii.gz", "2.nrrd", "3.dcm")
+    for name in ("1.nii.gz", "2.nrrd", "3.dcm"):
+        (source / name).symlink_to(store / name)
+    touch(source, "README")
+    found = find_cases(source, target)
+    assert [case.name for case in found.cases] == ["1", "2"]
+    assert [Path(out.source).name for out in found.left_out] == ["3.dcm"]
+
+
 def test_a_folder_that_has_the_name_of_a_scan_is_named(folders: tuple[Path, Path]):
     source, target = folders
     (source / "a.nii").mkdir()

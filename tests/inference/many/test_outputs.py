@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from inference import merge
+from inference.findings.document import COLUMNS
 from inference.labels import NAMES
 from inference.many.shard import Shard
 from inference.many.statistics_table import write_table
@@ -192,8 +194,14 @@ def test_statistics_of_another_version_are_named(tmp_path: Path):
 
 
 def test_a_name_that_is_no_text(tmp_path: Path):
-    (tmp_path / os.fsdecode(b"\xff,\n.json")).write_bytes(document())
-    assert write_table(tmp_path) == 1
+    """The table stays UTF-8, whatever one name is."""
+    for name in (b"\xff,\n", "M\u00fcller".encode(), b"plain"):
+        structure = {**dict.fromkeys(COLUMNS[1:]), "faces": [], "doubts": []}
+        (tmp_path / os.fsdecode(name + b".json")).write_bytes(document(structures=[structure]))
+    assert write_table(tmp_path) == 3
+    text = (tmp_path / "statistics.csv").read_text(encoding="utf-8")
+    rows = [*csv.DictReader(io.StringIO(text))]
+    assert [row["case"] for row in rows] == ["M\u00fcller", "plain", "\\xff,\n"]
 
 
 def test_a_report_in_the_statistics_place(run: Run, scans: Path, tmp_path: Path, capfd):
