@@ -119,6 +119,8 @@ def read_in_words(outcome: Outcome) -> str:
     """A cell of the table of readers."""
     if outcome.error and not outcome.misplaced_mm:
         return _stop(outcome)
+    if not outcome.misplaced_mm:
+        return "nothing, without an error"
     wanted = VOLUMES.get(outcome.kind, 1)
     off = sorted(outcome.misplaced_mm)
     worst = max(off[:wanted])
@@ -180,15 +182,19 @@ def main() -> None:
         raise SystemExit(f"no peers: {__doc__}")
     shutil.rmtree(WORK / "series", ignore_errors=True)
     machine = describe()
-    outcomes = []
+    outcomes: list[Outcome] = []
+
+    def keep(more: list[Outcome]) -> None:
+        outcomes.extend(more)
+        document = {"machine": machine, "runs": [asdict(outcome) for outcome in outcomes]}
+        write_atomically(WORK / "dicom_peers.json", json.dumps(document, indent=1).encode())
+
     for kind in kinds:
         make(kind, WORK / "series" / kind / "in")
-        outcomes.append(ours(kind, WORK / "series" / kind))
+        keep([ours(kind, WORK / "series" / kind)])
     for tool in READERS:
-        outcomes += theirs(tool, kinds)
-    outcomes += theirs(WRITER, [kind for kind in kinds if kind not in VOLUMES])
-    document = {"machine": machine, "runs": [asdict(outcome) for outcome in outcomes]}
-    write_atomically(WORK / "dicom_peers.json", json.dumps(document, indent=1).encode())
+        keep(theirs(tool, kinds))
+    keep(theirs(WRITER, [kind for kind in kinds if kind not in VOLUMES]))
     text = f"{line(machine)}\n\n{markdown(outcomes)}"
     write_atomically(WORK / "dicom_peers.md", text.encode())
     print(text, end="")

@@ -12,6 +12,7 @@ from ...labels import STRUCTURES, Structure
 from ...types import Labels
 from ..formats import SegType
 from .derived import (
+    DESCRIPTION,
     MANUFACTURER,
     Algorithm,
     Derivation,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _FIRST_SERIES = 9000
-_DESCRIPTION = "abdobox: abdominal organs and tumors"
 
 
 def write_segmentation(
@@ -87,8 +87,8 @@ def segmentation(labels: Labels, whole: Derivation, seg_type: SegType) -> Datase
         transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
         omit_empty_frames=not labelmap,
         content_label="ABDOBOX",
-        content_description=_DESCRIPTION,
-        series_description=_DESCRIPTION,
+        content_description=DESCRIPTION,
+        series_description=DESCRIPTION,
         content_date=date,
         content_time=time,
     )
@@ -125,11 +125,12 @@ def _source_images(whole: Derivation) -> list[Dataset]:
                     "LossyImageCompressionRatio", "LossyImageCompressionMethod"):  # fmt: skip
         if whole.header.get(keyword):
             common[keyword] = whole.header[keyword]
-    images = []
-    for frame in source.frames:
+    images, multi = [], multi_frame(source)
+    for number, frame in enumerate(source.frames, 1):
         image = Dataset()
         image.update(common)
-        image.SOPInstanceUID = frame.sop_instance_uid
+        # An instance that is named once for each of its frames highdicom warns of; _refer names it.
+        image.SOPInstanceUID = f"2.25.{number}" if multi else frame.sop_instance_uid
         image.ImagePositionPatient = [DSfloat(v, auto_format=True) for v in frame.position]
         images.append(image)
     return images
