@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AlgorithmType = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]  # PS3.3, C.8.20.2
 
 MANUFACTURER = "abdobox"
+DESCRIPTION = "abdobox: abdominal organs and tumors"
 # Patient, General Study, Patient Study, Clinical Trial Subject and Study (PS3.3, C.7.1 and C.7.2):
 # what a viewer files the result by. All are texts, whose bytes are the same in every transfer
 # syntax. Comments and the like stay with the scan.

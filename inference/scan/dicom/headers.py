@@ -6,12 +6,12 @@ values from the raw bytes.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import HeaderError
 from .files import DicomFile, parsing
+from .functional_groups import FunctionalGroups, numbers
 from .skim import CLASS, INSTANCE, SKIM_BYTES, skim, text_of
 from .source import Orientation6, SourceFrame
 
@@ -139,9 +139,9 @@ def _of_single(file: DicomFile, stated: Stated, sop_class: str, instance: str) -
         reason = "it holds several frames, but does not state their places"
     if _is_localizer(stated.texts("image type")):
         reason = "localizer"
-    position = _numbers(stated.texts("position"), 3)
-    orientation = _numbers(stated.texts("orientation"), 6)
-    spacing = _numbers(stated.texts("spacing"), 2)
+    position = numbers(stated.texts("position"), 3)
+    orientation = numbers(stated.texts("orientation"), 6)
+    spacing = numbers(stated.texts("spacing"), 2)
     rows, columns = stated.integer("rows"), stated.integer("columns")
     if position is None or orientation is None:
         return Unsuited(reason or "it does not state its place in the patient")
@@ -204,15 +204,6 @@ def _unsuited(stated: Stated, sop_class: str) -> str:
 
 def _is_localizer(image_type: list[str]) -> bool:
     return any(word.upper() in ("LOCALIZER", "SCOUT", "TOPOGRAM") for word in image_type)
-
-
-def _numbers(texts: list[str], count: int) -> tuple[float, ...] | None:
-    """Exactly ``count`` finite numbers, or None."""
-    try:
-        values = tuple(float(text) for text in texts)
-    except ValueError:
-        return None
-    return values if len(values) == count and all(map(math.isfinite, values)) else None
 
 
 def _frame(
@@ -305,28 +296,3 @@ def _passes_of(groups: FunctionalGroups) -> tuple[str, str, tuple[str, ...]]:
             groups.text("PixelMeasuresSequence", "SliceThickness"),
         ),
     )
-
-
-class FunctionalGroups:
-    """Attributes of a frame, from its own functional groups or else those that all share."""
-
-    def __init__(self, shared: Dataset | None, own: Dataset) -> None:
-        self._groups = [own] if shared is None else [own, shared]
-
-    def values(self, macro: str, keyword: str) -> list[Any]:
-        """The values of an attribute, none where it is absent or empty."""
-        for group in self._groups:
-            items = group.get(macro)
-            value = items[0].get(keyword) if items else None
-            if value not in (None, ""):
-                many = not isinstance(value, str) and hasattr(value, "__len__")
-                return list(value) if many else [value]
-        return []
-
-    def text(self, macro: str, keyword: str) -> str:
-        """Its values as one text."""
-        return "\\".join(str(value) for value in self.values(macro, keyword))
-
-    def numbers(self, macro: str, keyword: str, count: int) -> tuple[float, ...] | None:
-        """Exactly ``count`` finite numbers, or None."""
-        return _numbers([str(value) for value in self.values(macro, keyword)], count)

@@ -18,8 +18,8 @@ from ...types import Image
 from ..contents import hounsfield
 from .codestream import Layout
 from .files import AGAIN, DicomFile, parse, parsing
+from .functional_groups import FunctionalGroups
 from .gdcm import Gdcm
-from .headers import FunctionalGroups
 
 if TYPE_CHECKING:
     from pydicom import Dataset

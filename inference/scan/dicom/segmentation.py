@@ -13,6 +13,7 @@ from ...types import Labels
 from ..formats import SegType
 from ..remarks import Remarks
 from .derived import (
+    DESCRIPTION,
     MANUFACTURER,
     Algorithm,
     Derivation,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _FIRST_SERIES = 9000
-_DESCRIPTION = "abdobox: abdominal organs and tumors"
 _NOTHING = Remarks()
 # Characters that a VR of these may have (PS3.5, 6.2): ST and LT.
 _ST, _LT = 1024, 10240
@@ -96,7 +96,7 @@ def segmentation(
         transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
         omit_empty_frames=not labelmap,
         content_label="ABDOBOX",
-        content_description=_DESCRIPTION,
+        content_description=DESCRIPTION,
         series_description=_series_description(remarks),
         content_date=date,
         content_time=time,
@@ -118,7 +118,7 @@ def _series_description(remarks: Remarks) -> str:
     count = len(remarks.labels)
     organs = [f"{count} organ{'s' * (count > 1)}"] if count else []
     doubtful = ["scan"] * bool(remarks.scan) + organs
-    return f"{_DESCRIPTION}; doubtful: {', '.join(doubtful)}" if doubtful else _DESCRIPTION
+    return f"{DESCRIPTION}; doubtful: {', '.join(doubtful)}" if doubtful else DESCRIPTION
 
 
 def _source_images(whole: Derivation) -> list[Dataset]:
@@ -147,11 +147,12 @@ def _source_images(whole: Derivation) -> list[Dataset]:
                     "LossyImageCompressionRatio", "LossyImageCompressionMethod"):  # fmt: skip
         if whole.header.get(keyword):
             common[keyword] = whole.header[keyword]
-    images = []
-    for frame in source.frames:
+    images, multi = [], multi_frame(source)
+    for number, frame in enumerate(source.frames, 1):
         image = Dataset()
         image.update(common)
-        image.SOPInstanceUID = frame.sop_instance_uid
+        # An instance that is named once for each of its frames highdicom warns of; _refer names it.
+        image.SOPInstanceUID = f"2.25.{number}" if multi else frame.sop_instance_uid
         image.ImagePositionPatient = [DSfloat(v, auto_format=True) for v in frame.position]
         images.append(image)
     return images

@@ -12,6 +12,7 @@ from ...labels import STRUCTURES, TUMOR
 from ...types import Labels
 from .contours import Points, contours
 from .derived import (
+    DESCRIPTION,
     MANUFACTURER,
     Algorithm,
     Derivation,
@@ -32,7 +33,6 @@ _RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, and what the standard names here
 _CONTOUR_DATA = 0x30060050
 _FIRST_SERIES = 8000
-_DESCRIPTION = "abdobox: abdominal organs and tumors"
 
 
 def write_structure_set(
@@ -94,7 +94,7 @@ def _empty(whole: Derivation) -> Dataset:
     result.SOPClassUID, result.SOPInstanceUID = _RT_STRUCTURE_SET, whole.instance_uid
     result.SeriesInstanceUID, result.Modality = whole.series_uid, "RTSTRUCT"
     result.SeriesNumber = whole.series_number(_FIRST_SERIES)
-    result.SeriesDescription = _DESCRIPTION
+    result.SeriesDescription = DESCRIPTION
     result.OperatorsName = None
     result.InstanceNumber = 1
     result.Manufacturer = result.ManufacturerModelName = MANUFACTURER

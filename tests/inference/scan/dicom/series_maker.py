@@ -28,6 +28,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -309,14 +310,17 @@ def _groups(place: Slice, index: int, slope: float) -> Dataset:
 
 
 def encoded(ds: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
-    """The file's bytes. ``ds`` holds native little endian pixels; they are encoded here."""
+    """The file's bytes. ``ds`` holds native little endian pixels; they are encoded here.
+
+    But for JPEG baseline, which it holds encoded.
+    """
     ds.file_meta = FileMetaDataset()
     ds.file_meta.MediaStorageSOPClassUID = ds.get("SOPClassUID") or CTImageStorage
     ds.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID") or f"{ROOT}.9"
     ds.file_meta.TransferSyntaxUID = syntax
     if syntax == ExplicitVRBigEndian:
         ds.PixelData = np.frombuffer(ds.PixelData, "<u2").byteswap().tobytes()
-    elif syntax not in (*NATIVE, DeflatedExplicitVRLittleEndian):
+    elif syntax not in (*NATIVE, DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit):
         _compress(ds, syntax)
     buffer = io.BytesIO()
     little = syntax != ExplicitVRBigEndian

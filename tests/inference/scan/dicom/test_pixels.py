@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from PIL import Image
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000,
     DeflatedExplicitVRLittleEndian,
@@ -14,6 +19,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -84,6 +91,54 @@ def test_lossy_is_said(tmp_path: Path, slices: list[Slice]):
         off = [np.abs(plane - other).mean() for other in expected]
         assert off[k] < 80
         assert np.corrcoef(plane.ravel(), expected[k].ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("option", "syntax", "off"),
+    [("+ee", JPEGExtended12Bit, 4.0), ("+eb", JPEGBaseline8Bit, 40.0)],
+    ids=["extended, 12 bits", "baseline, 8 bits"],
+)
+def test_jpeg_with_losses(
+    tmp_path: Path, slices: list[Slice], option: str, syntax: str, off: float
+):
+    """As DCMTK writes a CT: another intercept, for baseline another slope, that is not whole."""
+    tool = shutil.which("dcmcjpeg")
+    if tool is None:
+        pytest.skip("no dcmcjpeg: apt-get install dcmtk")
+
+    def change(ds: Dataset, k: int) -> None:
+        ds.BitsStored, ds.HighBit = 12, 11
+
+    (tmp_path / "out").mkdir()
+    for path in write_series(tmp_path / "in", slices, change=change):
+        written = tmp_path / "out" / path.name
+        subprocess.run([tool, option, "+q", "95", path, written], check=True)
+        assert dcmread(written).file_meta.TransferSyntaxUID == syntax
+    volume = read_volume(tmp_path / "out")
+    assert volume.warnings == ("the images were compressed with losses",)
+    errors = np.abs(volume.voxels_ZYX - truth(slices))
+    assert np.percentile(errors, 99) <= off and errors.max() <= 2 * off
+
+
+def test_baseline_jpeg_by_another_encoder(tmp_path: Path, slices: list[Slice]):
+    """8 bits by Pillow, 8 HU each."""
+
+    def change(ds: Dataset, k: int) -> None:
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+        ds.RescaleSlope = 8
+        stored = np.clip((slices[k].hu + 1024) / 8, 0, 255).round().astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(stored).save(buffer, "JPEG", quality=95)
+        ds.PixelData = encapsulate([buffer.getvalue()])
+        ds["PixelData"].VR = "OB"
+        ds["PixelData"].is_undefined_length = True
+
+    for path in write_series(tmp_path, slices, change=change, syntax=JPEGBaseline8Bit):
+        assert dcmread(path).file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+    volume = read_volume(tmp_path)
+    assert volume.warnings == ("the images were compressed with losses",)
+    errors = np.abs(volume.voxels_ZYX - truth(slices))
+    assert np.percentile(errors, 99) <= 40
 
 
 def test_lossy_once_is_said_too(tmp_path: Path, slices: list[Slice]):

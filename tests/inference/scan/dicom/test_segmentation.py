@@ -331,3 +331,16 @@ def test_labelmap_has_what_the_standard_requires(kind: str, tmp_path: Path):
     assert "segmentation-image" in str(modules) or "label-map" in str(modules)
     found = [line for m in modules for line in lacking(seg, utils.construct_module_tree(m))]
     assert found == []
+
+
+@pytest.mark.parametrize("seg_type", SEG_TYPES)
+def test_a_multi_frame_source_is_named_by_its_own_uid_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, seg_type: SegType
+):
+    scan = make_scan(tmp_path / "in", "coronal", "enhanced")
+    data = write(scan, tmp_path / "a.dcm", seg_type)
+    assert caplog.records == []
+    uids = {
+        element.value for element in data.iterall() if element.keyword == "ReferencedSOPInstanceUID"
+    }
+    assert uids == {scan.source.frames[0].sop_instance_uid}
