@@ -33,8 +33,8 @@ COPY inference ./inference
 COPY weights ./weights
 COPY predict.sh LICENSE ./
 # The pages' viewer, where make page-assets has been run; else only --html is lacking. A pattern may
-# match nothing as long as another source is there.
-COPY LICENSE build/pag[e] ./build/page/
+# match nothing as long as another source is there, and no folder before it has to be.
+COPY LICENSE buil[d]/pag[e] ./build/page/
 COPY deploy/sbom.py /opt/abdobox/
 # Only what is not readable for all: whatever chmod touches is in the image twice.
 RUN python -m compileall -q --invalidation-mode unchecked-hash inference \

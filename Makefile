@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
+# Without npm the wheel and the images are made all the same, and cannot do --html.
+VIEWER := $(if $(shell command -v npm),page-assets,no-viewer)
 
 # One step after the other measures; in parallel they would measure each other.
 .NOTPARALLEL:
@@ -84,7 +86,7 @@ build/tools:
 	$@/bin/pip install -q --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
 
 # dist/abdobox-*.whl, by the backend that requirements-dev.txt pins; needs no network once page-assets is made.
-wheel: .venv/dev page-assets
+wheel: .venv/dev $(VIEWER)
 	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 
 # NiiVue, which --html puts into its pages, as web/package-lock.json pins it, and the licences that it
@@ -106,9 +108,6 @@ browser-page: .venv/dev page-assets
 labels:
 	$(BIN)/python -m inference.scan.label_tables labels
 
-# Without npm the images are built all the same, and cannot do --html.
-VIEWER := $(if $(shell command -v npm),page-assets,no-viewer)
-
 image: $(VIEWER)
 	docker build -t abdobox:latest .
 
@@ -119,7 +118,7 @@ image-node: $(VIEWER)
 	docker build --target node -t abdobox:node .
 
 no-viewer:
-	@test -f build/page/niivue.umd.js || echo "npm is missing: the image will be without --html's viewer" >&2
+	@test -f build/page/niivue.umd.js || echo "npm is missing: this is made without --html's viewer" >&2
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ const VOXEL_TYPES = {
 const UNIT_MM = { 0: 1, 1: 1000, 2: 1, 3: 0.001 };
 const ROUNDING = 1e-4;
 const MAX_SHEAR = 0.02;
+const SPACING_MM = [0.01, 50];
 const MOST_VOXELS = 2 ** 29; // a browser's array of floats holds no more
 const PERMUTATIONS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
@@ -165,7 +166,9 @@ async function readScan(file) {
   if (!(Math.min(nx, ny, nz) > 0 && count <= MOST_VOXELS)) throw new ScanError(`it has ${nx} x ${ny} x ${nz} voxels`);
   const unit = UNIT_MM[header.units];
   const pixdim = header.pixdim.slice(1, 4).map((value) => value * unit);
-  if (!pixdim.every((value) => value > 0 && value < 1000)) throw new ScanError("its spacing is no length in mm");
+  if (!pixdim.every((value) => value >= SPACING_MM[0] && value <= SPACING_MM[1])) {
+    throw new ScanError(`it has a spacing of ${pixdim.join(" x ")} mm (accepted: ${SPACING_MM.join(" to ")})`);
+  }
   const { axes, flips } = canonical(directions(header));
   const strides = [1, nx, nx * ny];
   const scale = header.slope !== 0 && Number.isFinite(header.slope);
