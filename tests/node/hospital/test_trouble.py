@@ -59,25 +59,29 @@ def test_a_destination_is_down(make_world: Make, tmp_path: Path, other: dcmtk.St
 
 
 @pytest.mark.parametrize(
-    ("least_free", "leave"), [(6_000_000, 6_150_000), (0, 150_000)], ids=["setting", "really full"]
+    ("least_free", "leave", "quiet"),
+    [(6_000_000, 5_900_000, 6), (0, 60_000, 45)],
+    ids=["from the setting on", "really full, within a study"],
 )
-def test_disk_full(make_world: Make, mount: Callable, tmp_path: Path, least_free: int, leave: int):
+def test_disk_full(
+    mount: Callable, make_world: Make, tmp_path: Path, least_free: int, leave: int, quiet: int
+):
     disk = mount("size=12m")
     world = make_world(
         store=disk / "spool",
-        study={"quiet_seconds": 10},
-        spool={"min_free_bytes": least_free},
+        study={"quiet_seconds": quiet},
+        spool={"min_free_bytes": least_free, "hold_seconds": 0},
         work={"retry_seconds": 1},
     )
     disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave)
 
 
-def test_disk_full_while_working(make_world: Make, mount: Callable, tmp_path: Path):
+def test_disk_full_while_working(mount: Callable, make_world: Make, tmp_path: Path):
     """No fault of the study: it does not end in failed/, and has its result once there is room."""
     disk = mount("size=12m")
     world = make_world(
         store=disk / "spool",
-        study={"quiet_seconds": 2},
+        study={"on_release": True},
         spool={"min_free_bytes": 0},
         work={"tries": 2, "retry_seconds": 1},
     )
