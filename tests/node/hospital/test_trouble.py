@@ -73,7 +73,7 @@ def test_disk_full(
         spool={"min_free_bytes": least_free, "hold_seconds": 0},
         work={"retry_seconds": 1},
     )
-    disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave)
+    disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave, told=least_free > 0)
 
 
 def test_disk_full_while_working(mount: Callable, make_world: Make, tmp_path: Path):
@@ -92,7 +92,7 @@ def test_disk_full_while_working(mount: Callable, make_world: Make, tmp_path: Pa
     assert world.node.running()
     assert world.node.spool()["failed"] == 0, world.node.log_text()
     ballast.unlink()
-    world.wait_for_results([study], 120)
+    world.wait_for_results([study], 300)
     world.check_results([study])
 
 
