@@ -63,7 +63,7 @@ class Node:
         self._worker = Worker(
             self._spool,
             settings.work,
-            WorkingProcess(command or usual),
+            WorkingProcess(command or usual, self._spool.incoming),
             self._done,
             log,
             self.metrics,
