@@ -48,7 +48,7 @@ def test_one_destination_waits_for_no_other_and_gets_nothing_twice(start: Start,
     port = free_port()
     node = start(send=f"ARCHIVE@127.0.0.1:{archive.port},LATE@127.0.0.1:{port}")
     send(node.port, slices())
-    archive.wait(lambda: len(archive.taken) == 1)
+    node.wait("sent")
     node.wait("send_failed", count=2)
     node.kill()
     again = start(send=f"ARCHIVE@127.0.0.1:{archive.port},LATE@127.0.0.1:{port}")
