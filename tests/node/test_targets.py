@@ -23,6 +23,8 @@ from tests.node.pacs import send, study
 from tests.node.running import until
 from tests.node.test_receiver import Listening, listen  # noqa: F401 (a fixture)
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LIMITS = AssociationSettings(timeout_seconds=20)
 
 
