@@ -123,4 +123,11 @@ def guard_connection(
             received += chunk
         return received
 
-    guarded.recv = recv
+    close = guarded.close
+
+    def close_for_good() -> None:
+        """As AssociationSocket.close, which leaves the socket open where its peer has gone."""
+        close()
+        raw.close()
+
+    guarded.recv, guarded.close = recv, close_for_good

@@ -22,6 +22,8 @@ from .working_process import ModelFailedError, WorkerDiedError, WorkingProcess
 
 _LOOK_S = 0.3
 _RESTART_S = 5.0
+# For a study that moves from state to state meanwhile.
+_LOOKS = 5
 _SOP_CLASS = 0x00020002
 
 
@@ -85,7 +87,8 @@ class Worker:
         except (ModelFailedError, WorkerDiedError, OSError) as error:
             self.trouble = str(error)
             if not stop.is_set():
-                self._log("worker_not_started", "error", reason=str(error))
+                trace = self._process.trace()
+                self._log("worker_not_started", "error", reason=str(error), trace=trace)
             return False
         self.trouble = None
         self._metrics.worker_starts.add()
@@ -129,6 +132,7 @@ class Worker:
                 self._spool.give_back(held)
                 return
             outcome = Outcome(failed=[str(error)])
+            log("worker_died", "error", reason=str(error), trace=self._process.trace())
         self._metrics.work_seconds.add(time.monotonic() - begun)
         self._metrics.work_count.add()
         self._settle(held, outcome, log)
@@ -172,25 +176,30 @@ class Worker:
 
     def _gather(self, held: Held) -> list[int]:
         """Bring what else is held of the study beside what came now. Returns the numbers of it."""
-        numbers = []
-        for found in list(self._spool.of_study(held.study)):
-            state = found.path.parent.name
-            if found.number == held.number or state == "working":
-                continue
-            with suppress(FileNotFoundError):
-                other = self._spool.claim(found) if state == "waiting" else found
-                if self._take_from(other, held):
-                    numbers.append(other.number)
-                if state in ("waiting", "failed"):  # all of it is here now
-                    sync_folder(held.path)
-                    shutil.rmtree(other.path)
-        return sorted(numbers)
+        numbers = {other.number for other in self._spool.of_study(held.study)} - {held.number}
+        return [number for number in sorted(numbers) if self._brought(number, held)]
 
-    def _take_from(self, other: Held, held: Held) -> bool:
+    def _brought(self, number: int, held: Held) -> bool:
+        for _ in range(_LOOKS):
+            others = self._spool.of_study(held.study)
+            other = next((one for one in others if one.number == number), None)
+            if other is None or other.path.parent.name == "working":
+                return False
+            with suppress(FileNotFoundError):  # it moves on meanwhile
+                return self._take_from(other, held)
+        return False
+
+    def _take_from(self, found: Held, held: Held) -> bool:
+        """Whether there was anything. Raises FileNotFoundError: it has moved on meanwhile."""
+        state = found.path.parent.name
+        other = self._spool.claim(found) if state == "waiting" else found
         instances = other.instances()
         for path in instances:
             if not (held.path / path.name).exists():
                 link_or_copy(path, held.path / path.name)
+        if state in ("waiting", "failed"):  # all of it is here now
+            sync_folder(held.path)
+            shutil.rmtree(other.path)
         return bool(instances)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from node.attempts import Attempts, note_begun, note_failed, note_stopped
 from tests.node.pacs import Archive, send, study, study_uid
 from tests.node.running import RunningNode, until
 from tests.node.test_states import slices
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 Start = Callable[..., RunningNode]
 
 
