@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from .attempts import FILE, Attempts, note_begun, note_failed, note_stopped
-from .box import DicomFile, HeaderError, write_atomically
+from .box import write_atomically
 from .contexts import CT_CLASSES
 from .durable import link_or_copy, sync_folder
+from .file_meta import class_and_instance
 from .log import Log
 from .metrics import Metrics
 from .segmenting import PARTIAL, RESULTS, Order, Outcome
@@ -24,7 +24,6 @@ _LOOK_S = 0.3
 _RESTART_S = 5.0
 # For a study that moves from state to state meanwhile.
 _LOOKS = 5
-_SOP_CLASS = 0x00020002
 
 
 class Worker:
@@ -114,8 +113,9 @@ class Worker:
             log("nothing_to_segment", instances=len(held.instances()))
             self._finished(held)
             return
-        together = self._gather(held)
-        log("work_begun", instances=len(held.instances()), together_with=together)
+        together, gone = self._gather(held)
+        about = {"together_with": together, "without": gone}
+        log("work_begun", instances=len(held.instances()), **about)
         note_begun(held.path)
         order = Order(
             str(held.path),
@@ -174,10 +174,15 @@ class Worker:
         self._metrics.studies.add(of="failed")
         log("study_failed", "error", reason=reason, tries=len(failed))
 
-    def _gather(self, held: Held) -> list[int]:
-        """Bring what else is held of the study beside what came now. Returns the numbers of it."""
-        numbers = {other.number for other in self._spool.of_study(held.study)} - {held.number}
-        return [number for number in sorted(numbers) if self._brought(number, held)]
+    def _gather(self, held: Held) -> tuple[list[int], list[int]]:
+        """Bring what else is held of the study beside what came now.
+
+        Returns:
+            The numbers of it, and those of which no instances are left.
+        """
+        others = {other.number for other in self._spool.of_study(held.study)} - {held.number}
+        brought = {number: self._brought(number, held) for number in sorted(others)}
+        return [n for n, found in brought.items() if found], [n for n in brought if not brought[n]]
 
     def _brought(self, number: int, held: Held) -> bool:
         for _ in range(_LOOKS):
@@ -205,15 +210,7 @@ class Worker:
 
 def _has_ct(held: Held) -> bool:
     """Whether any instance is a CT, by the file meta information that the node has written."""
-    return any(_sop_class(path) in CT_CLASSES for path in held.instances())
-
-
-def _sop_class(path: Path) -> str:
-    try:
-        meta = DicomFile(path).parse(_SOP_CLASS, [_SOP_CLASS]).file_meta
-        return str(meta.get("MediaStorageSOPClassUID") or "")
-    except (HeaderError, OSError, AttributeError):
-        return ""
+    return any(class_and_instance(path)[0] in CT_CLASSES for path in held.instances())
 
 
 def _publish(held: Held) -> None:

@@ -75,6 +75,17 @@ def test_what_comes_late_is_segmented_with_what_is_held(start: Start, archive: A
     assert node.in_state("done") == [f"{study_uid(1)}.1", f"{study_uid(1)}.2"]
 
 
+def test_a_study_that_is_sent_again_makes_no_second_result(start: Start, archive: Archive):
+    node = start(SPOOL_HOLD_SECONDS=0)
+    port = node.port
+    for count in (1, 2):
+        assert send(port, slices()) == [0, 0, 0]
+        node.wait("study_done", count=count)
+    assert len(archive.taken) == 1
+    assert node.named("work_begun")[-1]["without"] == [1]
+    assert node.in_state("done") == [f"{study_uid(1)}.1", f"{study_uid(1)}.2"]
+
+
 def test_late_slices_of_a_failed_study_take_it_over(start: Start, archive: Archive):
     node = start(WORK_TRIES=1)
     port, datasets = node.port, study(1)
