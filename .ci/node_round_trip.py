@@ -1,11 +1,10 @@
-"""Send a phantom to a node and wait for its SEG: ``node_round_trip.py NODE_PORT OWN_PORT SECONDS``.
+"""Send a series to a node and wait for its SEG: ``node_round_trip.py FOLDER SECONDS``.
 
-The node is to know this one as CI@127.0.0.1, and to send to CI@127.0.0.1:OWN_PORT. Fails unless the
-result has the phantom's study and labels, and its pages name no patient.
+The node listens at port 11112 of loopback, knows this one as CI@127.0.0.1, and sends to port 11113.
+Fails unless the result has the series' study and labels.
 """
 
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -14,12 +13,9 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 
-from benchmarks.dicom import write_series
-from phantom import make_phantom
-
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-port, own_port, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+files, seconds = sorted(Path(sys.argv[1]).iterdir()), float(sys.argv[2])
 end = time.monotonic() + seconds
 results: list[Dataset] = []
 came = threading.Event()
@@ -38,23 +34,21 @@ entity = AE(ae_title="CI")
 entity.add_supported_context(LABEL_MAP, "1.2.840.10008.1.2.5")
 entity.add_requested_context(CT_IMAGE, "1.2.840.10008.1.2.1")
 receiver = entity.start_server(
-    ("127.0.0.1", own_port), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)]
+    ("127.0.0.1", 11113), block=False, evt_handlers=[(evt.EVT_C_STORE, keep)]
 )
-with tempfile.TemporaryDirectory() as folder:
-    write_series(Path(folder) / "series", make_phantom((24, 64, 64), (10.0, 6.0, 6.0), seed=1))
-    files = sorted((Path(folder) / "series").iterdir())
-    while not (
-        association := entity.associate("127.0.0.1", port, ae_title="ABDOBOX")
-    ).is_established:
-        if time.monotonic() > end:
-            sys.exit("the node accepts no association")
-        time.sleep(0.5)
-    for path in files:
-        status = association.send_c_store(dcmread(path)).get("Status")
-        if status != 0:
-            sys.exit(f"{path.name}: status {status}")
-    association.release()
-    study = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
+while True:
+    association = entity.associate("127.0.0.1", 11112, ae_title="ABDOBOX")
+    if association.is_established:
+        break
+    if time.monotonic() > end:
+        sys.exit("the node accepts no association")
+    time.sleep(0.5)
+for path in files:
+    status = association.send_c_store(dcmread(path)).get("Status")
+    if status != 0:
+        sys.exit(f"{path.name}: status {status}")
+association.release()
+study = dcmread(files[0], stop_before_pixels=True).StudyInstanceUID
 sent = time.monotonic()
 if not came.wait(end - sent):
     sys.exit(f"no result within {seconds:g} s")

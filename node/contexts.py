@@ -10,7 +10,7 @@ on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pynetdicom.presentation import PresentationContext
@@ -31,7 +31,15 @@ CT_SYNTAXES = (
 )
 
 
-def accepted_contexts(commitment: bool) -> list[PresentationContext]:
+class SharedContexts(list["PresentationContext"]):
+    """Contexts that all associations read: pynetdicom copies them deeply for each, 7,500 UIDs."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedContexts:
+        """Itself: nobody changes it."""
+        return self
+
+
+def accepted_contexts(commitment: bool) -> SharedContexts:
     """What an association may be about; ``commitment``: storage commitment, too."""
     from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
     from pynetdicom.presentation import build_context
@@ -44,4 +52,4 @@ def accepted_contexts(commitment: bool) -> list[PresentationContext]:
     contexts.append(build_context(VERIFICATION))
     if commitment:
         contexts.append(build_context(STORAGE_COMMITMENT))
-    return contexts
+    return SharedContexts(contexts)

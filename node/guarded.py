@@ -7,7 +7,6 @@ too. These are held here, on the connection, before its state machine sees a byt
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -52,16 +51,6 @@ class GuardedServer(ThreadedAssociationServer):
         if len(self.active_associations) >= self._most_connections:
             return False
         return self._knows(str(client_address[0]))
-
-
-class LateHandshake(ssl.SSLContext):
-    """A TLS context whose server side shakes hands in the connection's own thread."""
-
-    def wrap_socket(self, sock: Any, server_side: bool = False, **more: Any) -> ssl.SSLSocket:  # type: ignore[override]
-        """As ssl's, but that reading the first byte does the handshake, within its timeout."""
-        if server_side:
-            more["do_handshake_on_connect"] = False
-        return super().wrap_socket(sock, server_side=server_side, **more)
 
 
 class Rate:
@@ -123,4 +112,11 @@ def guard_connection(
             received += chunk
         return received
 
-    guarded.recv = recv
+    close = guarded.close
+
+    def close_for_good() -> None:
+        """As AssociationSocket.close, which leaves the socket open where its peer has gone."""
+        close()
+        raw.close()
+
+    guarded.recv, guarded.close = recv, close_for_good

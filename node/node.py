@@ -29,6 +29,7 @@ _TIDY_S = 20.0
 _JOIN_S = 8.0
 # After an error of the disk or network, before the same is tried again.
 _AGAIN_S = 2.0
+_ERRED_S = 30.0
 
 
 class Node:
@@ -55,6 +56,7 @@ class Node:
         self.metrics = Metrics()
         self._stop = threading.Event()
         self.failed = False
+        self._erred = float("-inf")
         self.port = self.http_port = 0
         self._spool = Spool(settings.store_folder)
         self._receiving = Receiving(self._spool, settings, free)
@@ -63,7 +65,7 @@ class Node:
         self._worker = Worker(
             self._spool,
             settings.work,
-            WorkingProcess(command or usual),
+            WorkingProcess(command or usual, self._spool.incoming),
             self._done,
             log,
             self.metrics,
@@ -128,6 +130,8 @@ class Node:
         found = [] if self._worker.trouble is None else [f"worker: {self._worker.trouble}"]
         if not self._receiving.room():
             found.append("disk full: instances are refused")
+        if time.monotonic() - self._erred < _ERRED_S:
+            found.append("errors of the disk or network; see the log")
         return found
 
     def gauges(self) -> dict[str, dict[str, float] | float]:
@@ -148,6 +152,7 @@ class Node:
                     loop(self._stop)
                 except (OSError, OutputError) as error:
                     self._log("system_error", "error", thread=name, reason=one_line(str(error)))
+                    self._erred = time.monotonic()
                     self._stop.wait(_AGAIN_S)
                 except Exception as error:
                     self._log("internal_error", "error", thread=name, reason=_described(error))

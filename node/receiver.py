@@ -74,12 +74,12 @@ class Receiver:
         entity.network_timeout = entity.dimse_timeout = limits.timeout_seconds
         entity.acse_timeout = limits.timeout_seconds
         entity.require_called_aet = True
-        entity.supported_contexts = accepted_contexts(limits.commitment)
         server = entity.make_server(
             (self._settings.bind, self._settings.port),
             evt_handlers=self._handlers(),
             ssl_context=server_context(self._settings.tls),
             server_class=GuardedServer,
+            contexts=accepted_contexts(limits.commitment),
         )
         self._server = cast(GuardedServer, server)
         self._server.guard(self._known, limits.max)

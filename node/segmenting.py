@@ -152,8 +152,9 @@ def serve(load: Callable[[], Callable[[Order], Outcome]]) -> None:
     begun = time.monotonic()
     try:
         work = load()
-    except AbdoboxError as error:
-        answer(json.dumps({"error": str(error)}).encode() + b"\n")
+    except Exception as error:  # nothing of any patient has been read yet
+        said = str(error) if isinstance(error, AbdoboxError) else f"{type(error).__name__}: {error}"
+        answer(json.dumps({"error": one_line(said)}).encode() + b"\n")
         return
     answer(json.dumps({"ready": round(time.monotonic() - begun, 3)}).encode() + b"\n")
     while True:

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from .box import OutputError, write_atomically
+from .file_meta import class_and_instance
 from .log import Log
 from .metrics import Metrics
 from .sending import RefusedError, Target, UnreachableError
@@ -97,11 +99,12 @@ class Sender:
         return (held.path / self._target.mark).exists()
 
     def _send(self, held: Held) -> None:
-        files = sorted(held.results.glob("*.dcm"))
+        files = self._files(held)
         log = self._log.about(study=held.study, number=held.number)
         begun = time.monotonic()
         try:
-            self._target.send(files)
+            if files:
+                self._target.send(files)
         except UnreachableError as error:
             self._metrics.send_failures.add(of=str(self._target))
             log("send_failed", "warning", reason=str(error), again_in_s=self._down.failed())
@@ -120,6 +123,21 @@ class Sender:
         self._metrics.sent.add(len(files), of=str(self._target))
         log("sent", results=len(files), seconds=round(time.monotonic() - begun, 3))
         self._finish(held)
+
+    def _files(self, held: Held) -> list[Path]:
+        """The results, without those that it has from an earlier number of the study.
+
+        Series that come one after the other are segmented again with the next one; the same slices
+        then make the same result, UID and all.
+        """
+        earlier = {
+            class_and_instance(path)
+            for other in self._spool.of_study(held.study)
+            if other.number < held.number and self._has(other)
+            for path in other.results.glob("*.dcm")
+        }
+        files = sorted(held.results.glob("*.dcm"))
+        return [path for path in files if class_and_instance(path) not in earlier]
 
     def _finish(self, held: Held) -> None:
         if all((held.path / mark).exists() for mark in self._marks):

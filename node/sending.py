@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -97,8 +98,8 @@ class StowTarget:
 
     mark = "sent@stow"
 
-    def __init__(self, stow: StowSettings) -> None:
-        self._url = stow.url
+    def __init__(self, stow: StowSettings, timeout_s: float) -> None:
+        self._url, self._timeout_s = stow.url, timeout_s
 
     def __str__(self) -> str:
         return _STOW
@@ -106,10 +107,19 @@ class StowTarget:
     def send(self, files: Sequence[Path]) -> None:
         """All in one request. Raises UnreachableError, RefusedError."""
         from dicomweb_client.api import DICOMwebClient
+        from requests import Session
+
+        with Session() as session:
+            # Which by itself waits for an answer for ever.
+            session.request = partial(session.request, timeout=self._timeout_s)  # type: ignore[method-assign]
+            client = DICOMwebClient(self._url, session=session)
+            client.set_http_retry_params(retry=False)  # the pauses are the sender's
+            self._send(client, files)
+
+    def _send(self, client: Any, files: Sequence[Path]) -> None:
         from pydicom import dcmread
         from requests import HTTPError, RequestException
 
-        client = DICOMwebClient(self._url)
         try:
             answer = client.store_instances([dcmread(file) for file in files])
         except HTTPError as error:
@@ -158,5 +168,9 @@ def requested(
 
 def targets(settings: Settings) -> list[StoreTarget | StowTarget]:
     """Where results go, by the settings."""
-    stow = [StowTarget(settings.stow)] if settings.stow.url else []
+    stow = (
+        [StowTarget(settings.stow, settings.associations.timeout_seconds)]
+        if settings.stow.url
+        else []
+    )
     return [*(StoreTarget(one, settings) for one in settings.destinations), *stow]

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
-from .guarded import LateHandshake
 from .settings import TlsSettings
+
+
+class LateHandshake(ssl.SSLContext):
+    """A TLS context whose server side shakes hands in the connection's own thread."""
+
+    def wrap_socket(self, sock: Any, server_side: bool = False, **more: Any) -> ssl.SSLSocket:  # type: ignore[override]
+        """As ssl's, but that reading the first byte does the handshake, within its timeout."""
+        if server_side:
+            more["do_handshake_on_connect"] = False
+        return super().wrap_socket(sock, server_side=server_side, **more)
 
 
 def server_context(tls: TlsSettings) -> ssl.SSLContext | None:

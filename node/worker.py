@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from .attempts import FILE, Attempts, note_begun, note_failed, note_stopped
-from .box import DicomFile, HeaderError, write_atomically
+from .box import write_atomically
 from .contexts import CT_CLASSES
 from .durable import link_or_copy, sync_folder
+from .file_meta import class_and_instance
 from .log import Log
 from .metrics import Metrics
 from .segmenting import PARTIAL, RESULTS, Order, Outcome
@@ -22,7 +22,8 @@ from .working_process import ModelFailedError, WorkerDiedError, WorkingProcess
 
 _LOOK_S = 0.3
 _RESTART_S = 5.0
-_SOP_CLASS = 0x00020002
+# For a study that moves from state to state meanwhile.
+_LOOKS = 5
 
 
 class Worker:
@@ -85,7 +86,8 @@ class Worker:
         except (ModelFailedError, WorkerDiedError, OSError) as error:
             self.trouble = str(error)
             if not stop.is_set():
-                self._log("worker_not_started", "error", reason=str(error))
+                trace = self._process.trace()
+                self._log("worker_not_started", "error", reason=str(error), trace=trace)
             return False
         self.trouble = None
         self._metrics.worker_starts.add()
@@ -111,8 +113,9 @@ class Worker:
             log("nothing_to_segment", instances=len(held.instances()))
             self._finished(held)
             return
-        together = self._gather(held)
-        log("work_begun", instances=len(held.instances()), together_with=together)
+        together, gone = self._gather(held)
+        about = {"together_with": together, "without": gone}
+        log("work_begun", instances=len(held.instances()), **about)
         note_begun(held.path)
         order = Order(
             str(held.path),
@@ -129,6 +132,7 @@ class Worker:
                 self._spool.give_back(held)
                 return
             outcome = Outcome(failed=[str(error)])
+            log("worker_died", "error", reason=str(error), trace=self._process.trace())
         self._metrics.work_seconds.add(time.monotonic() - begun)
         self._metrics.work_count.add()
         self._settle(held, outcome, log)
@@ -170,41 +174,43 @@ class Worker:
         self._metrics.studies.add(of="failed")
         log("study_failed", "error", reason=reason, tries=len(failed))
 
-    def _gather(self, held: Held) -> list[int]:
-        """Bring what else is held of the study beside what came now. Returns the numbers of it."""
-        numbers = []
-        for found in list(self._spool.of_study(held.study)):
-            state = found.path.parent.name
-            if found.number == held.number or state == "working":
-                continue
-            with suppress(FileNotFoundError):
-                other = self._spool.claim(found) if state == "waiting" else found
-                if self._take_from(other, held):
-                    numbers.append(other.number)
-                if state in ("waiting", "failed"):  # all of it is here now
-                    sync_folder(held.path)
-                    shutil.rmtree(other.path)
-        return sorted(numbers)
+    def _gather(self, held: Held) -> tuple[list[int], list[int]]:
+        """Bring what else is held of the study beside what came now.
 
-    def _take_from(self, other: Held, held: Held) -> bool:
+        Returns:
+            The numbers of it, and those of which no instances are left.
+        """
+        others = {other.number for other in self._spool.of_study(held.study)} - {held.number}
+        brought = {number: self._brought(number, held) for number in sorted(others)}
+        return [n for n, found in brought.items() if found], [n for n in brought if not brought[n]]
+
+    def _brought(self, number: int, held: Held) -> bool:
+        for _ in range(_LOOKS):
+            others = self._spool.of_study(held.study)
+            other = next((one for one in others if one.number == number), None)
+            if other is None or other.path.parent.name == "working":
+                return False
+            with suppress(FileNotFoundError):  # it moves on meanwhile
+                return self._take_from(other, held)
+        return False
+
+    def _take_from(self, found: Held, held: Held) -> bool:
+        """Whether there was anything. Raises FileNotFoundError: it has moved on meanwhile."""
+        state = found.path.parent.name
+        other = self._spool.claim(found) if state == "waiting" else found
         instances = other.instances()
         for path in instances:
             if not (held.path / path.name).exists():
                 link_or_copy(path, held.path / path.name)
+        if state in ("waiting", "failed"):  # all of it is here now
+            sync_folder(held.path)
+            shutil.rmtree(other.path)
         return bool(instances)
 
 
 def _has_ct(held: Held) -> bool:
     """Whether any instance is a CT, by the file meta information that the node has written."""
-    return any(_sop_class(path) in CT_CLASSES for path in held.instances())
-
-
-def _sop_class(path: Path) -> str:
-    try:
-        meta = DicomFile(path).parse(_SOP_CLASS, [_SOP_CLASS]).file_meta
-        return str(meta.get("MediaStorageSOPClassUID") or "")
-    except (HeaderError, OSError, AttributeError):
-        return ""
+    return any(class_and_instance(path)[0] in CT_CLASSES for path in held.instances())
 
 
 def _publish(held: Held) -> None:

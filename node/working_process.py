@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from .segmenting import Order, Outcome
@@ -17,6 +20,7 @@ from .segmenting import Order, Outcome
 _LOOK_S = 0.2
 # How readily the kernel picks it where memory runs out, from -1000 to 1000: before the receiver.
 _OOM_SCORE = 500
+_TRACED = 20
 
 
 class WorkerDiedError(Exception):
@@ -37,12 +41,15 @@ class WorkingProcess:
 
     Args:
         command: see :mod:`node.segmenting` for what it answers.
+        temporary: a folder for what its libraries put into temporary files.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = list(command)
+    def __init__(self, command: Sequence[str], temporary: Path) -> None:
+        self._command, self._temporary = list(command), temporary
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.Queue[bytes | None] = queue.Queue()
+        self._trace: deque[str] = deque(maxlen=_TRACED)
+        self._tracing: threading.Thread | None = None
         self.ready_seconds: float | None = None
 
     @property
@@ -59,13 +66,20 @@ class WorkingProcess:
         self.end()
         self._answers = queue.Queue()
         self._process = subprocess.Popen(  # noqa: S603 (our own command)
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            self._command,
+            env={**os.environ, "TMPDIR": str(self._temporary)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the node's to answer
         )
         with suppress(OSError), open(f"/proc/{self._process.pid}/oom_score_adj", "w") as file:
             file.write(str(_OOM_SCORE))
-        threading.Thread(
-            target=_read, args=(self._process.stdout, self._answers), daemon=True
-        ).start()
+        self._trace = deque(maxlen=_TRACED)
+        pipes = self._process.stdout, self._process.stderr
+        threading.Thread(target=_read, args=(pipes[0], self._answers), daemon=True).start()
+        self._tracing = threading.Thread(target=_trace, args=(pipes[1], self._trace), daemon=True)
+        self._tracing.start()
         answer = self._answer(stop, timeout_s)
         if "error" in answer:
             self.end()
@@ -94,11 +108,16 @@ class WorkingProcess:
         if process is None:
             return
         process.kill()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
         process.wait()
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+
+    def trace(self) -> list[str]:
+        """Where in the code it has died, as far as faulthandler could say."""
+        if self._tracing is not None:
+            self._tracing.join(1.0)
+        return list(self._trace)
 
     def _answer(self, stop: threading.Event, timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s if timeout_s else float("inf")
@@ -122,10 +141,20 @@ class WorkingProcess:
             return found
 
 
+def _trace(stream: Any, lines: deque[str]) -> None:
+    """Keep faulthandler's lines; anything else may quote what a data set holds."""
+    with suppress(OSError, ValueError):
+        for line in stream:
+            if line.startswith((b"Fatal Python error", b"Current thread", b'  File "')):
+                lines.append(line.decode(errors="replace").strip())
+        stream.close()
+
+
 def _read(stream: Any, answers: queue.Queue[bytes | None]) -> None:
     with suppress(OSError, ValueError):
         for line in stream:
             answers.put(line)
+        stream.close()
     answers.put(None)
 
 

@@ -84,6 +84,23 @@ def test_under_its_other_name(tmp_path: Path):
     assert say("abdobox", "--version") == f"abdobox {inference.__version__}\n"
 
 
+def test_the_node_under_its_other_name(tmp_path: Path):
+    (tmp_path / "abdobox").mkdir()
+    for path in (*(ROOT / "inference").iterdir(), ROOT / "node"):
+        (tmp_path / "abdobox" / path.name).symlink_to(path)
+    code = "import abdobox.node.node, sys; print(*{n.partition('.')[0] for n in sys.modules})"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"abdobox", "pynetdicom"} <= set(run.stdout.split())
+    assert set(run.stdout.split()).isdisjoint({"inference", "node"})
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As make wheel builds it, without a network."""
@@ -141,7 +158,7 @@ def test_what_the_wheel_holds(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if not name.partition("/")[0].endswith("-info")}
         metadata = archive.read(f"abdobox-{inference.__version__}.dist-info/METADATA").decode()
-    there = [path for room in ("inference", "weights") for path in (ROOT / room).rglob("*")]
+    there = [path for room in ("inference", "node", "weights") for path in (ROOT / room).rglob("*")]
     names = {
         path.relative_to(ROOT).as_posix()
         for path in there
@@ -178,6 +195,11 @@ def test_installed(environment: Path, here: Path):
     version = call(here, environment / "bin" / "abdobox", "--version")
     assert version.stdout == f"abdobox {inference.__version__}\n"
     assert call(here, python, "-m", "abdobox", "--help").stdout.startswith("usage: abdobox ")
+    node = environment / "bin" / "abdobox-node"
+    assert call(here, node, "--version").stdout == version.stdout
+    lacking = call(here, node, "--store", here, "--allow", "PACS@127.0.0.1")
+    cause = "pynetdicom is not installed; pip install abdobox[node]"
+    assert (lacking.returncode, lacking.stderr) == (2, f"error: {cause}\n")
     run = call(here, environment / "bin" / "abdobox", "-i", "scan_0000.nii.gz", "-o", "out")
     assert (run.returncode, run.stdout) == (0, ""), run.stderr
     api = call(here, python, "-W", "error", "-c", snippet())

@@ -61,7 +61,9 @@ class RunningNode:
             "STORE": store,
             "ALLOW": "PACS@127.0.0.1",
             "SEND": send,
-            "STUDY_QUIET_SECONDS": 0.5,
+            # Of what was not released: long enough that a busy machine does not split a study.
+            "STUDY_QUIET_SECONDS": 3,
+            "STUDY_ON_RELEASE": "true",
             "SPOOL_MIN_FREE_BYTES": 0,
             "WORK_RETRY_SECONDS": 0.1,
             "SENDING_FIRST_PAUSE_SECONDS": 0.1,

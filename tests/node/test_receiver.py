@@ -9,15 +9,17 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 from pynetdicom import AE
+from pynetdicom.presentation import build_context, negotiate_as_acceptor
 from pynetdicom.sop_class import Verification
 
-from node.contexts import CT_CLASSES, CT_SYNTAXES
+from node.contexts import CT_CLASSES, CT_SYNTAXES, accepted_contexts
 from node.log import Log
 from node.metrics import Metrics
 from node.receiver import Receiver
@@ -242,6 +244,18 @@ def test_every_syntax_that_is_read_is_taken_of_every_ct_class(listen):
     taken = [(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts]
     association.release()
     assert sorted(taken) == sorted((c, s) for c in CT_CLASSES for s in CT_SYNTAXES)
+
+
+def test_contexts_are_shared_by_all_associations_and_stay_as_they_are():
+    contexts = accepted_contexts(commitment=True)
+    assert deepcopy(contexts) is contexts
+    before = [(c.abstract_syntax, tuple(c.transfer_syntax)) for c in contexts]
+    asked = [build_context(sop_class, CT_SYNTAXES[:2]) for sop_class in sorted(CT_CLASSES)]
+    for number, context in enumerate(asked):
+        context.context_id = 2 * number + 1
+    results, _ = negotiate_as_acceptor(asked, contexts)
+    assert [c.result for c in results] == [0, 0, 0]
+    assert [(c.abstract_syntax, tuple(c.transfer_syntax)) for c in contexts] == before
 
 
 def test_a_full_disk_takes_nothing_until_there_is_room(listen):

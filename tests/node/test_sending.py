@@ -14,6 +14,8 @@ from tests.node.pacs import Archive, send, study, study_uid
 from tests.node.running import RunningNode, until
 from tests.node.test_states import slices
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 Start = Callable[..., RunningNode]
 
 
@@ -48,7 +50,7 @@ def test_one_destination_waits_for_no_other_and_gets_nothing_twice(start: Start,
     port = free_port()
     node = start(send=f"ARCHIVE@127.0.0.1:{archive.port},LATE@127.0.0.1:{port}")
     send(node.port, slices())
-    archive.wait(lambda: len(archive.taken) == 1)
+    node.wait("sent")
     node.wait("send_failed", count=2)
     node.kill()
     again = start(send=f"ARCHIVE@127.0.0.1:{archive.port},LATE@127.0.0.1:{port}")
@@ -90,9 +92,8 @@ def test_a_warning_is_no_refusal(start: Start, archive: Archive):
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("on_release", [True, False])
-def test_no_destination_keeps_results_in_the_spool(start: Start, on_release: bool):
-    node = start(send="", STUDY_ON_RELEASE=on_release)
+def test_no_destination_keeps_results_in_the_spool(start: Start):
+    node = start(send="")
     send(node.port, slices())
     node.wait("study_done")
     assert len(list((node.store / "done").glob("*/results/*.seg.dcm"))) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from node.checks import problems
 from node.cli import main
 from node.settings import Settings
 from node.settings_sources import read_settings
+from tests.node.running import ROOT
 
 
 def test_command_line_before_environment_before_file_before_default(tmp_path: Path):
@@ -124,6 +127,13 @@ def test_what_does_not_go_together(tmp_path: Path):
     pem = str(tmp_path / "c.pem")
     (line,) = checked(tmp_path, **{"tls.certificate": pem, "tls.key": pem})
     assert "cannot be used" in line
+
+
+def test_settings_are_read_without_any_library_of_dicom():
+    code = "import node.cli, sys; print(*{n.partition('.')[0] for n in sys.modules})"
+    words = [sys.executable, "-c", code]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()).isdisjoint({"pynetdicom", "pydicom", "numpy", "openvino"})
 
 
 def test_version_and_help_need_no_network_library(capsys):

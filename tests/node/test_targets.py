@@ -23,6 +23,8 @@ from tests.node.pacs import send, study
 from tests.node.running import until
 from tests.node.test_receiver import Listening, listen  # noqa: F401 (a fixture)
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 LIMITS = AssociationSettings(timeout_seconds=20)
 
 
@@ -119,7 +121,7 @@ def stow(status: int, body: dict[str, object]) -> Iterator[tuple[str, list[bytes
 def test_stow(compressed: Path):
     pytest.importorskip("dicomweb_client")
     with stow(200, {}) as (url, came):
-        StowTarget(StowSettings(url)).send([compressed])
+        StowTarget(StowSettings(url), 20).send([compressed])
     (body,) = came
     part = re.search(rb"\r\n\r\n(.*)\r\n--", body, re.DOTALL)
     assert part is not None
@@ -136,13 +138,13 @@ FAILED = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": 
 def test_stow_that_fails(compressed: Path, status: int, body: dict[str, object], error: type):
     pytest.importorskip("dicomweb_client")
     with stow(status, body) as (url, _), pytest.raises(error):
-        StowTarget(StowSettings(url)).send([compressed])
+        StowTarget(StowSettings(url), 20).send([compressed])
 
 
 def test_stow_that_is_down(compressed: Path):
     pytest.importorskip("dicomweb_client")
     with pytest.raises(UnreachableError):
-        StowTarget(StowSettings("http://127.0.0.1:9/x")).send([compressed])
+        StowTarget(StowSettings("http://127.0.0.1:9/x"), 20).send([compressed])
 
 
 def asked(port: int, instances: list[str]) -> int:

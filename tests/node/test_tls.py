@@ -21,6 +21,9 @@ from tests.node.pacs import study
 from tests.node.running import until
 from tests.node.test_receiver import Listening
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:

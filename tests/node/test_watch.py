@@ -8,12 +8,16 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from node.metrics import Metrics
 from tests.node.pacs import Archive, send
 from tests.node.running import RunningNode, until
 from tests.node.test_sending import free_port
 from tests.node.test_states import slices
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 Start = Callable[..., RunningNode]
 SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="(\\.|[^"\\])*"\})? -?[0-9.e+-]+')
 

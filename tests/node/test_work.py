@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from node.attempts import Attempts, note_begun, note_failed, note_stopped
 from tests.node.pacs import Archive, send, study, study_uid
 from tests.node.running import RunningNode, until
 from tests.node.test_states import slices
 
+# pynetdicom's own server leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 Start = Callable[..., RunningNode]
 
 
@@ -68,6 +72,17 @@ def test_what_comes_late_is_segmented_with_what_is_held(start: Start, archive: A
     assert [ds.InstanceNumber for ds in archive.taken] == [5, 12]
     assert node.named("work_begun")[-1]["together_with"] == [1]
     node.wait("study_done", count=2)
+    assert node.in_state("done") == [f"{study_uid(1)}.1", f"{study_uid(1)}.2"]
+
+
+def test_a_study_that_is_sent_again_makes_no_second_result(start: Start, archive: Archive):
+    node = start(SPOOL_HOLD_SECONDS=0)
+    port = node.port
+    for count in (1, 2):
+        assert send(port, slices()) == [0, 0, 0]
+        node.wait("study_done", count=count)
+    assert len(archive.taken) == 1
+    assert node.named("work_begun")[-1]["without"] == [1]
     assert node.in_state("done") == [f"{study_uid(1)}.1", f"{study_uid(1)}.2"]
 
 

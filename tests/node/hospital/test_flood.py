@@ -65,7 +65,7 @@ def test_orthanc_sends_by_the_rule_of_the_documentation(make_world: Make, tmp_pa
     for study in studies:
         done = dcmtk.storescu(world.orthanc.port, study.paths, called="ORTHANC")
         assert done.returncode == 0, done.stderr
-    world.wait_for_results(studies, 120)
+    world.wait_for_results(studies, 300)
     wait_until("results are stable, too", lambda: _stable(world) == 2 * len(studies), 60)
     world.check_results(studies)
     assert set(world.orthanc.series("CT")) == {study.uid for study in studies}

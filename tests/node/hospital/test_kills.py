@@ -42,5 +42,5 @@ def test_asked_to_leave(make_world: Make, tmp_path: Path):
     assert world.node.stop(10) == 143
     assert world.node.spool()["failed"] == 0
     world.node.start()
-    world.wait_for_results(studies, 120)
+    world.wait_for_results(studies, 300)
     world.check_results(studies)

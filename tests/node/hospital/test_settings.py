@@ -74,7 +74,7 @@ def test_tls(make_world: Make, keys: Path, tmp_path: Path):
     assert storescu("stranger") != 0
     assert sum(world.node.spool().values()) == 0
     assert storescu("pacs") == 0
-    world.wait_for_results([study], 120)
+    world.wait_for_results([study], 300)
     found = world.orthanc.series()
     path = world.orthanc.save(found[study.uid][0], world.scratch() / "seg.dcm")
     world.answers.check(path, study)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.node.hospital import dcmtk
 from tests.node.hospital.ports import free_port, wait_until
-from tests.node.hospital.sender import send
-from tests.node.hospital.studies import write_studies
+from tests.node.hospital.sender import send, send_until_taken
+from tests.node.hospital.studies import Study, write_studies, write_study
 from tests.node.hospital.throttle import Line
 from tests.node.hospital.trouble import (
     KINDS_OF_GARBAGE,
@@ -25,7 +27,7 @@ from tests.node.hospital.trouble import (
     silent,
     throw,
 )
-from tests.node.hospital.world import World
+from tests.node.hospital.world import World, world
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,6 +37,7 @@ pytestmark = [
 ]
 Make = Callable[..., World]
 TIMEOUT = 2
+_STUDIES = itertools.count()
 
 
 @pytest.fixture
@@ -56,25 +59,29 @@ def test_a_destination_is_down(make_world: Make, tmp_path: Path, other: dcmtk.St
 
 
 @pytest.mark.parametrize(
-    ("least_free", "leave"), [(6_000_000, 6_150_000), (0, 150_000)], ids=["setting", "really full"]
+    ("least_free", "leave", "quiet"),
+    [(6_000_000, 5_900_000, 6), (0, 60_000, 45)],
+    ids=["from the setting on", "really full, within a study"],
 )
-def test_disk_full(make_world: Make, mount: Callable, tmp_path: Path, least_free: int, leave: int):
+def test_disk_full(
+    mount: Callable, make_world: Make, tmp_path: Path, least_free: int, leave: int, quiet: int
+):
     disk = mount("size=12m")
     world = make_world(
         store=disk / "spool",
-        study={"quiet_seconds": 10},
-        spool={"min_free_bytes": least_free},
+        study={"quiet_seconds": quiet},
+        spool={"min_free_bytes": least_free, "hold_seconds": 0},
         work={"retry_seconds": 1},
     )
-    disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave)
+    disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave, told=least_free > 0)
 
 
-def test_disk_full_while_working(make_world: Make, mount: Callable, tmp_path: Path):
+def test_disk_full_while_working(mount: Callable, make_world: Make, tmp_path: Path):
     """No fault of the study: it does not end in failed/, and has its result once there is room."""
     disk = mount("size=12m")
     world = make_world(
         store=disk / "spool",
-        study={"quiet_seconds": 2},
+        study={"on_release": True},
         spool={"min_free_bytes": 0},
         work={"tries": 2, "retry_seconds": 1},
     )
@@ -85,80 +92,91 @@ def test_disk_full_while_working(make_world: Make, mount: Callable, tmp_path: Pa
     assert world.node.running()
     assert world.node.spool()["failed"] == 0, world.node.log_text()
     ballast.unlink()
-    world.wait_for_results([study], 120)
+    world.wait_for_results([study], 300)
     world.check_results([study])
 
 
-def test_half_sent_associations(make_world: Make, tmp_path: Path):
-    world = make_world(study={"quiet_seconds": 8})
-    (study,) = write_studies(tmp_path, 1)
-    half_sent(world, study, random.Random(2))
-    world.wait_for_results([study], 120)
-    world.check_results([study])
-    assert_well(world, 10)
+@pytest.fixture(scope="module")
+def hostile(
+    _pacs: None, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """One node for all of the rude: what one of them does must not tell on the next."""
+    with world(
+        tmp_path_factory.mktemp("hostile"),
+        tiny_model,
+        # Taken when it is released, which none of the broken associations is.
+        study={"quiet_seconds": 600, "on_release": True},
+        associations={"timeout_seconds": TIMEOUT, "max": 4},
+    ) as there:
+        yield there
 
 
-def test_silent_senders(make_world: Make, tmp_path: Path):
+@pytest.fixture
+def new_study(hostile: World) -> Study:
+    """One that the node has not had yet."""
+    return write_study(hostile.scratch(), next(_STUDIES))
+
+
+def well_after(hostile: World, study: Study) -> None:
+    """A study goes through as if nothing had been."""
+    send_until_taken(hostile.node.port, study.paths)
+    hostile.wait_for_results([study], 300)
+    hostile.check_results([study], by_dcmqi=0)
+    assert_well(hostile, 30)
+
+
+def test_half_sent_associations(hostile: World, new_study: Study):
+    half_sent(hostile, new_study, random.Random(2))
+    well_after(hostile, new_study)
+
+
+def test_silent_senders(hostile: World, new_study: Study):
     """Half a PDU and no more: the association is given up after the timeout, its place is free."""
-    world = make_world(
-        study={"quiet_seconds": 60}, associations={"timeout_seconds": TIMEOUT, "max": 3}
-    )
-    (study,) = write_studies(tmp_path, 1)
-    closed = silent(world, study, TIMEOUT, random.Random(3))
+    closed = silent(hostile, new_study, TIMEOUT, random.Random(3))
     assert max(closed) < TIMEOUT + 8, closed
-    assert_well(world, 10)
+    well_after(hostile, new_study)
 
 
-def test_a_slow_sender_is_served(make_world: Make, tmp_path: Path):
+def test_a_slow_sender_is_served(hostile: World, new_study: Study):
     """Slower than the timeout for the whole study, yet never silent."""
-    world = make_world(associations={"timeout_seconds": TIMEOUT}, study={"quiet_seconds": 8})
-    (study,) = write_studies(tmp_path, 1)
     began = time.monotonic()
-    size = sum(path.stat().st_size for path in study.paths)
-    with Line(world.node.port, bytes_per_second=size / (5 * TIMEOUT)) as line:
-        sent = send(line.port, study.paths)
-    assert len(sent.acknowledged) == len(study.paths)
+    size = sum(path.stat().st_size for path in new_study.paths)
+    with Line(hostile.node.port, bytes_per_second=size / (5 * TIMEOUT)) as line:
+        sent = send(line.port, new_study.paths)
+    assert len(sent.acknowledged) == len(new_study.paths)
     assert time.monotonic() - began > 2 * TIMEOUT
-    world.wait_for_results([study], 120)
-    world.check_results([study])
+    hostile.wait_for_results([new_study], 300)
+    hostile.check_results([new_study])
 
 
-def test_garbage(make_world: Make, tmp_path: Path):
+def test_garbage(hostile: World, new_study: Study):
     """10,000 bytes of anything, many times: closed at once or after the timeout; memory stays."""
-    world = make_world(associations={"timeout_seconds": TIMEOUT})
     rng = random.Random(4)
-    throw(world.node.port, garbage("random", rng), 20)
-    before = world.node.resident_bytes()
+    throw(hostile.node.port, garbage("random", rng), 30)
+    before = hostile.node.resident_bytes()
     for kind in KINDS_OF_GARBAGE * 3:
-        closed = throw(world.node.port, garbage(kind, rng), TIMEOUT + 10)
+        closed = throw(hostile.node.port, garbage(kind, rng), TIMEOUT + 20)
         assert closed is not None, f"{kind}: never closed"
-    assert_well(world, 10)
-    assert world.node.resident_bytes() < before + 30e6
-    studies = write_studies(tmp_path, 1)
-    send(world.node.port, studies[0].paths)
-    world.wait_for_results(studies, 120)
-    world.check_results(studies)
+    assert hostile.node.resident_bytes() < before + 30e6
+    well_after(hostile, new_study)
 
 
-def test_only_so_many_associations(make_world: Make):
+def test_only_so_many_associations(hostile: World):
     """More connections than are allowed at once: refused, and served when the silent ones go."""
-    world = make_world(associations={"timeout_seconds": TIMEOUT, "max": 2})
-    with Line(world.node.port, silent_at=10) as line:
-        callers = [_hold(line.port) for _ in range(6)]
-        wait_until(
-            "the silent ones are gone",
-            lambda: dcmtk.echoscu(world.node.port).returncode == 0,
-            TIMEOUT + 30,
-            0.5,
-        )
-        for caller in callers:
-            caller.close()
-    assert_well(world, TIMEOUT + 10)
+    callers = [_hold(hostile.node.port) for _ in range(20)]
+    wait_until(
+        "the silent ones are gone",
+        lambda: dcmtk.echoscu(hostile.node.port).returncode == 0,
+        TIMEOUT + 60,
+        0.5,
+    )
+    for caller in callers:
+        caller.close()
+    assert_well(hostile, TIMEOUT + 30)
 
 
-def _hold(port: int):
-    import socket
-
+def _hold(port: int) -> socket.socket:
+    """Connect, begin a request, and say nothing more."""
     caller = socket.create_connection(("127.0.0.1", port), 5)
     caller.sendall(b"\x01\x00\x00\x00\x00\xcd\x00\x01\x00\x00 silent")
     return caller
@@ -169,20 +187,19 @@ def _hold(port: int):
     [("STRANGER", "ABDOBOX"), ("ORTHANC", "OTHERBOX"), ("orthanc", "ABDOBOX")],
     ids=["unknown caller", "another called", "case"],
 )
-def test_wrong_ae_titles(make_world: Make, tmp_path: Path, calling: str, called: str):
-    world = make_world()
-    (study,) = write_studies(tmp_path, 1)
-    done = dcmtk.storescu(world.node.port, study.paths, calling=calling, called=called)
+def test_wrong_ae_titles(hostile: World, new_study: Study, calling: str, called: str):
+    before = hostile.node.spool()
+    done = dcmtk.storescu(hostile.node.port, new_study.paths, calling=calling, called=called)
     assert done.returncode != 0
     assert "Rejected" in done.stderr, done.stderr
-    assert dcmtk.echoscu(world.node.port, calling=calling, called=called).returncode != 0
-    assert sum(world.node.spool().values()) == 0
-    assert_well(world, 10)
+    assert dcmtk.echoscu(hostile.node.port, calling=calling, called=called).returncode != 0
+    assert hostile.node.spool() == before
+    assert_well(hostile, 30)
 
 
 def test_an_address_that_is_not_allowed(make_world: Make, tmp_path: Path):
     """The right AE title from another address."""
-    world = make_world(allow=["ORTHANC@192.0.2.1", "ORTHANC@198.51.100.0/24"])
+    there = make_world(allow=["ORTHANC@192.0.2.1", "ORTHANC@198.51.100.0/24"])
     (study,) = write_studies(tmp_path, 1)
-    assert dcmtk.storescu(world.node.port, study.paths).returncode != 0
-    assert sum(world.node.spool().values()) == 0
+    assert dcmtk.storescu(there.node.port, study.paths).returncode != 0
+    assert sum(there.node.spool().values()) == 0
