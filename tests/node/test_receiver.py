@@ -30,6 +30,9 @@ from tests.inference.scan.dicom.series_maker import data_set, encoded, make_slic
 from tests.node.pacs import GEOMETRY, send, study, study_uid
 from tests.node.running import until
 
+# pynetdicom's own requestor leaves sockets open whose peer has gone.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class Listening:
     """A receiver over a spool of its own; nothing is worked on."""
@@ -140,12 +143,22 @@ def answered(port: int, data: bytes, seconds: float = 20) -> bytes:
             return b""
 
 
+def sockets() -> int:
+    """How many this process has open."""
+    links = Path("/proc/self/fd").iterdir()
+    return sum("socket" in str(link.readlink()) for link in links if link.is_symlink())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts sockets by Linux's /proc")
 def test_ten_thousand_bytes_of_garbage(listen):
     one = listen(associations=quick())
+    before = sockets()
     for seed in range(3):
         answered(one.port, bytes((i * 7919 + seed * 31) % 251 for i in range(10_000)))
-    answered(one.port, b"\x01\0" + struct.pack(">L", 500) + os.urandom(500))
+    for kind in (1, 2, 4, 5, 7):  # PDUs whose contents are none, or that come too early
+        answered(one.port, bytes([kind, 0]) + struct.pack(">L", 500) + os.urandom(500))
     until(lambda: one.receiver.associations() == 0)
+    until(lambda: sockets() == before)
     assert send(one.port, study(1)[:1]) == [0]
 
 
