@@ -1,9 +1,9 @@
 """A working process without a model: a result from the UIDs of what it is given, or a fault.
 
 What it does with a study is said by the PatientID of its instances: ``fail`` (an error), ``crash``
-(it dies), ``hang`` (it never answers), ``full`` (no room for the result, once); else it makes a result: a
-secondary capture whose InstanceNumber is the number of instances that it was made of. It edits
-bytes, since pydicom would take longer to import than all the rest.
+(it dies), ``hang`` (it never answers), ``full`` (no room for the result, once); else it makes a
+result: a secondary capture whose InstanceNumber is the number of instances that it was made of. It
+edits bytes, since pydicom would take longer to import than all the rest.
 """
 
 from __future__ import annotations

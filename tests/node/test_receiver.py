@@ -358,7 +358,7 @@ def test_an_association_that_is_lost_leaves_nothing(listen):
 
 
 def test_quiet_studies_are_taken_whole(listen):
-    one = listen(study=StudySettings(quiet_seconds=0.5))
+    one = listen(study=StudySettings(quiet_seconds=4))
     send(one.port, study(1))
     assert one.receiving.take_whole() == []
     until(lambda: bool(one.receiving.take_whole()))
