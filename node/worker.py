@@ -124,8 +124,8 @@ class Worker:
             self._finished(held)
             return
         together, gone = self._gather(held)
-        about = {"together_with": together, "without": gone}
-        log("work_begun", instances=len(held.instances()), **about)
+        count = len(held.instances())
+        log("work_begun", instances=count, together_with=together, without=gone)
         note_begun(held.path)
         order = Order(
             str(held.path),
