@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from inference.cli.parser import main as segment
+from inference.cli.main import main as segment
 from node.log import Log
 from node.node import Node
 from node.settings import HttpSettings, Settings, SpoolSettings, StudySettings, WorkSettings
