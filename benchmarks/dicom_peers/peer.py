@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -44,10 +45,9 @@ def _of_nifti(path: Path) -> Iterator[Volume]:
 
 
 def simpleitk(source: Path, out: Path) -> Iterator[Volume]:
-    """The reader that every tutorial shows."""
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(source)))
-    image = reader.Execute()
+    """The reader that every tutorial shows, of a series or of a lone file."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(source))
+    image = sitk.ReadImage(names[0] if len(names) == 1 else names)
     matrix = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = matrix, image.GetOrigin()
@@ -105,6 +105,10 @@ def highdicom(source: Path, out: Path) -> Iterator[Volume]:
 
 def totalsegmentator(source: Path, out: Path) -> Iterator[Volume]:
     """Its reader, labels on what that gives, and its writers of SEG and RTSTRUCT."""
+    # Its settings import torch; reader and writers ask them only for where weights would lie.
+    settings = ModuleType("totalsegmentator.config")
+    settings.get_weights_dir = lambda: out  # type: ignore[attr-defined]
+    sys.modules["totalsegmentator.config"] = settings
     from totalsegmentator import dicom_io
 
     dicom_io.dcm_to_nifti(source, out / "ct.nii.gz")
