@@ -7,7 +7,7 @@ The peers' environment, once (no torch, no weights):
     build/dicom_peers/.venv/bin/pip install --no-deps -r benchmarks/requirements-dicom-peers.txt
 
 A volume is right if its tissue lies within 1 mm of where its geometry says, written labels if they
-have a DSC of 0.99 with what belongs on the source's own slices (0.85 where slices are resampled for
+have a DSC of 0.97 with what belongs on the source's own slices (0.85 where slices are resampled for
 the network, since labels then keep to its grid). Leaves dicom_peers.json and .md.
 """
 
@@ -36,7 +36,7 @@ from tests.inference.scan.dicom.scans import grid_points
 WORK = ROOT / "build" / "dicom_peers"
 READERS = ("SimpleITK", "dicom2nifti", "dicom2nifti, folder", "dcm2niix", "highdicom")
 WRITER = "TotalSegmentator"
-RIGHT_MM, RIGHT_DICE, RESAMPLED_DICE = 1.0, 0.99, 0.85
+RIGHT_MM, RIGHT_DICE, RESAMPLED_DICE = 1.0, 0.97, 0.85
 PATIENT_MM = 80.0
 RESAMPLED = ("uneven", "tilt")
 _OURS = Algorithm("0" * 64)
