@@ -7,7 +7,7 @@ The peers' environment, once (no torch, no weights):
     build/dicom_peers/.venv/bin/pip install --no-deps -r benchmarks/requirements-dicom-peers.txt
 
 A volume is right if its tissue lies within 1 mm of where its geometry says, written labels if they
-have a DSC of 0.99 with what belongs on the source's own slices (0.85 where slices are resampled for
+have a DSC of 0.97 with what belongs on the source's own slices (0.85 where slices are resampled for
 the network, since labels then keep to its grid). Leaves dicom_peers.json and .md.
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass
@@ -37,7 +36,8 @@ from tests.inference.scan.dicom.scans import grid_points
 WORK = ROOT / "build" / "dicom_peers"
 READERS = ("SimpleITK", "dicom2nifti", "dicom2nifti, folder", "dcm2niix", "highdicom")
 WRITER = "TotalSegmentator"
-RIGHT_MM, RIGHT_DICE, RESAMPLED_DICE = 1.0, 0.99, 0.85
+RIGHT_MM, RIGHT_DICE, RESAMPLED_DICE = 1.0, 0.97, 0.85
+PATIENT_MM = 80.0
 RESAMPLED = ("uneven", "tilt")
 _OURS = Algorithm("0" * 64)
 
@@ -125,8 +125,8 @@ def read_in_words(outcome: Outcome) -> str:
     off = sorted(outcome.misplaced_mm)
     worst = max(off[:wanted])
     if worst > RIGHT_MM:
-        far = "no tissue where it says" if math.isinf(worst) else f"{worst:.1f} mm off"
-        return f"**{far}**"
+        # Beyond the patient it is no distance any more: air lies where tissue should.
+        return "**mixed up**" if worst > PATIENT_MM else f"**{worst:.1f} mm off**"
     if len(off) < wanted:
         return f"**{len(off)} of {wanted} volumes**"
     return "right" + (f", and {len(off) - wanted} more" if len(off) > wanted else "")

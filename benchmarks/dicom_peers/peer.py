@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -33,17 +34,20 @@ def _places(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     return index @ affine[:3, :3].T + affine[:3, 3]
 
 
-def _of_nifti(path: Path) -> Volume:
+def _of_nifti(path: Path) -> Iterator[Volume]:
+    """The volumes of a file: several where it has a fourth axis."""
     image = nib.load(path)
     lps = np.diag([-1, -1, 1, 1]) @ image.affine
-    return np.asarray(image.dataobj, float), _places(image.shape, lps)
+    voxels = np.asarray(image.dataobj, float)
+    places = _places(voxels.shape[:3], lps)
+    for k in range(voxels[0, 0, 0].size):
+        yield voxels.reshape(*voxels.shape[:3], -1)[..., k], places
 
 
 def simpleitk(source: Path, out: Path) -> Iterator[Volume]:
-    """The reader that every tutorial shows."""
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(source)))
-    image = reader.Execute()
+    """The reader that every tutorial shows, of a series or of a lone file."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(source))
+    image = sitk.ReadImage(names[0] if len(names) == 1 else names)
     matrix = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = matrix, image.GetOrigin()
@@ -56,7 +60,7 @@ def dicom2nifti(source: Path, out: Path) -> Iterator[Volume]:
     from dicom2nifti import dicom_series_to_nifti
 
     dicom_series_to_nifti(str(source), str(out / "ct.nii.gz"), reorient_nifti=True)
-    yield _of_nifti(out / "ct.nii.gz")
+    yield from _of_nifti(out / "ct.nii.gz")
 
 
 def dicom2nifti_directory(source: Path, out: Path) -> Iterator[Volume]:
@@ -64,7 +68,8 @@ def dicom2nifti_directory(source: Path, out: Path) -> Iterator[Volume]:
     from dicom2nifti import convert_directory
 
     convert_directory(str(source), str(out), reorient=True)
-    yield from map(_of_nifti, sorted(out.glob("*.nii.gz")))
+    for path in sorted(out.glob("*.nii.gz")):
+        yield from _of_nifti(path)
 
 
 def dcm2niix(source: Path, out: Path) -> Iterator[Volume]:
@@ -78,7 +83,8 @@ def dcm2niix(source: Path, out: Path) -> Iterator[Volume]:
         raise RuntimeError(done.stdout.strip().splitlines()[-1])
     # Where it has resampled, it leaves what it had first beside it.
     better = [path for path in made if path.name.endswith(("_Eq.nii.gz", "_Tilt.nii.gz"))]
-    yield from map(_of_nifti, better or made)
+    for path in better or made:
+        yield from _of_nifti(path)
 
 
 def highdicom(source: Path, out: Path) -> Iterator[Volume]:
@@ -99,11 +105,15 @@ def highdicom(source: Path, out: Path) -> Iterator[Volume]:
 
 def totalsegmentator(source: Path, out: Path) -> Iterator[Volume]:
     """Its reader, labels on what that gives, and its writers of SEG and RTSTRUCT."""
+    # Its settings import torch; reader and writers ask them only for where weights would lie.
+    settings = ModuleType("totalsegmentator.config")
+    settings.get_weights_dir = lambda: out  # type: ignore[attr-defined]
+    sys.modules["totalsegmentator.config"] = settings
     from totalsegmentator import dicom_io
 
     dicom_io.dcm_to_nifti(source, out / "ct.nii.gz")
     image = nib.load(out / "ct.nii.gz")
-    labels = labels_at(_of_nifti(out / "ct.nii.gz")[1])
+    labels = labels_at(next(_of_nifti(out / "ct.nii.gz"))[1])
     (out / "ct.nii.gz").unlink()
     dicom_io.save_mask_as_dicomseg(labels, NAMES, source, out / "seg.dcm", image.affine)
     with contextlib.suppress(Exception):  # judged by the file that is or is not there

@@ -175,3 +175,14 @@ def dciodvfy(path: Path) -> list[str]:
         pytest.skip("no dciodvfy: apt-get install dicom3tools")
     done = subprocess.run([tool, path], capture_output=True, text=True, check=False, timeout=60)
     return [line for line in (done.stdout + done.stderr).splitlines() if "Error" in line]
+
+
+def by_plastimatch(path: Path, series: Path, folder: Path) -> dict[str, sitk.Image]:
+    """plastimatch's masks of an RTSTRUCT on a series' own raster, by the structures' names."""
+    plastimatch = pytest.importorskip("plastimatch")
+    tool = Path(plastimatch.__file__).parent / "bin" / "plastimatch"
+    command = [tool, "convert", "--input", path, "--referenced-ct", series,
+               "--output-prefix", folder, "--prefix-format", "nrrd"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {file.stem: sitk.ReadImage(str(file)) for file in sorted(folder.glob("*.nrrd"))}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
 from inference.grid import Grid
@@ -15,7 +16,7 @@ from inference.scan.dicom.derived import Algorithm
 from inference.scan.dicom.segmentation import write_segmentation
 from inference.scan.dicom.structure_set import write_structure_set
 from inference.scan.volume import read_labels
-from tests.inference.scan.dicom.oracles import dciodvfy, fill, rasterised
+from tests.inference.scan.dicom.oracles import by_plastimatch, dciodvfy, fill, rasterised
 from tests.inference.scan.dicom.scans import ALGORITHM, MadeScan, make_scan, read_scan, with_labels
 from tests.inference.scan.dicom.series_maker import Geometry, make_slices, of_volume, write_series
 
@@ -146,6 +147,18 @@ def test_an_anonymised_source_is_accepted(tmp_path: Path):
     write_series(tmp_path / "in", slices, change=strip)
     write(read_scan(tmp_path / "in", slices), tmp_path / "a.dcm")
     assert dciodvfy(tmp_path / "a.dcm") == []
+
+
+def test_plastimatch_reads_the_same_labels(tmp_path: Path):
+    """Holes, islands and pixels at the rim, by a planning system's own filling of polygons."""
+    scan = make_scan(tmp_path / "in", "head first supine", "even")
+    write(scan, tmp_path / "a.dcm")
+    read = by_plastimatch(tmp_path / "a.dcm", scan.folder, tmp_path / "out")
+    assert len(read) == len(STRUCTURES)
+    for value, one in STRUCTURES.items():
+        mask = read[one.name]
+        np.testing.assert_allclose(mask.GetOrigin(), scan.volume.grid.origin, atol=1e-3)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(mask) > 0, scan.labels == value)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
