@@ -168,7 +168,7 @@ class Worker:
             "work_done",
             results=outcome.results,
             left_out=outcome.left_out,
-            warnings=outcome.warnings,
+            warnings=len(outcome.warnings),  # of what they say of a patient, results speak
             seconds=outcome.seconds,
         )
         if not outcome.results:
