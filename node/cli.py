@@ -77,9 +77,15 @@ def run(settings: Settings, **seams: Any) -> int:
     Returns:
         128 and the signal's number that has ended it; 1: it cannot start, or cannot go on.
     """
-    from .node import Node
+    from .node import Node, described
 
     log = Log()
+
+    def say(died: threading.ExceptHookArgs) -> None:
+        if died.exc_value is not None:
+            log("thread_ended", "error", reason=described(died.exc_value))
+
+    threading.excepthook = say  # a traceback is no JSON, and may quote a data set
     signalled = threading.Event()
     received: list[int] = []
 

@@ -22,7 +22,7 @@ _CHUNK_BYTES = 1 << 16
 # Connections beyond the associations' limit that are told so by DICOM; more are just closed.
 _TOLD = 8
 _MINUTE_S = 60.0
-_ROOM_BYTES = 1 << 25
+_ROOM_BYTES = 1 << 18
 
 
 class GuardedServer(ThreadedAssociationServer):

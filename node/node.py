@@ -30,6 +30,8 @@ _JOIN_S = 8.0
 # After an error of the disk or network, before the same is tried again.
 _AGAIN_S = 2.0
 _ERRED_S = 30.0
+# An association may just have begun where there was none.
+_BEGUN_S = 10.0
 
 
 class Node:
@@ -65,7 +67,8 @@ class Node:
         self._worker = Worker(
             self._spool,
             settings.work,
-            WorkingProcess(command or usual, self._spool.incoming),
+            WorkingProcess(command or usual, self._spool.temporary),
+            self._receiving.room_for_results,
             self._done,
             log,
             self.metrics,
@@ -155,7 +158,7 @@ class Node:
                     self._erred = time.monotonic()
                     self._stop.wait(_AGAIN_S)
                 except Exception as error:
-                    self._log("internal_error", "error", thread=name, reason=_described(error))
+                    self._log("internal_error", "error", thread=name, reason=described(error))
                     self.failed = True
                     self._stop.set()
 
@@ -173,6 +176,8 @@ class Node:
             if time.monotonic() - beaten > BEAT_S:
                 beaten = time.monotonic()
                 self._adopt()
+                if not self._receiver.associations():
+                    self._receiving.drop_leftovers(_BEGUN_S)
             if time.monotonic() - tidied > _TIDY_S:
                 tidied = time.monotonic()
                 self._retention.step(not self._receiving.room())
@@ -195,7 +200,7 @@ class Node:
         self._log("study_done", study=done.study, number=done.number)
 
 
-def _described(error: Exception) -> dict[str, Any]:
+def described(error: BaseException) -> dict[str, Any]:
     """An error without its message, which may quote a data set."""
     places = []
     where = error.__traceback__

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.events import Event
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from .box import DicomFile, HeaderError
 from .commitment import Commitment
@@ -139,6 +140,9 @@ class Receiver:
         """Refuse an AE title that comes from an address that is not its own."""
         association = event.assoc
         request: Any = association.requestor.primitive
+        if not isinstance(request, A_ASSOCIATE):  # it began with something else
+            association.abort(block=False)
+            return
         aet = str(request.calling_ae_title).strip()
         if not self._peers.allow(aet, _address(event)):
             association.acse.send_reject(*_UNKNOWN_CALLER)
@@ -245,5 +249,5 @@ def _address(event: Event) -> str:
 
 def _peer(event: Event) -> dict[str, Any]:
     request: Any = event.assoc.requestor.primitive
-    aet = str(request.calling_ae_title).strip() if request is not None else ""
+    aet = str(getattr(request, "calling_ae_title", "")).strip()
     return {"aet": aet, "address": _address(event)}

@@ -16,6 +16,7 @@ from .spool import INSTANCE, Held, Spool, is_uid
 _STRIPES = 64
 # How far a folder's time may lie ahead of the file system's clock before that was set back.
 _AHEAD_S = 5.0
+_LEAST_FREE_BYTES = 1 << 20
 
 
 class FullError(Exception):
@@ -46,8 +47,16 @@ class Receiving:
         return self._free(self._spool.root) >= self._settings.spool.min_free_bytes
 
     def room_for_more_of_one(self) -> bool:
-        """Whether the instance that is coming in may go on: it, too, must not fill the disk."""
-        return self._free(self._spool.root) >= self._settings.spool.min_free_bytes / 4
+        """Whether the instance that is coming in may go on: it, too, must not fill the disk.
+
+        Where it did, pynetdicom's thread would end, and the association hang until its timeout.
+        """
+        least = max(self._settings.spool.min_free_bytes / 4, _LEAST_FREE_BYTES)
+        return self._free(self._spool.root) >= least
+
+    def room_for_results(self) -> bool:
+        """Whether studies may be worked on: what is done makes room again."""
+        return self._free(self._spool.root) >= _LEAST_FREE_BYTES
 
     def keep(self, file: Path, study: str, instance: str, sender: object) -> None:
         """Bring a received file to the disk for good, as an instance of its study.
@@ -144,7 +153,7 @@ class Receiving:
         oldest = time.time() - age_s
         for entry in os.scandir(self._spool.incoming):
             with suppress(FileNotFoundError):
-                if entry.stat().st_mtime < oldest:
+                if entry.is_file() and entry.stat().st_mtime < oldest:
                     Path(entry.path).unlink()
 
     def _lock(self, study: str) -> threading.Lock:

@@ -91,6 +91,8 @@ class Spool:
         self.nodes = Membership(root / "nodes")
         self.incoming = root / "incoming" / self.nodes.id
         self.incoming.mkdir()
+        self.temporary = self.incoming / "worker"
+        self.temporary.mkdir()
 
     def state(self, name: str) -> Path:
         """A state's folder."""

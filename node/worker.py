@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import threading
 import time
@@ -22,6 +24,8 @@ from .working_process import ModelFailedError, WorkerDiedError, WorkingProcess
 
 _LOOK_S = 0.3
 _RESTART_S = 5.0
+_FULL_S = 10.0
+_NO_ROOM = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 # For a study that moves from state to state meanwhile.
 _LOOKS = 5
 
@@ -33,6 +37,7 @@ class Worker:
         spool: the studies.
         settings: what is made of them.
         process: see :class:`WorkingProcess`.
+        room: whether the disk has room for results: that it has none is no fault of a study.
         finished: called with a study that has nothing to be sent.
         log, metrics: told of everything.
 
@@ -45,11 +50,13 @@ class Worker:
         spool: Spool,
         settings: WorkSettings,
         process: WorkingProcess,
+        room: Callable[[], bool],
         finished: Callable[[Held], None],
         log: Log,
         metrics: Metrics,
     ) -> None:
         self._spool, self._settings, self._process = spool, settings, process
+        self._room, self._again = room, 0.0
         self._finished, self._log, self._metrics = finished, log, metrics
         self.trouble: str | None = "the model is being loaded"
 
@@ -65,10 +72,13 @@ class Worker:
                 elif not self.step(stop):
                     stop.wait(_LOOK_S)
         finally:
-            self._process.end()
+            if stop.is_set():
+                self._process.end()
 
     def step(self, stop: threading.Event) -> bool:
         """Work on one study, if one is due."""
+        if time.monotonic() < self._again or not self._room():
+            return False
         now = self._spool.nodes.beat()
         worked_on = {held.study for held in self._spool.held("working")}  # by other nodes
         for waiting in self._spool.held("waiting"):
@@ -114,8 +124,8 @@ class Worker:
             self._finished(held)
             return
         together, gone = self._gather(held)
-        about = {"together_with": together, "without": gone}
-        log("work_begun", instances=len(held.instances()), **about)
+        count = len(held.instances())
+        log("work_begun", instances=count, together_with=together, without=gone)
         note_begun(held.path)
         order = Order(
             str(held.path),
@@ -141,6 +151,11 @@ class Worker:
         """Where the study goes from here."""
         for reason in outcome.failed:
             log("series_failed", "error", reason=reason)
+        if outcome.failed and (not self._room() or _full(outcome)):
+            self._again = time.monotonic() + _FULL_S
+            note_stopped(held.path)
+            self._spool.give_back(held)
+            return
         if outcome.failed:
             note_failed(held.path, "; ".join(outcome.failed))
             if not Attempts.of(held.path).exhausted(self._settings.tries):
@@ -153,7 +168,7 @@ class Worker:
             "work_done",
             results=outcome.results,
             left_out=outcome.left_out,
-            warnings=outcome.warnings,
+            warnings=len(outcome.warnings),  # of what they say of a patient, results speak
             seconds=outcome.seconds,
         )
         if not outcome.results:
@@ -211,6 +226,11 @@ class Worker:
 def _has_ct(held: Held) -> bool:
     """Whether any instance is a CT, by the file meta information that the node has written."""
     return any(class_and_instance(path)[0] in CT_CLASSES for path in held.instances())
+
+
+def _full(outcome: Outcome) -> bool:
+    """Whether a result could not be written for want of room, which is no fault of the study."""
+    return any(text in line for line in outcome.failed for text in _NO_ROOM)
 
 
 def _publish(held: Held) -> None:

@@ -1,9 +1,9 @@
 """A working process without a model: a result from the UIDs of what it is given, or a fault.
 
 What it does with a study is said by the PatientID of its instances: ``fail`` (an error), ``crash``
-(it dies), ``hang`` (it never answers), ``slow`` (it takes a second); else it makes a result: a
-secondary capture whose InstanceNumber is the number of instances that it was made of. It edits
-bytes, since pydicom would take longer to import than all the rest.
+(it dies), ``hang`` (it never answers), ``full`` (no room for the result, once); else it makes a
+result: a secondary capture whose InstanceNumber is the number of instances that it was made of. It
+edits bytes, since pydicom would take longer to import than all the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from inference.errors import ScanError
+from inference.errors import OutputError, ScanError
 from node.segmenting import PARTIAL, Order, Outcome, serve
 
 CT, SECONDARY_CAPTURE = b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.10008.5.1.4.1.1.7\0"
@@ -39,8 +39,9 @@ def work(order: Order) -> Outcome:
         os.kill(os.getpid(), signal.SIGSEGV)
     if what == "hang":
         time.sleep(3600)
-    if what == "slow":
-        time.sleep(1)
+    if what == "full" and not (folder / "tried").exists():
+        (folder / "tried").touch()
+        raise OutputError(folder, "cannot be written (No space left on device)", "make room")
     if what == "fail":
         raise ScanError(folder, "cannot be read", "send another")
     name = files[0].stem.encode()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE
 
 from tests.node.pacs import Archive, send, study, study_uid
 from tests.node.running import RunningNode, until
@@ -73,6 +75,20 @@ def test_sigterm_gives_work_back_and_the_next_node_goes_on(start: Start, archive
     again = start()
     again.wait("work_begun")
     assert again.stop(signal.SIGINT) == 128 + signal.SIGINT
+
+
+def test_sigterm_ends_open_associations_and_keeps_what_was_acknowledged(start: Start):
+    node = start(STUDY_QUIET_SECONDS=600)
+    (ds, *_) = slices()
+    entity = AE("PACS")
+    entity.add_requested_context(ds.SOPClassUID, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", node.port, ae_title="ABDOBOX")
+    assert association.send_c_store(ds).Status == 0
+    assert node.stop() == 128 + signal.SIGTERM
+    until(lambda: not association.is_established)
+    held = [path.name for path in (node.store / "receiving").glob("*/*")]
+    assert held == [f"{ds.SOPInstanceUID}.dcm"]
+    assert list((node.store / "incoming").iterdir()) == []
 
 
 def finish(start: Start, archive: Archive, killed: RunningNode, statuses: list[int | None]) -> None:

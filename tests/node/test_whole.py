@@ -55,7 +55,7 @@ def test_a_study_comes_back_segmented(tiny_model: Path, tmp_path: Path, archive:
     work = WorkSettings(model=str(tiny_model), device="cpu", formats=("dicom-seg", "rtstruct"))
     with running(tmp_path, archive, work) as (port, lines):
         assert send(port, study(1)) == [0x0000] * 12
-        archive.wait(lambda: len(archive.taken) == 2, 120)
+        archive.wait(lambda: len(archive.taken) == 2, 400)
     assert {ds.SOPClassUID for ds in archive.taken} == {LABELMAP, RTSTRUCT}
     assert {ds.StudyInstanceUID for ds in archive.taken} == {study_uid(1)}
     ways = ("study_taken", "work_begun", "work_done", "sent", "study_done")
@@ -66,7 +66,7 @@ def test_a_study_comes_back_segmented(tiny_model: Path, tmp_path: Path, archive:
 def test_too_few_slices_are_no_failure(tiny_model: Path, tmp_path: Path, archive: Archive):
     with running(tmp_path, archive, WorkSettings(str(tiny_model), "cpu")) as (port, lines):
         assert send(port, study(1)[:4]) == [0x0000] * 4
-        until(lambda: "study_done" in events(lines), 120)
+        until(lambda: "study_done" in events(lines), 400)
     assert archive.taken == []
     (done,) = [json.loads(s) for s in lines.getvalue().splitlines() if "work_done" in s]
     assert sum(done["left_out"].values()) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,23 @@ def test_a_study_that_kills_the_worker_is_tried_and_given_up(start: Start, archi
     archive.wait(lambda: len(archive.taken) == 1)
     assert "SIGSEGV" in (node.store / "failed" / f"{study_uid(1)}.1" / "reason.txt").read_text()
     assert len(node.named("worker_ready")) == 3
+
+
+def test_a_full_disk_is_no_fault_of_the_study(start: Start, archive: Archive, tmp_path: Path):
+    free = tmp_path / "free"
+    free.write_text("2000000")
+    node = start(WORK_TRIES=1, seams={"NODE_TEST_FREE": str(free)})
+    port = node.port
+    send(port, slices(1, "full"))
+    node.wait("series_failed")
+    archive.wait(lambda: len(archive.taken) == 1)  # tried again, and not given up
+    free.write_text("1000")
+    assert send(port, slices(2)) == [0, 0, 0]
+    node.wait("study_taken", count=2)
+    until(lambda: node.in_state("waiting") == [f"{study_uid(2)}.1"])
+    free.write_text("2000000")
+    archive.wait(lambda: len(archive.taken) == 2)
+    assert node.in_state("failed") == []
 
 
 def test_a_study_that_hangs_is_ended(start: Start):
