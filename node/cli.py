@@ -79,6 +79,7 @@ def run(settings: Settings, **seams: Any) -> int:
     """
     from .node import Node, described
 
+    os.umask(0o077)  # what is received and what is made of it are a patient's
     log = Log()
 
     def say(died: threading.ExceptHookArgs) -> None:
