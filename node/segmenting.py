@@ -108,7 +108,7 @@ def segment_study(segmenter: Segmenter, order: Order) -> Outcome:
     return Outcome(
         results=sum(path.suffix == ".dcm" for path in partial.iterdir()),
         failed=failed,
-        left_out=left_out,
+        left_out=dict(left_out),  # asdict takes a Counter apart
         warnings=[line for case in report.cases for line in case.warnings],
         seconds=round(time.monotonic() - begun, 3),
     )

@@ -268,7 +268,7 @@ def test_contexts_are_shared_by_all_associations_and_stay_as_they_are():
     contexts = accepted_contexts(commitment=True)
     assert deepcopy(contexts) is contexts
     before = [(c.abstract_syntax, tuple(c.transfer_syntax)) for c in contexts]
-    asked = [build_context(sop_class, CT_SYNTAXES[:2]) for sop_class in sorted(CT_CLASSES)]
+    asked = [build_context(sop_class, list(CT_SYNTAXES[:2])) for sop_class in sorted(CT_CLASSES)]
     for number, context in enumerate(asked):
         context.context_id = 2 * number + 1
     results, _ = negotiate_as_acceptor(asked, contexts)

@@ -30,9 +30,9 @@ def values(text: str) -> dict[str, float]:
 
 def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path):
     free = tmp_path / "free"
-    free.write_text("5000")
+    free.write_text("5000000")
     node = start(
-        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=1000, seams={"NODE_TEST_FREE": str(free)}
+        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=2000000, seams={"NODE_TEST_FREE": str(free)}
     )
     send(node.port, slices())
     node.wait("study_done")
@@ -44,7 +44,7 @@ def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path)
     assert found['abdobox_node_studies{state="done"}'] == 1
     assert found['abdobox_node_results_sent_total{destination="ARCHIVE"}'] == 1
     assert found["abdobox_node_work_seconds_count"] == 1
-    assert found["abdobox_node_spool_free_bytes"] == 5000
+    assert found["abdobox_node_spool_free_bytes"] == 5000000
     status, page = node.http("/")
     assert status == 200
     assert "State: well" in page

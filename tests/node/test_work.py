@@ -42,6 +42,7 @@ def test_a_study_that_kills_the_worker_is_tried_and_given_up(start: Start, archi
     assert len(node.named("worker_ready")) == 3
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_fault_of_the_study(start: Start, archive: Archive, tmp_path: Path):
     free = tmp_path / "free"
     free.write_text("2000000")
@@ -134,6 +135,7 @@ def test_attempts(tmp_path):
     assert Attempts.of(tmp_path).exhausted(3)
 
 
+@pytest.mark.slow
 def test_two_nodes_share_a_spool_and_one_takes_over_from_the_other(start: Start, archive: Archive):
     first = start()
     send(first.port, slices(1, "hang"))
