@@ -151,6 +151,7 @@ def test_scans() -> None:
     assert np.abs(long[75:] - coarse[::-1]).mean() < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [resampling, accumulation, decoding])
 def test_torch_steps_hold_on_the_cpu(steps) -> None:
     checks = list(steps(torch.device("cpu")))

@@ -69,6 +69,7 @@ def test_empty_masks() -> None:
     assert nsd(full, empty, (1.0, 1.0, 1.0), 99.0) == 0.0
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(pair=mask_pairs(), spacing=spacings, tolerance=tolerances)
 def test_equal_to_surface_distance(

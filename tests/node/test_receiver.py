@@ -174,6 +174,7 @@ def test_a_length_that_lies_is_not_believed(listen):
     assert time.monotonic() - begun < 15
 
 
+@pytest.mark.slow
 def test_silent_and_slow_senders_are_let_go(listen):
     one = listen(associations=quick(1))
     begun = time.monotonic()
@@ -288,6 +289,7 @@ def test_a_full_disk_takes_nothing_until_there_is_room(listen):
     assert one.metrics.refused.values() == {"": 3}
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_indeed(listen, mount, tmp_path: Path):
     folder = mount("size=3m")
     (tmp_path / "spool").symlink_to(folder)
@@ -367,6 +369,7 @@ def test_an_association_that_is_lost_leaves_nothing(listen):
     association.kill()
 
 
+@pytest.mark.slow
 def test_quiet_studies_are_taken_whole(listen):
     one = listen(study=StudySettings(quiet_seconds=4))
     send(one.port, study(1))

@@ -25,6 +25,7 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_destination_that_is_down_gets_it_once_it_is_up(start: Start):
     port = free_port()
     node = start(send=f"LATE@127.0.0.1:{port}")
@@ -60,6 +61,7 @@ def test_one_destination_waits_for_no_other_and_gets_nothing_twice(start: Start,
     assert len(archive.taken) == 1
 
 
+@pytest.mark.slow
 def test_a_result_that_is_refused_holds_up_its_own_study_alone(start: Start, archive: Archive):
     archive.answer = lambda ds: 0xA700 if ds.StudyInstanceUID == study_uid(1) else 0x0000
     node = start()
@@ -92,6 +94,7 @@ def test_a_warning_is_no_refusal(start: Start, archive: Archive):
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_no_destination_keeps_results_in_the_spool(start: Start):
     node = start(send="")
     send(node.port, slices())

@@ -63,6 +63,7 @@ def test_instances_lie_there_as_they_were_sent(start: Start):
         assert dcmread(path).file_meta.TransferSyntaxUID == ds.file_meta.TransferSyntaxUID
 
 
+@pytest.mark.slow
 def test_sigterm_gives_work_back_and_the_next_node_goes_on(start: Start, archive: Archive):
     node = start()
     send(node.port, slices(patient="hang"))
@@ -126,6 +127,7 @@ def test_how_many_changes_there_are(start: Start, tmp_path: Path, archive: Archi
     assert len(count.read_text().splitlines()) == CHANGES, count.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [6, 9, 11])
 def test_killed_between_states(start: Start, archive: Archive, number: int):
     killed_at(start, archive, number)

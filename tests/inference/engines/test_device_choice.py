@@ -88,6 +88,7 @@ def test_torch_takes_the_chosen_device(monkeypatch: pytest.MonkeyPatch):
     assert made_current == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_driver_without_a_usable_device_falls_to_the_cpu(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):

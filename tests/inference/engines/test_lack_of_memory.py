@@ -75,6 +75,7 @@ def test_smaller_batches_when_memory_is_short(
     assert f"ran out of memory: batches of {batch}" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [3, 4])
 def test_no_window_is_lost_when_the_batch_shrinks_on_the_way(tiny_model: Path, batch: int):
     phantom = make_phantom((10, 60, 60), (8.0, 8.0, 8.0), seed=1)
