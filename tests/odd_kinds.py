@@ -130,13 +130,12 @@ ODD: dict[str, Odd] = {
     ),
     "z-scores": Odd("normalised", False, lambda hu: ((hu - 90.0) / 140).astype(np.float32)),
     "HU times 10": Odd("HU times 10", False, lambda hu: (hu.astype(np.int32) * 10).astype("i4")),
-    **{
-        f"HU {what}, which is no factor of 10": Odd("they may be no HU", False, change)
-        for what, change in {
-            "512 too high": lambda hu: hu + 512, "halved": lambda hu: hu // 2,
-            "mirrored": lambda hu: -hu,
-        }.items()
-    },
+    "HU 512 too high, which is no factor of 10": Odd(
+        "they may be no HU", False, lambda hu: hu + 512
+    ),
+    # Still within what soft tissue has: not noticed, and called no factor of 10 either.
+    "HU halved": Odd("", False, lambda hu: hu // 2),
+    "HU mirrored": Odd("", False, lambda hu: -hu),
     "an intercept applied twice": Odd(
         "intercept applied twice", False, lambda hu: (hu - 1024).astype(np.int16)
     ),
