@@ -112,6 +112,7 @@ def test_one_who_does_not_shake_hands_holds_up_nobody(pems: Path, tmp_path: Path
         one.spool.leave()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("who", "taken"), [("node", True), ("other", False)])
 def test_a_destination_shows_one_too(pems: Path, tmp_path: Path, who: str, taken: bool):
     (ds, *_) = study(1)

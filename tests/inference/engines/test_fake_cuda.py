@@ -81,6 +81,7 @@ def test_memory_is_counted(device: list[str]):
     assert allocator.live == before + 6400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [resampling, cupy_resampling, accumulation, decoding])
 def test_steps(device: list[str], steps):
     checks: list[Check] = list(steps(CUDA))

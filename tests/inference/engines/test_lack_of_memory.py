@@ -185,6 +185,7 @@ def test_voxels_are_turned_round_on_the_device(axis: int):
     np.testing.assert_array_equal(voxels.numpy(), view)
 
 
+@pytest.mark.slow
 def test_where_no_windows_fit_the_device_the_host_accumulates(
     make_model: Callable[..., Path], phantom: Phantom, monkeypatch: pytest.MonkeyPatch
 ):

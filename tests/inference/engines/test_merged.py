@@ -77,6 +77,7 @@ def test_logits_equal_double_precision(name: str, kind: str, monkeypatch: pytest
     assert lost.max() < 2e-3 if kind == "f32" else lost.mean() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["f32", "bf16", "int8", "int8_pairs"])
 @pytest.mark.parametrize("window", [(32, 48, 32), (48, 64, 32), (16, 64, 48)])
 def test_the_narrowest_windows(
@@ -134,6 +135,7 @@ def test_biases_are_not_lost():
     assert np.abs(reference(net, weights, window) - expected).max() > 0.1 * expected.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "merged"),
     [

@@ -211,6 +211,7 @@ def assert_alike(found: Statistics, expected: Statistics) -> None:
             assert getattr(one, what) == pytest.approx(getattr(other, what), abs=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_all_48_orientations_give_the_same(seed: int):

@@ -281,6 +281,7 @@ def placements(draw: st.DrawFn) -> Placement:
     return Placement.plan(shape, patch, step, body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numpy", "torch"])
 def test_accumulator_equals_a_dense_sum(kind: str):
     @settings(max_examples=60, deadline=None)

@@ -248,6 +248,7 @@ def three_steps(folder: str):
     return losses, run.network.state_dict()
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """Same losses and weights as one process with the whole batch, though the processes' shares
     hold different numbers of annotated pairs (gloo; the environment is what torchrun sets)."""

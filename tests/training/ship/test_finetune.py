@@ -108,6 +108,7 @@ def test_one_command_from_a_folder_to_a_model(tmp_path: Path, data: Path, capsys
     assert "holds a model already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped_and_only_with_the_same(
     tmp_path: Path, data: Path, at_hand, capsys, monkeypatch
 ):
