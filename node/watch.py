@@ -38,15 +38,8 @@ class Watch:
         """Listen. Returns the port, 0 where there is none. Raises OSError."""
         if not self._settings.port:
             return 0
-        watched = self._watched
-
-        class Handler(_Handler):
-            """For this node."""
-
-            def answer(self) -> tuple[int, str, str]:
-                return _answer(self.path.partition("?")[0], watched)
-
-        self._server = ThreadingHTTPServer((self._settings.bind, self._settings.port), Handler)
+        handler = type("Handler", (_Handler,), {"watched": self._watched})
+        self._server = ThreadingHTTPServer((self._settings.bind, self._settings.port), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
         return int(self._server.server_address[1])
@@ -61,14 +54,11 @@ class Watch:
 class _Handler(BaseHTTPRequestHandler):
     timeout = _TIMEOUT_S
     server_version, sys_version = "abdobox", ""
-
-    def answer(self) -> tuple[int, str, str]:
-        """Status, type and text."""
-        raise NotImplementedError
+    watched: Watched  # the node, in the class that is made for it
 
     def do_GET(self) -> None:
         """Every answer is made anew."""
-        status, kind, text = self.answer()
+        status, kind, text = _answer(self.path.partition("?")[0], self.watched)
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
