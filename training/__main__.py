@@ -18,6 +18,7 @@ VERBS = {
         "DSC and NSD of a model on the validation cases",
     ),
     "export": ("training.ship.export", "write a model folder for inference"),
+    "soup": ("training.ship.soup", "average the weights of two models"),
     "onnx": ("training.ship.onnx", "write a model as one ONNX file"),
     "finetune": ("training.ship.finetune", "go on training a model on a folder of one's own"),
     "calibrate": ("training.ship.calibrate", "measure a model's ranges, with which int8 computes"),

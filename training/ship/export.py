@@ -137,7 +137,7 @@ def export(
         card={"tumor_threshold": tumor_threshold, **_card(state, recipe, run, store)},
     )
     if crop is not None:
-        _check_finder(folder.parent / crop.model / "model.json", description.card)
+        check_finder(folder.parent / crop.model / "model.json", description.card)
     description.card.update(_metrics(run, description))
     make_folder(folder)
     # The weights come first: a model.json always finds the weights whose hash it names, or an
@@ -186,11 +186,11 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
     return card
 
 
-def _check_finder(path: Path, card: dict[str, Any]) -> None:
-    """Whether a crop's finder has seen none of the scans that a model is validated on.
+def check_finder(path: Path, card: dict[str, Any]) -> None:
+    """Whether what a model builds on has seen none of the scans that the model is validated on.
 
     Args:
-        path: the finder's model.json; where it is missing, nobody can tell.
+        path: model.json of what finds its organs; where it is missing, nobody can tell.
         card: of the model.
 
     Raises:
@@ -203,7 +203,7 @@ def _check_finder(path: Path, card: dict[str, Any]) -> None:
         raise checkpoint.CheckpointError(
             path,
             f"was trained on {', '.join(seen)}, on which this model is validated",
-            "crop by a model whose training held them out too",
+            "take one whose training held them out too",
         )
 
 
