@@ -8,6 +8,7 @@
     python -m benchmarks.quality teachers --data FUSED --labels hk=DIR rrr=DIR --out FILE.json
     python -m benchmarks.quality synthetic --label-maps NIFTI --structures JSON --out FILE.json
     python -m benchmarks.quality tumor --data FUSED --out FILE.json
+    python -m benchmarks.quality absent --data FUSED --out FILE.json
     python -m benchmarks.quality groups --data FUSED --group arterial=CASE,CASE --out FILE.json
 
 ``FUSED`` is a folder written by ``python -m training fuse``: its validation scans are scored

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environment
+from benchmarks.quality.absent import absent_results, absent_table
 from benchmarks.quality.degrade import degradations
 from benchmarks.quality.scan import Scan, Scores, labelled, named_scans, segment, validation_scans
 from benchmarks.quality.synthetic import synthetic_scans
@@ -184,6 +185,11 @@ def _tumor(options: argparse.Namespace) -> tuple[str, Any]:
     return tumor_table(results), [asdict(result) for result in results]
 
 
+def _absent(options: argparse.Namespace) -> tuple[str, Any]:
+    results = list(absent_results(_segmenter(options), validation_scans(options.data)))
+    return absent_table(results), [asdict(result) for result in results]
+
+
 COMMANDS = {
     "robustness": _robustness,
     "settings": _settings,
@@ -192,6 +198,7 @@ COMMANDS = {
     "synthetic": _synthetic,
     "groups": _groups,
     "tumor": _tumor,
+    "absent": _absent,
 }
 
 

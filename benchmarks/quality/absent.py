@@ -6,14 +6,16 @@ noise stays where it was: only what lies beneath it is exchanged.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from benchmarks.quality.scan import Scan
+from benchmarks.quality.scan import Scan, segment
 from inference.labels import BACKGROUND, NAMES
+from inference.segmenter import Segmenter
 from inference.types import Mask
 
 # By label: what surgeons remove and patients live without.
@@ -28,6 +30,59 @@ _FAT_HU, _BOWEL_HU = -100.0, 25.0
 # Bowel full of oral contrast would look like an enhanced organ, and be one to any reader.
 _MOST_BOWEL_HU = 60.0
 _DUODENUM = 12
+
+
+@dataclass(frozen=True)
+class AbsentResult:
+    """What a model draws of an organ after it was taken away.
+
+    Attributes:
+        taken_ml: the organ's volume before.
+        kept_ml: what the model drew of it then.
+        drawn_ml: what it draws of it now, where there is none.
+    """
+
+    scan: str
+    organ: int
+    taken_ml: float
+    kept_ml: float
+    drawn_ml: float
+
+
+def absent_results(segmenter: Segmenter, scans: Iterable[Scan]) -> Iterator[AbsentResult]:
+    """Each scan as it is, then without each of the removable organs that it shows."""
+    for scan in scans:
+        ml = float(np.prod(scan.spacing)) / 1000
+        whole = segment(segmenter, scan)
+        for organ in REMOVABLE:
+            if taken := np.count_nonzero(scan.labels_ZYX == organ):
+                drawn = np.count_nonzero(segment(segmenter, without(scan, organ)) == organ)
+                kept = np.count_nonzero(whole == organ)
+                yield AbsentResult(scan.name, organ, ml * taken, ml * kept, ml * drawn)
+
+
+def absent_table(results: Iterable[AbsentResult]) -> str:
+    """Markdown: by organ, then every run."""
+    results = list(results)
+    lines = [
+        "| organ taken away | runs | drawn in | mean ml drawn | most | of the organ's ml |",
+        "|---|---|---|---|---|---|",
+    ]
+    for organ in REMOVABLE:
+        if runs := [r for r in results if r.organ == organ]:
+            drawn = [r.drawn_ml for r in runs]
+            share = sum(drawn) / sum(r.taken_ml for r in runs)
+            lines.append(
+                f"| {NAMES[organ]} | {len(runs)} | {sum(ml > 0 for ml in drawn)} | "
+                f"{np.mean(drawn):.1f} | {max(drawn):.1f} | {share:.0%} |"
+            )
+    lines += ["", "| scan | organ | taken away, ml | drawn before, ml | drawn after, ml |"]
+    lines.append("|---|---|---|---|---|")
+    lines += [
+        f"| {r.scan} | {NAMES[r.organ]} | {r.taken_ml:.1f} | {r.kept_ml:.1f} | {r.drawn_ml:.1f} |"
+        for r in results
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def without(scan: Scan, organ: int) -> Scan:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality import __main__ as command_line
+from benchmarks.quality import absent as absent_module
 from benchmarks.quality import tumor as tumor_module
 from benchmarks.quality.degrade import cropped, degradations, noisy, scaled, slab, sliced
 from benchmarks.quality.scan import Scan, mean_by_label, organ_mean
@@ -160,3 +161,31 @@ def test_what_there_is_to_compute_is_known_before_anything_is(
     (tmp_path / "cases.csv").unlink()
     assert command_line.main(["tumor", *common, "--device", "cpu"]) == 1
     assert "cases.csv: cannot be read" in capsys.readouterr().err
+
+
+def test_what_is_drawn_where_an_organ_was_taken_away(
+    phantom: Phantom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that knows every organ but the spleen's absence, and half a right kidney."""
+    scan = Scan("p", phantom.image_ZYX, phantom.labels_ZYX, phantom.grid.spacing, (1, 2, 3, 13))
+    right = np.argwhere(phantom.labels_ZYX == 2)
+    half = np.count_nonzero(right[:, 0] < np.median(right[:, 0]))
+
+    def drawn(_, seen):
+        labels = seen.labels_ZYX.copy()
+        labels[phantom.labels_ZYX == 3] = 3
+        if not (labels == 2).any():
+            z = np.arange(len(labels))[:, None, None]
+            labels[(phantom.labels_ZYX == 2) & (z < np.median(right[:, 0]))] = 2
+        return labels
+
+    monkeypatch.setattr(absent_module, "segment", drawn)
+    results = {r.organ: r for r in absent_module.absent_results(None, [scan])}
+    ml = phantom.grid.voxel_ml
+    spleen = ml * np.count_nonzero(phantom.labels_ZYX == 3)
+    assert results[3].taken_ml == results[3].kept_ml == results[3].drawn_ml == spleen
+    assert results[2].drawn_ml == ml * half and results[2].kept_ml == ml * len(right)
+    assert results[13].drawn_ml == 0
+    text = absent_module.absent_table(results.values())
+    assert f"| spleen | 1 | 1 | {spleen:.1f} | {spleen:.1f} | 100% |" in text
+    assert "| left kidney | 1 | 0 | 0.0 | 0.0 | 0% |" in text
