@@ -26,6 +26,7 @@ from inference.grid import Orientation
 from inference.labels import NAMES
 from inference.model.description import DECODES, Decode, ModelDescription
 from inference.model.folder import WEIGHTS
+from inference.model.folder import model_folder as named_model
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
@@ -36,7 +37,7 @@ from training.learn import checkpoint
 from training.options import add_threshold
 from training.recipe import Recipe, from_dict
 from training.ship.cascade import CascadePredictor
-from training.ship.export import export, exported
+from training.ship.export import export, exported, model_json
 
 
 class Predictor(NamedTuple):
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.run is None and arguments.model is None:
         parser.error("name the folder of a training (--run), or a model (--model)")
+    if arguments.record and (arguments.run is not None or arguments.split != "validation"):
+        parser.error("--record takes a model's scores (--model) on the validation cases")
     try:
         if arguments.run is None:
             description, engine, results = model_scores(arguments)
@@ -76,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if out is not None:
             make_folder(out)
             write_metrics(out, description, engine, arguments.mode, results)
+        if arguments.record:
+            scores = metrics(description, engine, arguments.mode, results)
+            record(named_model(WEIGHTS, str(arguments.model)), scores)
     except AbdoboxError as error:
         print(error, file=sys.stderr)
         return 1
@@ -205,7 +211,21 @@ def write_metrics(
         OutputError: they cannot be written.
     """
     rows = summarise(results, MODES[mode].decimals)
-    document: dict[str, Any] = {
+    document = metrics(description, engine, mode, results)
+    write_atomically(run / "metrics.json", json.dumps(document, indent=1).encode())
+    write_atomically(run / "metrics.csv", cases_csv(results).encode())
+    write_atomically(run / "metrics.md", summary_markdown(rows, mode, results).encode())
+
+
+def metrics(
+    description: ModelDescription, engine: str, mode: str, results: Sequence[CaseResult]
+) -> dict[str, Any]:
+    """What ``metrics.json`` and a model's ``model.json`` say of its scores.
+
+    Args: as for :func:`write_metrics`.
+    """
+    rows = summarise(results, MODES[mode].decimals)
+    return {
         "against": "the labels of the data set, pseudo-labels where no person drew any",
         "model": exported(description),
         "engine": engine,
@@ -218,9 +238,13 @@ def write_metrics(
         "dsc": {r.name: {NAMES[v]: _number(s[0]) for v, s in r.scores.items()} for r in results},
         "nsd": {r.name: {NAMES[v]: _number(s[1]) for v, s in r.scores.items()} for r in results},
     }
-    write_atomically(run / "metrics.json", json.dumps(document, indent=1).encode())
-    write_atomically(run / "metrics.csv", cases_csv(results).encode())
-    write_atomically(run / "metrics.md", summary_markdown(rows, mode, results).encode())
+
+
+def record(folder: Path, scores: dict[str, Any]) -> None:
+    """Write a model's scores into its own ``model.json``. Raises AbdoboxError."""
+    description = ModelDescription.load(folder)
+    description.card["metrics"] = scores
+    write_atomically(folder / "model.json", model_json(description).encode())
 
 
 def _number(value: float) -> float | None:
@@ -241,6 +265,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out", type=Path, help="folder for metrics.* (default: the run's; else none are written)"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the scores into the model's model.json"
     )
     parser.add_argument("--decode", choices=DECODES, help="by default the recipe's, or the model's")
     parser.add_argument("--mode", default="default", choices=("default", "flare23"))

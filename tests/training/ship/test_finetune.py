@@ -222,8 +222,11 @@ def test_a_model_is_evaluated_without_its_run(tmp_path: Path, capsys):
     assert "was trained on v" in said.err and "| Liver |" in said.out
     metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
     assert metrics["step"] is None and "v" in metrics["dsc"]
-    with pytest.raises(SystemExit):
-        main(words)
+    assert main([*words, "--model", str(model), "--record"]) == 0
+    assert ModelDescription.load(model).card == {**seen, "metrics": metrics}
+    for more in ([], ["--model", str(model), "--record", "--split", "train"]):
+        with pytest.raises(SystemExit):
+            main([*words, *more])
 
 
 @pytest.mark.slow
