@@ -23,7 +23,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
         pillow.libs/libavif* pillow.libs/libwebp* pillow.libs/libsharpyuv* \
         pillow.libs/libfreetype* pillow.libs/libharfbuzz* pillow.libs/libpng* pillow.libs/libbrotli* \
     && python -c 'import json, pathlib; path = pathlib.Path("highdicom/_standard/module_attribute_map.json"); path.write_text(json.dumps(json.loads(path.read_text()), separators=(",", ":")))' \
-    && python -m compileall -q --invalidation-mode unchecked-hash . \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash . \
     && cd "$(python -c 'import importlib.util as u; print(u.find_spec("openvino").submodule_search_locations[0])')/libs" \
     && rm -f libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so cache.json \
         libopenvino_onnx_frontend.so* libopenvino_tensorflow_frontend.so* \
@@ -37,7 +37,7 @@ COPY predict.sh LICENSE ./
 COPY LICENSE buil[d]/pag[e] ./build/page/
 COPY deploy/sbom.py /opt/abdobox/
 # Only what is not readable for all: whatever chmod touches is in the image twice.
-RUN python -m compileall -q --invalidation-mode unchecked-hash inference \
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash inference \
     && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json \
     && mkdir -p inputs outputs \
     && find /workspace /opt/abdobox \( ! -perm -a+r -o -type d ! -perm -a+x \) \
@@ -48,11 +48,11 @@ ARG PIP_FIND_LINKS
 COPY requirements-node.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
         --no-compile --require-hashes -r requirements-node.lock \
-    && python -m compileall -q --invalidation-mode unchecked-hash \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pynetdicom"
 COPY node ./node
 # Whichever user the container runs as: a new volume takes these rights over.
-RUN python -m compileall -q --invalidation-mode unchecked-hash node \
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash node \
     && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json \
     && find node \( ! -perm -a+r -o -type d ! -perm -a+x \) -exec chmod a+rX {} + \
     && mkdir -m 1777 /spool
@@ -75,7 +75,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
         --no-compile -r "$GPU_REQUIREMENTS" \
     && pip uninstall -y --root-user-action=ignore openvino-telemetry triton \
     && rm -rf "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch/include" \
-    && { python -m compileall -q --invalidation-mode unchecked-hash \
+    && { python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
             "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || true; } \
     && python /opt/abdobox/sbom.py weights > /opt/abdobox/sbom.json
 # Compute only: no graphics libraries are mounted into the container.

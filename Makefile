@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
+# Python compiles what is imported when it is; all of torch would take a minute.
+INSTALL := $(BIN)/pip install -q --disable-pip-version-check --no-compile
 # Without npm the wheel and the images are made all the same, and cannot do --html.
 VIEWER := $(if $(shell command -v npm),page-assets,no-viewer)
 
@@ -14,7 +16,7 @@ demo: .venv/demo
 	$(BIN)/python -m examples.demo $(DEMO)
 
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not slow and not docker and not gpu"
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal -m "not slow and not docker and not gpu"
 
 test-all: .venv/dev .venv/fuzz
 	$(BIN)/python -m pytest
@@ -125,18 +127,18 @@ no-viewer:
 	touch $@
 
 .venv/demo: .venv/pip requirements-demo.txt requirements-cpu.txt
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements-demo.txt
+	$(INSTALL) -r requirements-demo.txt
 	touch $@
 
 # torch first and by its exact version: what depends on it must not choose another.
 .venv/dev: .venv/pip requirements-dev.txt requirements-cpu.txt requirements-node.txt requirements-oracles.txt
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements-oracles.txt
+	$(INSTALL) -r requirements-dev.txt
+	$(INSTALL) --no-deps -r requirements-oracles.txt
 	touch $@
 
 # There is not a wheel for every Python; the test that needs it says that it skips.
 .venv/fuzz: .venv/dev requirements-fuzz.txt
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements-fuzz.txt || true
+	$(INSTALL) -r requirements-fuzz.txt || true
 	touch $@
 
 clean:
