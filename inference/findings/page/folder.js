@@ -87,6 +87,7 @@
   };
   let drawn = "";
   let printing = false;
+  let lines = new Map(); // of the cases that are in the document, in order
   // Only the rows that are seen, and some around them, are in the document.
   const draw = (anew) => {
     const top = space.getBoundingClientRect().top;
@@ -96,7 +97,15 @@
     if (!anew && key === drawn) return;
     drawn = key;
     shown.style.top = `${first * ROW}px`;
-    shown.replaceChildren(...rows.slice(first, last).map(line));
+    const wanted = new Map(rows.slice(first, last).map((one) => [one, lines.get(one) ?? line(one)]));
+    for (const [one, made] of lines) if (!wanted.has(one)) made.remove();
+    // What stays is not touched: a link in it may have the keyboard's focus.
+    let next = shown.firstChild;
+    for (const made of wanted.values()) {
+      if (made === next) next = next.nextSibling;
+      else shown.insertBefore(made, next);
+    }
+    lines = wanted;
   };
 
   for (const column of columns) {
