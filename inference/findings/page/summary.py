@@ -31,9 +31,10 @@ def of_case(document: Mapping[str, Any], picture: str, made: str) -> dict[str, A
     by_label = {one["label"]: one for one in document["structures"]}
 
     def together(*labels: int) -> list[Mapping[str, Any]]:
-        """Those that are there; none where not all were wanted: a part is not the whole."""
-        wanted = [by_label.get(label) for label in labels]
-        return [one for one in wanted if one and one["volume_ml"] is not None and all(wanted)]
+        """Those that are there; none where one was not wanted: a part is not the whole."""
+        if not by_label.keys() >= set(labels):
+            return []
+        return [by_label[label] for label in labels if by_label[label]["state"] != "absent"]
 
     found: dict[str, Sequence[Mapping[str, Any]]] = {
         "liver_ml": together(1),

@@ -12,6 +12,7 @@ from pydicom.uid import (
 )
 
 from inference.errors import ScanError
+from inference.scan.dicom.series import LeftOut
 from inference.scan.volume import read_series, read_volume
 from tests.inference.scan.dicom.series_maker import (
     data_set,
@@ -121,6 +122,49 @@ def test_members_that_lead_out_of_their_zip(tmp_path: Path, prefix: str):
     found, left_out = look(path)
     assert found == {}
     assert {out.reason for out in left_out} == {"its name leads out of its .zip"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "./."])
+def test_members_without_a_name(tmp_path: Path, name: str):
+    write_series(tmp_path / "in" / "ct", make_slices(GEOMETRY))
+    path = zipped(tmp_path / "in", tmp_path / "study.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = name
+        archive.writestr(info, b"no DICOM")
+    found, left_out = look(path)
+    assert list(found) == ["ct"]
+    assert left_out == [LeftOut(str(path), "one of its files has no name", 1)]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (zipfile.ZIP_DEFLATED, "is damaged within its .zip"),
+        (zipfile.ZIP_BZIP2, "is damaged within its .zip"),
+        (zipfile.ZIP_LZMA, "is damaged within its .zip"),
+        (97, "is packed within its .zip in a way that is not read"),
+    ],
+)
+def test_a_member_that_cannot_be_unpacked(tmp_path: Path, method: int, words: str):
+    write_series(tmp_path / "in" / "ct", make_slices(GEOMETRY))
+    path = zipped(tmp_path / "in", tmp_path / "study.zip")
+    data = np.random.default_rng(0).integers(0, 4, 5000).astype(np.uint8).tobytes()
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("bad.dcm")
+        archive.writestr(info, data, method if method < 97 else zipfile.ZIP_STORED)
+        at, size = info.header_offset + 30 + len(info.filename), info.compress_size
+    whole = bytearray(path.read_bytes())
+    whole[at + 9 : at + size] = b"\xff" * (size - 9)
+    if method == 97:
+        for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+            start = whole.rindex(mark) + place
+            whole[start : start + 2] = method.to_bytes(2, "little")
+    path.write_bytes(whole)
+    found, left_out = look(path)
+    assert [len(s.headers) for s in found.values()] == [10]
+    (reason,) = reasons(left_out)
+    assert words in reason
 
 
 def test_links_out_of_the_tree_and_round_in_it(tmp_path: Path):
