@@ -216,6 +216,11 @@ def _encoded(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
+def shortened(text: str, length: int) -> str:
+    """A text of at most ``length`` characters; one that was cut shows it."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def series_description(remarks: Remarks) -> str:
     """What lists of series show: at most 64 characters (LO)."""
     count = len(remarks.labels)

@@ -25,6 +25,7 @@ from .derived import (
     reference,
     references,
     series_description,
+    shortened,
     write_derived,
 )
 from .source import DicomSource
@@ -109,9 +110,9 @@ def segmentation(
     _refer(seg, whole)
     for item in seg.SegmentSequence:
         if words := remarks.labels.get(item.SegmentNumber):
-            item.SegmentDescription = words[:ST_LENGTH]
+            item.SegmentDescription = shortened(words, ST_LENGTH)
     if remarks.scan:
-        seg.ImageComments = "; ".join(remarks.scan)[:LT_LENGTH]
+        seg.ImageComments = shortened("; ".join(remarks.scan), LT_LENGTH)
     return seg
 
 

@@ -22,6 +22,7 @@ from .derived import (
     reference,
     references,
     series_description,
+    shortened,
     write_derived,
 )
 from .source import DicomSource, SourceFrame
@@ -76,7 +77,7 @@ def structure_set(labels: Labels, whole: Derivation, remarks: Remarks = _NOTHING
     present = [value for value in STRUCTURES if (labels == value).any()] or list(STRUCTURES)
     result = _empty(whole)
     result.SeriesDescription = series_description(remarks)
-    result.StructureSetDescription = _about(whole.algorithm, remarks, present)[:ST_LENGTH]
+    result.StructureSetDescription = shortened(_about(whole.algorithm, remarks, present), ST_LENGTH)
     rois, drawn, observed = [], [], []
     for value in present:
         roi = Dataset()
@@ -85,7 +86,7 @@ def structure_set(labels: Labels, whole: Derivation, remarks: Remarks = _NOTHING
         roi.ROIName = STRUCTURES[value].name
         roi.ROIGenerationAlgorithm = whole.algorithm.type
         observation = _observation(value)
-        if words := remarks.labels.get(value, "")[:ST_LENGTH]:
+        if words := shortened(remarks.labels.get(value, ""), ST_LENGTH):
             roi.ROIDescription = observation.ROIObservationDescription = words
         rois.append(roi)
         drawn.append(_contour_item(value, labels, whole.source))

@@ -151,8 +151,9 @@ def test_doubts_are_no_longer_than_dicom_allows(scan: MadeScan, tmp_path: Path):
     write_structure_set(tmp_path / "a.dcm", scan.labels, scan.source, ALGORITHM, remarks)
     data = dcmread(tmp_path / "a.dcm")
     said = [r.ROIDescription for r in data.StructureSetROISequence if "ROIDescription" in r]
-    assert said == ["w" * 1024]  # ST
+    assert said == ["w" * 1021 + "..."]  # ST
     assert len(data.StructureSetDescription) == 1024
+    assert data.StructureSetDescription.endswith("v...")
     assert ALGORITHM.sha256 in data.StructureSetDescription
     plain = write(scan, tmp_path / "b.dcm")
     assert "oubt" not in plain.StructureSetDescription + plain.SeriesDescription
