@@ -30,9 +30,10 @@ from benchmarks.quality.absent import REMOVABLE, without
 from benchmarks.quality.degrade import Degradation, degradations, more_degradations
 from benchmarks.quality.scan import Scan, named_scans, read_scan, validation_scans
 from inference.errors import AbdoboxError
-from inference.findings.doubts import THRESHOLD, Doubts, Look, judged
+from inference.findings.doubts import THRESHOLD, Doubts, judged
 from inference.findings.extents import Extent
 from inference.findings.hounsfield import Hounsfield
+from inference.findings.look import Look
 from inference.findings.presence import CutOff, Present
 from inference.grid import Grid
 from inference.labels import NAMES, ORGANS

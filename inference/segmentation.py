@@ -83,23 +83,27 @@ class Segmentation:
         Raises:
             OutputError: the scan was no DICOM series, or the file cannot be written.
         """
-        remarks = Remarks() if self.image is None else self.doubts().remarks()
-        self.writer(remarks).write("dicom-seg", Path(path), seg_type=seg_type)
+        self.writer(self._remarks()).write("dicom-seg", Path(path), seg_type=seg_type)
 
     def write_rtstruct(self, path: Path | str) -> None:
         """Write as DICOM RTSTRUCT on the scan's own slices.
 
+        It says what is doubted, as long as the scan's voxels are held.
+
         Raises:
             OutputError: the scan was no DICOM series, or the file cannot be written.
         """
-        self.writer().write("rtstruct", Path(path))
+        self.writer(self._remarks()).write("rtstruct", Path(path))
+
+    def _remarks(self) -> Remarks:
+        return Remarks() if self.image is None else self.doubts().remarks()
 
     def write_seg_nrrd(self, path: Path | str) -> None:
         """Write as 3D Slicer's .seg.nrrd. Raises OutputError."""
         self.writer().write("seg-nrrd", Path(path))
 
     def writer(self, remarks: Remarks | None = None) -> LabelWriter:
-        """What writes the labels, in any format; a DICOM SEG with ``remarks``."""
+        """What writes the labels, in any format; DICOM with ``remarks``."""
         algorithm = None
         if self.source is not None:
             from .scan.dicom.derived import Algorithm

@@ -15,10 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from inference import __version__
 from inference.findings.page import texts
 from inference.findings.page.assets import filled, niivue, part
-from inference.findings.page.case_page import script_json
+from inference.findings.page.frame import framed, script_json
 from inference.labels import COLORS, NAMES
 from inference.model.folder import WEIGHTS
 from training.ship.onnx import write_onnx
@@ -32,6 +31,7 @@ _POLICY = (
     "worker-src blob:; style-src 'unsafe-inline'; img-src data: blob:; connect-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
+_TITLE = "abdobox in a browser"
 _KEYS = ("spacing_mm", "clip_hu", "mean_hu", "std_hu")
 
 
@@ -80,10 +80,6 @@ def browser_page(onnx: bytes, model: dict[str, Any], wasm: bytes, runtime: str) 
     worker = "\n".join(_source(name) for name in ("volume.js", "segment.js", "worker.js"))
     name = f"{model['name']} {model['version']}"
     values = {
-        "policy": _POLICY,
-        "generator": f"abdobox {__version__}",
-        "css": part("case.css") + _source("page.css"),
-        "notice": html.escape(texts.NOTICE),
         "model_name": html.escape(name),
         "footer": html.escape(f"Weights: {model['licence']} SHA-256 {model['sha256']}"),
         "model": script_json(model),
@@ -94,7 +90,8 @@ def browser_page(onnx: bytes, model: dict[str, Any], wasm: bytes, runtime: str) 
         "niivue": niivue(),
         "script": _in_element(_source("page.js")),
     }
-    return filled(_source("page.html"), values).encode()
+    css = part("case.css") + _source("page.css")
+    return framed(_TITLE, filled(_source("page.html"), values), css, policy=_POLICY)
 
 
 def _packed(data: bytes) -> bytes:

@@ -6,12 +6,13 @@ import argparse
 import hashlib
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..errors import AbdoboxError, HeaderError, OutputError, ScanError
+from ..errors import AbdoboxError, HeaderError, OutputError, ScanError, one_line
 from ..labels import STRUCTURES
 from ..many.cases import case_name
 from ..scan.formats import SEG_TYPES, files_of, formats_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..scan.writing import LabelWriter
 
 ALGORITHM_TYPES = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")  # DICOM PS3.3, C.8.20.2
+_LONGEST_NAME = 64  # LO (PS3.5, 6.2)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,10 +56,22 @@ def parser() -> argparse.ArgumentParser:
         default="SEMIAUTOMATIC",
         help="how the labels were made (default: SEMIAUTOMATIC, a machine's and corrected)",
     )
-    p.add_argument("--algorithm", metavar="NAME", default="unknown", help="that made the labels")
-    p.add_argument("--algorithm-version", metavar="V", default="unknown")
+    p.add_argument(
+        "--algorithm", metavar="NAME", type=_name, default="unknown", help="that made the labels"
+    )
+    p.add_argument("--algorithm-version", metavar="V", type=_name, default="unknown")
     p.add_argument("--version", action="version", version=f"abdobox {__version__}")
     return p
+
+
+def _name(text: str) -> str:
+    """What DICOM takes for a name, whatever a scan's character set. Raises ArgumentTypeError."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text
+    if not (plain and len(text.strip()) >= 1 and len(text) <= _LONGEST_NAME):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name for DICOM: 1 to {_LONGEST_NAME} ASCII characters, no backslash"
+        )
+    return text
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
         0: written. 1: not, with one line why. Wrong arguments leave with 2, by argparse.
     """
     args = parser().parse_args(argv)
+    # Its warnings name no file; what matters of them the reader says in its own words.
+    warnings.filterwarnings("ignore", module="pydicom")
     try:
         result = _read(args)
         name = case_name(args.labels) or args.labels.stem
@@ -86,27 +102,33 @@ def _read(args: argparse.Namespace) -> LabelWriter:
     import numpy as np
 
     from ..scan.dicom.derived import Algorithm
-    from ..scan.dicom.reading import source_of
+    from ..scan.dicom.reading import only_series
+    from ..scan.dicom.stack import stack_of
     from ..scan.nifti_header import NiftiHeader
     from ..scan.same_grid import labels_on
-    from ..scan.volume import read_labels
+    from ..scan.volume import read_label_map
     from ..scan.writing import LabelWriter
 
-    labels, grid = read_labels(args.labels)
+    found = read_label_map(args.labels)
+    labels = found.labels_ZYX
     if int(labels.max()) > max(STRUCTURES):
         cause = f"holds the value {labels.max()}, which is no label"
         raise ScanError(args.labels, cause, "--list-labels of inference shows them")
     try:
-        source = source_of(args.source)
+        stack = stack_of(only_series(args.source))
     except HeaderError as error:
         raise ScanError(args.source, str(error), error.remedy) from error
     except OSError as error:
         cause = f"cannot be read ({error.strerror or error})"
         raise ScanError(args.source, cause, "check that it exists and may be read") from error
+    source = stack.source
     try:
-        on_source = np.ascontiguousarray(labels_on(labels, grid, source.grid))
+        on_source = np.ascontiguousarray(labels_on(labels, found.grid, source.grid))
     except HeaderError as error:
         raise ScanError(args.labels, str(error), error.remedy) from error
+    for path, said in ((args.labels, found.warnings), (args.source, stack.notes)):
+        for words in said:
+            print(one_line(f"warning: {path}: {words}"), file=sys.stderr)
     algorithm = Algorithm(
         hashlib.sha256(on_source.data).hexdigest(),
         args.algorithm_type,

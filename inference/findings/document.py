@@ -92,11 +92,11 @@ def _measures(region: Region | None) -> dict[str, Any]:
     if region is None:
         return {**dict.fromkeys(_MEASURES), "pieces": 0, "largest_piece_ml": None}
     places = (*region.low_mm, *region.high_mm, *region.centroid_mm)
-    values = (_rounded(region.ml, 4), *_hounsfield(region.hu), *(_rounded(p, 2) for p in places))
+    values = (_millilitres(region.ml), *_hounsfield(region.hu), *(_rounded(p, 2) for p in places))
     return {
         **dict(zip(_MEASURES, values, strict=True)),
         "pieces": region.pieces,
-        "largest_piece_ml": _rounded(region.largest_ml, 4),
+        "largest_piece_ml": _millilitres(region.largest_ml),
     }
 
 
@@ -111,7 +111,7 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
 
     return {
         **_state(lesion.state),
-        "volume_ml": _rounded(lesion.ml, 4),
+        "volume_ml": _millilitres(lesion.ml),
         "longest_axial_mm": _rounded(lesion.longest_axial_mm, 2),
         "longest_axial_ends_xyz_mm": [point(end) for end in lesion.ends_mm],
         "centroid_xyz_mm": point(lesion.centroid_mm),
@@ -125,6 +125,11 @@ def _rounded(value: float, digits: int) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} in statistics")
     return round(value, digits) + 0.0
+
+
+def _millilitres(value: float) -> float:
+    """To 0.0001 ml, but never to 0: even one small voxel that is there has a volume."""
+    return _rounded(value, 4) or float(f"{value:.2g}")
 
 
 def rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

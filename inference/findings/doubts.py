@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..grid import Grid, Orientation
+from ..grid import Grid
 from ..labels import NAMES, ORGANS
 from ..scan.remarks import Remarks
 from ..steps.organs import Evidence
 from ..types import Image, Labels
-from .extents import Extent, extents
-from .hounsfield import Hounsfield, hounsfield_by_label
-from .laterality import liver_like_ml
+from .extents import Extent
+from .hounsfield import Hounsfield
+from .look import Look
 from .neighbourhood import isolation, relations
 from .phase import Phase, contrast_phase
 from .presence import CutOff, Present
@@ -27,8 +27,6 @@ from .scan_doubts import scan_doubts
 
 # Below this score an organ is doubtful.
 THRESHOLD = 0.5
-# Labels are looked at on a grid of about this spacing.
-_COARSE_MM = 3.0
 _AORTA = 5
 # The whole scan is doubted with so many doubtful organs and a larger share of the volume, or with
 # more of them and this share of the organs.
@@ -97,47 +95,6 @@ class Doubts:
         return Remarks(said, self.scan)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A coarse look at a scan and its labels, on which everything is judged.
-
-    Attributes:
-        found: extents by label.
-        hu: by label.
-        grid: of both, in canonical LPS order.
-        evidence: of the run.
-        liver_like_ml: tissue as bright as the liver, on the right and on the left.
-    """
-
-    found: Mapping[int, Extent]
-    hu: Mapping[int, Hounsfield]
-    grid: Grid
-    evidence: Evidence = field(default_factory=Evidence)
-    liver_like_ml: tuple[float, float] = (0.0, 0.0)
-
-    @classmethod
-    def at(cls, labels_ZYX: Labels, image_ZYX: Image, grid: Grid, evidence: Evidence) -> Look:
-        """At every n-th voxel of a scan of any axis order."""
-        orientation = Orientation.of(grid.direction)
-        grid = orientation.canonical(grid)
-        steps = [max(1, round(_COARSE_MM / s)) for s in grid.spacing]
-        # From the middle of the first few voxels on, so that the coarse ones have their middles.
-        firsts = [min(step // 2, n - 1) for step, n in zip(steps, grid.shape, strict=True)]
-        every = tuple(slice(first, None, step) for first, step in zip(firsts, steps, strict=True))
-        labels_ZYX = orientation.apply(labels_ZYX)[every]
-        image_ZYX = orientation.apply(image_ZYX)[every]
-        z, y, x = labels_ZYX.shape
-        dz, dy, dx = (s * step for s, step in zip(grid.spacing, steps, strict=True))
-        coarse = Grid((z, y, x), (dz, dy, dx), direction=grid.direction)
-        found, _ = extents(labels_ZYX)
-        hu = hounsfield_by_label(labels_ZYX, image_ZYX)
-        return cls(found, hu, coarse, evidence, liver_like_ml(labels_ZYX, image_ZYX, coarse))
-
-    def ml(self, label: int) -> float:
-        """Volume."""
-        return self.found[label].voxels * self.grid.voxel_ml if label in self.found else 0.0
-
-
 def doubts(
     labels_ZYX: Labels, image_ZYX: Image, grid: Grid, evidence: Evidence | None = None
 ) -> Doubts:
@@ -154,11 +111,16 @@ def doubts(
 
 def judged(look: Look) -> Doubts:
     """As :func:`doubts`, of a look that was taken before."""
-    if not look.found:  # whoever emptied the labels has said so
+    if not look.found and not look.specks_ml:  # whoever emptied the labels has said so
         return Doubts({}, (), "unknown")
     organs = {}
     for organ in ORGANS:
-        weights = list(_weights(organ, look) if organ in look.found else _missed(organ, look))
+        if organ in look.found:
+            weights = list(_weights(organ, look))
+        elif ml := look.specks_ml.get(organ):
+            weights = [Weight(0.0, f"only specks of it are found, {ml:.2g} ml in all")]
+        else:
+            weights = list(_missed(organ, look))
         if weights:
             organs[organ] = _judgement(weights)
     volumes = {label: look.ml(label) for label in look.found if label in ORGANS}
@@ -187,8 +149,8 @@ def _mostly_doubtful(organs: Mapping[int, Judgement], look: Look) -> Iterator[st
 
 def _judgement(weights: list[Weight]) -> Judgement:
     weights.sort(key=lambda one: one.score)
-    against = tuple(one.words for one in weights if one.score < THRESHOLD)
-    return Judgement(round(weights[0].score, 3), against)
+    scored = [(round(one.score, 3), one.words) for one in weights]
+    return Judgement(scored[0][0], tuple(words for score, words in scored if score < THRESHOLD))
 
 
 def _weights(organ: int, look: Look) -> Iterator[Weight]:

@@ -44,10 +44,15 @@ class Case:
         return name[: -len(_WRITTEN)] if _is_file_name(name) else name
 
     def files(self, formats: Sequence[str] | None = None) -> dict[str, Path]:
-        """Where the labels go, by format; see :func:`inference.scan.formats.formats_of`."""
+        """Where the labels go, by format; see :func:`inference.scan.formats.formats_of`.
+
+        NIfTI is the last to be written: where it is, the others are, too.
+        """
         chosen = formats_of(formats, self.series is not None)
         files = files_of(self.target.parent, self.name, chosen)
-        return {one: self.target if one == "nifti" else path for one, path in files.items()}
+        if files.pop("nifti", None):
+            files["nifti"] = self.target
+        return files
 
 
 @dataclass(frozen=True)

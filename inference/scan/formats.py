@@ -8,7 +8,6 @@ from typing import Literal
 
 from ..errors import ScanError
 
-# In the order in which a case's files are written.
 SUFFIXES: dict[str, str] = {
     "nifti": ".nii.gz",
     "dicom-seg": ".seg.dcm",

@@ -30,7 +30,7 @@ class LabelWriter:
         header: the NIfTI header that they carry.
         source: the DICOM frames of the scan; None for other formats.
         algorithm: who made them; DICOM wants to know.
-        remarks: what a DICOM SEG says beside them.
+        remarks: what DICOM says beside them.
     """
 
     labels_ZYX: Labels
@@ -85,4 +85,4 @@ class LabelWriter:
         else:
             from .dicom.structure_set import write_structure_set
 
-            write_structure_set(path, self.labels_ZYX, self.source, self.algorithm)
+            write_structure_set(path, self.labels_ZYX, self.source, self.algorithm, self.remarks)

@@ -13,7 +13,8 @@ from benchmarks.doubts import Run, collected, counts, tables, wrong_inputs
 from benchmarks.quality.absent import without
 from benchmarks.quality.degrade import aside, blurred, degradations, more_degradations, stretched
 from benchmarks.quality.scan import Scan
-from inference.findings.doubts import Look, judged
+from inference.findings.doubts import judged
+from inference.findings.look import Look
 from inference.labels import NAMES
 from inference.segmenter import Segmenter
 from inference.steps.organs import Evidence

@@ -88,9 +88,10 @@ def made_files() -> list[bytes]:
                 quatern=tuple(quatern),
                 srow=srow(sform),
                 pixdim=(float(rng.choice([-1, 1])), 1, 2, 5, 1, 1, 1, 1),
-                xyzt_units=int(rng.choice([0, 2, 2, 3 if number % 50 == 0 else 2])),
+                # Some of a unit that is none, some with an intercept that is no number.
+                xyzt_units=int(rng.choice([0, 2, 2, 3 if number % 50 == 0 else 2, 5])),
                 scl_slope=float(rng.choice([0, 1, 2, np.nan])),
-                scl_inter=float(rng.choice([0, -50])),
+                scl_inter=float(rng.choice([0, -50, np.nan if number % 20 == 0 else 0])),
             )
         )
     return files

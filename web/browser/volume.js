@@ -164,7 +164,7 @@ async function readScan(file) {
   const [nx, ny, nz] = sizes;
   const count = nx * ny * nz;
   if (!(Math.min(nx, ny, nz) > 0 && count <= MOST_VOXELS)) throw new ScanError(`it has ${nx} x ${ny} x ${nz} voxels`);
-  const unit = UNIT_MM[header.units];
+  const unit = UNIT_MM[header.units] ?? 1; // garbage, which no reader heeds
   const pixdim = header.pixdim.slice(1, 4).map((value) => value * unit);
   if (!pixdim.every((value) => value >= SPACING_MM[0] && value <= SPACING_MM[1])) {
     throw new ScanError(`it has a spacing of ${pixdim.join(" x ")} mm (accepted: ${SPACING_MM.join(" to ")})`);
@@ -172,6 +172,7 @@ async function readScan(file) {
   const { axes, flips } = canonical(directions(header));
   const strides = [1, nx, nx * ny];
   const scale = header.slope !== 0 && Number.isFinite(header.slope);
+  if (scale && !Number.isFinite(header.intercept)) throw new ScanError("its scl_inter is not a number");
   const scan = {
     header,
     shape: [2, 1, 0].map((row) => sizes[axes[row]]),

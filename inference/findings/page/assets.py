@@ -14,6 +14,7 @@ _HERE = Path(__file__).resolve().parent
 # images take over, else (`make page-assets`).
 _PLACES = (_HERE / "niivue", _HERE.parents[2] / "build" / "page")
 _NIIVUE = "niivue.umd.js"
+_ENDS = re.compile(r"<(?=/script|!--)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -31,12 +32,12 @@ def niivue() -> str:
         script = (folder / _NIIVUE).read_text(encoding="utf-8")
         notices = (folder / "LICENSES.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "no UTF-8"
         raise ModelError(
-            folder, f"cannot be read ({error})", "run make page-assets again"
+            folder, f"cannot be read ({cause})", "run make page-assets again"
         ) from error
     # Inside a script element only its own end, and what opens a comment, must not be met.
-    script = script.replace("</script", r"<\/script").replace("<!--", r"<\!--")
-    return f"/*! {notices.replace('*/', '* /')} */\n{script}"
+    return _ENDS.sub(r"<\\", f"/*! {notices.replace('*/', '* /')} */\n{script}")
 
 
 @lru_cache(8)

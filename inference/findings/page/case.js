@@ -170,12 +170,13 @@
     if (!ct || !label) return;
     const name = names.get(Math.round(label.value)) ?? text.background;
     const mm = Array.from(data.mm ?? []).slice(0, 3);
-    const lps = [-mm[0], -mm[1], mm[2]].map((value) => value.toFixed(0)).join(", ");
+    const lps = [-mm[0], -mm[1], mm[2]].map((value) => `${Math.round(value)}`).join(", "); // toFixed writes -0
     readout.textContent = `${name} · ${Math.round(ct.value)} HU · x, y, z ${lps} mm (LPS)`;
   };
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target === slider) return;
+    // Where there are no pictures, the keys are the browser's: they scroll the page.
+    if (!state.ready || event.ctrlKey || event.metaKey || event.altKey || event.target === slider) return;
     const act = {
       ArrowUp: () => scroll(1), ArrowDown: () => scroll(-1),
       PageUp: () => scroll(10), PageDown: () => scroll(-10),
@@ -201,7 +202,7 @@
 
   const start = async () => {
     await nv.attachToCanvas(canvas);
-    const [low, high] = view.windows[0].hu;
+    const [low, high] = view.windows[state.window].hu;
     const ct = await niivue.NVImage.loadFromBase64({ base64: view.image, name: "scan.nii.gz", colormap: "gray", cal_min: low, cal_max: high });
     const labels = await niivue.NVImage.loadFromBase64({ base64: view.labels, name: "labels.nii.gz", opacity: state.opacity });
     view.image = view.labels = null;
@@ -215,9 +216,12 @@
     nv.scene.renderAzimuth = 180;
     nv.scene.renderElevation = 10;
     nv.scene.volScaleMultiplier = 1.5;
-    divide();
     state.ready = true;
-    if (there.length) go(there.find((one) => one.doubtful) ?? there[0]);
+    // What was pressed meanwhile counts.
+    if (state.layout === "multi") divide();
+    else setLayout(state.layout);
+    const chosen = there.find((one) => one.label === state.organ) ?? there.find((one) => one.doubtful) ?? there[0];
+    if (chosen) go(chosen);
     wait.remove();
     document.body.dataset.ready = "yes";
   };

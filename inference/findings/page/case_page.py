@@ -1,34 +1,21 @@
-"""One self-contained HTML page of a case: the scan, its labels, measures, doubts, and the run.
-
-Whatever comes from outside (names of files, headers) is escaped where it becomes HTML or JSON, and
-a content security policy keeps the page from loading or sending anything.
-"""
+"""One self-contained HTML page of a case: the scan, its labels, measures, doubts, and the run."""
 
 from __future__ import annotations
 
 import base64
 import html
-import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ... import __version__
 from ...grid import Grid
 from ...labels import COLORS
-from ...scan.names import shown
 from ...types import Image, Labels
 from . import texts
 from .assets import filled, niivue, part
+from .frame import framed, now, printable, script_json
 from .reduced import Reduced
 from .summary import of_case
 from .thumbnail import thumbnail
-
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; connect-src data:; base-uri 'none'; form-action 'none'"
-)
-
 
 # Of many the largest: the page is to be printed on one sheet. The JSON holds all.
 _MOST_LESIONS = 10
@@ -56,16 +43,8 @@ def case_page(
     structures = document["structures"]
     present = [one["label"] for one in structures if one["state"] != "absent"]
     reduced = Reduced.of(image_ZYX, labels_ZYX, grid, present)
-    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    name = printable(document["case"])
-    summary = of_case(document, thumbnail(reduced), made)
+    made = now()
     values = {
-        "policy": POLICY,
-        "generator": f"abdobox {__version__}",
-        "title": html.escape(name),
-        "summary": script_json(summary),
-        "css": part("case.css"),
-        "notice": html.escape(texts.NOTICE),
         "doubts": _doubts(document),
         "keys": _keys(),
         "tables": _measures(structures)
@@ -77,18 +56,9 @@ def case_page(
         "script": part("case.js"),
         **{key: html.escape(texts.CASE[key]) for key in ("viewer", "organs", "wait")},
     }
-    return filled(part("case.html"), values).encode("utf-8", "replace")
-
-
-def printable(name: str) -> str:
-    """A name of a file without what is no text: undecodable bytes (``\\xf8``), control codes."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown(name))
-
-
-def script_json(value: Any) -> str:
-    """JSON that can end no script element and begin no comment there."""
-    text = json.dumps(value, allow_nan=False)  # ASCII
-    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+    summary = of_case(document, thumbnail(reduced), made)
+    body = filled(part("case.html"), values)
+    return framed(printable(document["case"]), body, part("case.css"), summary)
 
 
 def _view(structures: Iterable[Mapping[str, Any]], reduced: Reduced) -> dict[str, Any]:
@@ -124,16 +94,15 @@ def _short(structure: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three figures, with a decimal point, and without separators of thousands."""
+    """Three figures, with a decimal point, and without separators of thousands.
+
+    What is there is never shown as 0.
+    """
     if value is None:
         return ""
-    return (
-        f"{value:.0f}"
-        if abs(value) >= 100
-        else f"{value:.1f}"
-        if abs(value) >= 1
-        else f"{value:.2f}"
-    )
+    if 0 < value < 0.005:
+        return "< 0.01"
+    return f"{value:.{0 if value >= 100 else 1 if value >= 1 else 2}f}"
 
 
 def _doubts(document: Mapping[str, Any]) -> str:
@@ -193,10 +162,10 @@ def _measures(structures: Iterable[Mapping[str, Any]]) -> str:
                 row.append("" if value is None else f"{value:.2f}")
             elif key == "pieces":
                 row.append(str(value or ""))
-            else:
-                row.append(
-                    number(value) if key == "volume_ml" else "" if value is None else f"{value:.0f}"
-                )
+            elif key == "volume_ml":
+                row.append(number(value))
+            else:  # HU; round, since a format writes -0
+                row.append("" if value is None else str(round(value)))
         rows.append(row)
     heads = list(texts.COLUMNS.values())
     words = {i for i, key in enumerate(texts.COLUMNS) if key in ("name", "state", "doubts")}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
-import time
 
 from ... import __version__
 from . import texts
 from .assets import filled, part
-from .case_page import POLICY, printable, script_json
+from .frame import framed, now, printable
 from .summary import of_failure
 
 
@@ -22,20 +21,10 @@ def failure_page(name: str, reason: str) -> bytes:
     made = now()
     shown = printable(name)
     values = {
-        "policy": POLICY,
-        "generator": f"abdobox {__version__}",
-        "title": html.escape(shown),
-        "summary": script_json(of_failure(shown, printable(reason), made)),
-        "css": part("case.css"),
-        "notice": html.escape(texts.NOTICE),
         "failed": html.escape(texts.FAILED["title"]),
         "reason": html.escape(printable(reason)),
         "older": html.escape(texts.FAILED["older"]),
         "footer": html.escape(f"{texts.RUN['made']} {made}, abdobox {__version__}"),
     }
-    return filled(part("failure.html"), values).encode("utf-8", "replace")
-
-
-def now() -> str:
-    """UTC, ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    summary = of_failure(shown, printable(reason), made)
+    return framed(shown, filled(part("failure.html"), values), part("case.css"), summary)

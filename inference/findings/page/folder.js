@@ -56,6 +56,12 @@
     draw(true);
   };
 
+  // What is there is never shown as 0; of what the scan's border cuts off there is more.
+  const millilitres = (one, key) => {
+    const value = one[key];
+    if (value > 0 && value < 0.005) return "< 0.01";
+    return (one.cut.includes(key) ? "≥ " : "") + value.toFixed(value >= 100 ? 0 : value >= 1 ? 1 : 2);
+  };
   const line = (one) => {
     const picture = cell("");
     if (one.picture) {
@@ -73,25 +79,33 @@
     } else said.append(texts.none);
     const made = element("div", "row case", picture, cell("", link), said);
     for (const key of columns.slice(3, 8)) {
-      const value = one[key];
-      made.append(cell("number", value === null ? "" : key === "lesions" ? String(value) : value.toFixed(value < 10 ? 1 : 0)));
+      made.append(cell("number", one[key] === null ? "" : key === "lesions" ? String(one[key]) : millilitres(one, key)));
     }
     made.append(cell("made", one.made));
     made.setAttribute("role", "row");
     return made;
   };
   let drawn = "";
+  let printing = false;
+  let lines = new Map(); // of the cases that are in the document, in order
   // Only the rows that are seen, and some around them, are in the document.
   const draw = (anew) => {
     const top = space.getBoundingClientRect().top;
-    const all = window.matchMedia("print").matches;
-    const first = all ? 0 : Math.max(0, Math.floor(-top / ROW) - 5);
-    const last = all ? rows.length : Math.min(rows.length, Math.ceil((window.innerHeight - top) / ROW) + 5);
+    const first = printing ? 0 : Math.max(0, Math.floor(-top / ROW) - 5);
+    const last = printing ? rows.length : Math.min(rows.length, Math.ceil((window.innerHeight - top) / ROW) + 5);
     const key = `${first} ${last}`;
     if (!anew && key === drawn) return;
     drawn = key;
     shown.style.top = `${first * ROW}px`;
-    shown.replaceChildren(...rows.slice(first, last).map(line));
+    const wanted = new Map(rows.slice(first, last).map((one) => [one, lines.get(one) ?? line(one)]));
+    for (const [one, made] of lines) if (!wanted.has(one)) made.remove();
+    // What stays is not touched: a link in it may have the keyboard's focus.
+    let next = shown.firstChild;
+    for (const made of wanted.values()) {
+      if (made === next) next = next.nextSibling;
+      else shown.insertBefore(made, next);
+    }
+    lines = wanted;
   };
 
   for (const column of columns) {
@@ -121,7 +135,13 @@
   };
   window.addEventListener("scroll", later, { passive: true });
   window.addEventListener("resize", later);
-  window.addEventListener("beforeprint", () => draw(true));
+  // The sheet is laid out after this event: by then every row must be in the document.
+  for (const [event, now] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(event, () => {
+      printing = now;
+      draw(true);
+    });
+  }
   update();
   document.body.dataset.ready = "yes";
 })();

@@ -11,8 +11,7 @@ from urllib.parse import quote
 from ... import __version__
 from . import texts
 from .assets import filled, part
-from .case_page import POLICY, printable, script_json
-from .failure_page import now
+from .frame import framed, now, printable, script_json
 from .summary import of_failure
 
 
@@ -35,16 +34,13 @@ def folder_page(
         listed.append({**row, "href": ""})
     words = {**texts.FOLDER, "doubtful_mark": texts.SCRIPT["doubtful"]}
     values = {
-        "policy": POLICY,
-        "generator": f"abdobox {__version__}",
-        "css": part("case.css") + part("folder.css"),
-        "notice": html.escape(texts.NOTICE),
         "made": html.escape(f"{texts.FOLDER['made']} {made}, abdobox {__version__}"),
         "cases": script_json({"cases": listed, "texts": words}),
         "script": part("folder.js"),
         **{key: html.escape(texts.FOLDER[key]) for key in ("title", "search", "doubtful_only")},
     }
-    return filled(part("folder.html"), values).encode()
+    body = filled(part("folder.html"), values)
+    return framed(texts.FOLDER["title"], body, part("case.css") + part("folder.css"))
 
 
 def page_address(name: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ...labels import KIDNEYS, TUMOR
 
 # Goes up where a list could not read the pages of before.
 SUMMARY = "abdobox-page-1"
@@ -22,21 +24,37 @@ HEAD_BYTES = 1 << 16
 
 
 def of_case(document: Mapping[str, Any], picture: str, made: str) -> dict[str, Any]:
-    """Of a case's statistics and its small picture (a data URI)."""
-    ml = {one["label"]: one["volume_ml"] for one in document["structures"]}
-    kidneys = [ml[label] for label in (2, 13) if ml.get(label) is not None]
-    lesions = document["lesions"]
+    """Of a case's statistics and its small picture (a data URI).
+
+    ``cut`` names the volumes of which the scan shows a part: they are at least so large.
+    """
+    by_label = {one["label"]: one for one in document["structures"]}
+
+    def together(*labels: int) -> list[Mapping[str, Any]]:
+        """Those that are there; none where one was not wanted: a part is not the whole."""
+        if not by_label.keys() >= set(labels):
+            return []
+        return [by_label[label] for label in labels if by_label[label]["state"] != "absent"]
+
+    found: dict[str, Sequence[Mapping[str, Any]]] = {
+        "liver_ml": together(1),
+        "spleen_ml": together(3),
+        "kidneys_ml": together(*KIDNEYS),
+        "lesions_ml": document["lesions"],
+    }
+    volumes = {
+        key: round(sum(one["volume_ml"] for one in ones), 6) if ones else None
+        for key, ones in found.items()
+    }
     return {
         "schema": SUMMARY,
         "case": document["case"],
         "made": made,
         "failed": "",
         "picture": picture,
-        "liver_ml": ml.get(1),
-        "spleen_ml": ml.get(3),
-        "kidneys_ml": round(sum(kidneys), 1) if kidneys else None,
-        "lesions": len(lesions),
-        "lesions_ml": round(sum(one["volume_ml"] for one in lesions), 2) if lesions else None,
+        **volumes,
+        "lesions": len(document["lesions"]) if TUMOR in by_label else None,
+        "cut": [k for k, ones in found.items() if any(one["state"] == "cut off" for one in ones)],
         "scan_doubts": list(document["scan"]["doubts"]),
         "organ_doubts": [
             f"{one['name']} {one['score']:.2f}" for one in document["structures"] if one["doubtful"]
@@ -53,6 +71,7 @@ def of_failure(name: str, reason: str, made: str) -> dict[str, Any]:
         "failed": reason,
         "picture": "",
         **dict.fromkeys(_NUMBERS),
+        "cut": [],
         "scan_doubts": [],
         "organ_doubts": [],
     }
@@ -74,7 +93,7 @@ def of_page(head: bytes) -> dict[str, Any] | None:
     checked |= {key: _number(summary.get(key)) for key in _NUMBERS}
     picture = summary.get("picture")
     checked["picture"] = picture if isinstance(picture, str) and _PICTURE.fullmatch(picture) else ""
-    for key in ("scan_doubts", "organ_doubts"):
+    for key in ("scan_doubts", "organ_doubts", "cut"):
         said = summary.get(key)
         checked[key] = [_text(words) for words in said] if isinstance(said, list) else []
     return checked

@@ -58,7 +58,7 @@ COLUMNS = {
     "doubts": "Doubts",
 }
 LESION_COLUMNS = ("No.", "State", "ml", "Longest axial diameter, mm", "Touches most")
-MORE_LESIONS = "and {count} smaller ones, {ml} ml in all"
+MORE_LESIONS = "and {count} smaller, {ml} ml in all"
 RUN = {
     "case": "Case",
     "made": "Made",

@@ -72,7 +72,9 @@ class Candidates:
         for info in sorted(members, key=lambda info: info.filename):
             name = PurePosixPath(info.filename.replace("\\", "/"))
             file = DicomFile(path, info.filename, archive)
-            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            if not name.parts:
+                self.left_out.append((path, "one of its files has no name"))
+            elif name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
                 self.left_out.append((path / name.name, "its name leads out of its .zip"))
             elif not _NEVER.fullmatch(name.suffix) and not _hidden(name.parts):
                 self.look_at(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from ...errors import HeaderError, OutputError
 from ...labels import STRUCTURES, Code
 from ...types import Labels
 from ..atomic import write_atomically
+from ..remarks import Remarks
 from .source import DicomSource, SourceFrame
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _NEEDED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "AccessionNumber", "StudyID", "ReferringPhysicianName",
 )  # fmt: skip
+# Characters that a value of these VRs may have (PS3.5, 6.2).
+ST_LENGTH, LT_LENGTH = 1024, 10240
 _DATES = ("Content", "Acquisition", "Series", "Study")
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -120,7 +124,12 @@ class Derivation:
 
     def _uid(self, part: str, by_algorithm: bool = True, by_kind: bool = True) -> str:
         """A UID by UUID (PS3.5, B.2), the same for the same source and algorithm."""
-        words = [part, *dict.fromkeys(frame.sop_instance_uid for frame in self.source.frames)]
+        source = self.source
+        words = [part, *dict.fromkeys(frame.sop_instance_uid for frame in source.frames)]
+        if multi_frame(source):
+            # One file may hold two scans; and anonymisers give all slices of several one UID.
+            words += [source.study_uid, source.series_uid]
+            words += [f"{frame.frame} {frame.position}" for frame in source.frames]
         if by_algorithm:
             words += [self.kind if by_kind else "", self.algorithm.sha256]
         return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, ' '.join(words)).int}"
@@ -132,10 +141,11 @@ class Derivation:
         two. Today's where the source has lost its dates.
         """
         for what in _DATES:
-            date = str(self.header.get(f"{what}Date") or "")
-            if len(date) == 8 and date.isdecimal():
-                time = str(self.header.get(f"{what}Time") or "").partition(".")[0]
-                return date, time if len(time) == 6 and time.isdecimal() else "000000"
+            date, time = (str(self.header.get(f"{what}{part}") or "") for part in ("Date", "Time"))
+            # Hours alone are a time, too (PS3.5, 6.2).
+            for moment in ((date, time.partition(".")[0].ljust(6, "0")), (date, "000000")):
+                if _is_moment(*moment):
+                    return moment
         now = datetime.now()
         return now.strftime("%Y%m%d"), now.strftime("%H%M%S")
 
@@ -156,30 +166,42 @@ class Derivation:
         target.StudyInstanceUID = self.study_uid
 
 
-def derivation(kind: str, source: DicomSource, algorithm: Algorithm, path: Path) -> Derivation:
-    """Read the source's first header, for a result at ``path``. Raises OutputError."""
-    try:
-        return Derivation(kind, source, source.header(), algorithm)
-    except (HeaderError, OSError) as error:
-        raise OutputError(
-            path, f"cannot be written: its scan cannot be read any more ({error})", "run again"
-        ) from error
+def write_derived(
+    path: Path,
+    labels_ZYX: Labels,
+    source: DicomSource,
+    algorithm: Algorithm,
+    kind: str,
+    made: Callable[[Labels, Derivation], Dataset],
+) -> None:
+    """Write labels as a DICOM object, whole or not at all.
 
-
-def frame_labels(labels_ZYX: Labels, source: DicomSource) -> Labels:
-    """Labels (n_frames, rows, columns) on the source's frames.
+    Args:
+        path: of the file.
+        labels_ZYX: uint8 on ``source.grid``, in the volume's own axis order.
+        source: the frames that the scan was made of.
+        algorithm: what made the labels.
+        kind: see :class:`Derivation`.
+        made: makes the object of labels (n_frames, rows, columns) on the source's frames.
 
     Raises:
-        ValueError: another shape than the scan's, or values that are no labels.
+        OutputError: the source's first file cannot be read any more, or the file not be written.
+        ValueError: labels of another shape than the scan's, or values that are none.
     """
     labels = source.labels_on_frames(labels_ZYX)
     if labels.size and int(labels.max()) > max(STRUCTURES):
         raise ValueError(f"holds the value {labels.max()}, which is no label")
-    return labels
+    try:
+        whole = Derivation(kind, source, source.header(), algorithm)
+    except (HeaderError, OSError) as error:
+        raise OutputError(
+            path, f"cannot be written: its scan cannot be read any more ({error})", "run again"
+        ) from error
+    write_atomically(path, _encoded(made(labels, whole)))
 
 
-def write_dataset(path: Path, dataset: Dataset) -> None:
-    """Write a result in its transfer syntax, whole or not at all. Raises OutputError."""
+def _encoded(dataset: Dataset) -> bytes:
+    """A file of a data set, in its transfer syntax."""
     from pydicom import dcmwrite
     from pydicom.charset import convert_encodings
     from pydicom.filewriter import correct_ambiguous_vr
@@ -191,7 +213,20 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
     dataset.set_original_encoding(implicit, True, convert_encodings(characters))
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of at most ``length`` characters; one that was cut shows it."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def series_description(remarks: Remarks) -> str:
+    """What lists of series show: at most 64 characters (LO)."""
+    count = len(remarks.labels)
+    organs = [f"{count} organ{'s' * (count > 1)}"] if count else []
+    doubtful = ["scan"] * bool(remarks.scan) + organs
+    return f"{DESCRIPTION}; doubtful: {', '.join(doubtful)}" if doubtful else DESCRIPTION
 
 
 def code_item(code: Code) -> Dataset:
@@ -227,6 +262,18 @@ def multi_frame(source: DicomSource) -> bool:
     return len({frame.sop_instance_uid for frame in source.frames}) < len(source.frames) or any(
         frame.frame for frame in source.frames
     )
+
+
+def _is_moment(date: str, time: str) -> bool:
+    """Whether there is such a day and time: sources hold others, such as 00000000."""
+    digits = date + time
+    if (len(date), len(time)) != (8, 6) or not (digits.isascii() and digits.isdecimal()):
+        return False
+    try:
+        datetime.strptime(digits, "%Y%m%d%H%M%S")
+    except ValueError:
+        return False
+    return True
 
 
 def _copy(source: Dataset, target: Dataset, keyword: str) -> None:

@@ -60,7 +60,8 @@ class Archive:
 
     def members(self) -> list[zipfile.ZipInfo]:
         """Its files, folders left out."""
-        return [info for info in self._zip.infolist() if not info.is_dir()]
+        # By hand: is_dir takes every name for one of a letter at least.
+        return [info for info in self._zip.infolist() if not info.filename.endswith("/")]
 
     def start(self, member: str, count: int) -> bytes:
         """The first ``count`` bytes of a member, or all. Raises HeaderError."""
@@ -90,11 +91,20 @@ class Archive:
 
 @contextmanager
 def _unzipping() -> Iterator[None]:
+    """Turn what zipfile, and any of its decompressors, raises over odd bytes into a HeaderError."""
     try:
         yield
+    except NotImplementedError as error:  # a RuntimeError, too
+        cause = f"is packed within its .zip in a way that is not read ({error})"
+        raise HeaderError(cause, "unpack it") from error
     except RuntimeError as error:  # zipfile's word for a password
         raise HeaderError("is encrypted within its .zip", "unpack it") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # bz2 raises OSErrors, too; those of the system have a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise HeaderError(f"is damaged within its .zip ({error})", AGAIN) from error
 
 

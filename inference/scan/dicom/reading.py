@@ -169,7 +169,8 @@ def _compare(stack: Stack, notes: dict[str, None]) -> None:
             )
     if stack.doubles:
         count = len(stack.doubles)
-        notes[f"{count} slices are there twice and equal: one of each is taken"] = None
+        slices = "1 slice is" if count == 1 else f"{count} slices are"
+        notes[f"{slices} there twice and equal: one of each is taken"] = None
 
 
 def _filled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,18 @@ from ..formats import SegType
 from ..remarks import Remarks
 from .derived import (
     DESCRIPTION,
+    LT_LENGTH,
     MANUFACTURER,
+    ST_LENGTH,
     Algorithm,
     Derivation,
     code_item,
-    derivation,
-    frame_labels,
     multi_frame,
     reference,
     references,
-    write_dataset,
+    series_description,
+    shortened,
+    write_derived,
 )
 from .source import DicomSource
 
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
 
 _FIRST_SERIES = 9000
 _NOTHING = Remarks()
-# Characters that a VR of these may have (PS3.5, 6.2): ST and LT.
-_ST, _LT = 1024, 10240
 
 
 def write_segmentation(
@@ -62,9 +63,11 @@ def write_segmentation(
         OutputError: the source's first file cannot be read any more, or the file not be written.
         ValueError: labels of another shape, or values that are none.
     """
-    labels = frame_labels(labels_ZYX, source)
-    whole = derivation(f"SEG {seg_type.upper()}", source, algorithm, path)
-    write_dataset(path, segmentation(labels, whole, seg_type, remarks))
+
+    def made(labels: Labels, whole: Derivation) -> Dataset:
+        return segmentation(labels, whole, seg_type, remarks)
+
+    write_derived(path, labels_ZYX, source, algorithm, f"SEG {seg_type.upper()}", made)
 
 
 def segmentation(
@@ -97,7 +100,7 @@ def segmentation(
         omit_empty_frames=not labelmap,
         content_label="ABDOBOX",
         content_description=DESCRIPTION,
-        series_description=_series_description(remarks),
+        series_description=series_description(remarks),
         content_date=date,
         content_time=time,
     )
@@ -107,18 +110,10 @@ def segmentation(
     _refer(seg, whole)
     for item in seg.SegmentSequence:
         if words := remarks.labels.get(item.SegmentNumber):
-            item.SegmentDescription = words[:_ST]
+            item.SegmentDescription = shortened(words, ST_LENGTH)
     if remarks.scan:
-        seg.ImageComments = "; ".join(remarks.scan)[:_LT]
+        seg.ImageComments = shortened("; ".join(remarks.scan), LT_LENGTH)
     return seg
-
-
-def _series_description(remarks: Remarks) -> str:
-    """What lists of series show: at most 64 characters (LO)."""
-    count = len(remarks.labels)
-    organs = [f"{count} organ{'s' * (count > 1)}"] if count else []
-    doubtful = ["scan"] * bool(remarks.scan) + organs
-    return f"{DESCRIPTION}; doubtful: {', '.join(doubtful)}" if doubtful else DESCRIPTION
 
 
 def _source_images(whole: Derivation) -> list[Dataset]:
@@ -142,8 +137,9 @@ def _source_images(whole: Derivation) -> list[Dataset]:
     common.Rows, common.Columns = first.rows, first.columns
     common.ImageOrientationPatient = [DSfloat(v, auto_format=True) for v in first.orientation]
     common.PixelSpacing = [DSfloat(v, auto_format=True) for v in first.pixel_spacing]
-    common.SliceThickness = DSfloat(source.grid.spacing[0], auto_format=True)
-    for keyword in ("SliceThickness", "PositionReferenceIndicator", "LossyImageCompression",
+    thickness = _positive(whole.header.get("SliceThickness")) or source.grid.spacing[0]
+    common.SliceThickness = DSfloat(thickness, auto_format=True)
+    for keyword in ("PositionReferenceIndicator", "LossyImageCompression",
                     "LossyImageCompressionRatio", "LossyImageCompressionMethod"):  # fmt: skip
         if whole.header.get(keyword):
             common[keyword] = whole.header[keyword]
@@ -156,6 +152,15 @@ def _source_images(whole: Derivation) -> list[Dataset]:
         image.ImagePositionPatient = [DSfloat(v, auto_format=True) for v in frame.position]
         images.append(image)
     return images
+
+
+def _positive(value: Any) -> float | None:
+    """A number as a source states it, which may be none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def _description(value: int, whole: Derivation) -> Any:

@@ -68,7 +68,7 @@ def stack_of(series: Series) -> Stack:
     if len(headers) < 2:
         raise HeaderError("is a single slice", "give the folder of the whole series")
     check_spacing(np.array(headers[0].frame.pixel_spacing))
-    notes = list(series.notes)
+    notes = [*series.notes, *_lost_uids(headers)]
     index, step, uneven = _steps(headers, along, notes)
     shifts, corner = _shifts(headers, along, notes)
     count = round(float(index[-1])) + 1
@@ -86,6 +86,14 @@ def stack_of(series: Series) -> Stack:
         exact=not uneven and not np.any(shifts % 1),
     )
     return Stack(headers, doubles, index, shifts, uneven, source, tuple(notes))
+
+
+def _lost_uids(headers: tuple[Header, ...]) -> list[str]:
+    """What anonymisers leave who give every slice the same UID, in words."""
+    uids = {header.frame.sop_instance_uid for header in headers}
+    if len(uids) == len({header.frame.file for header in headers}):
+        return []
+    return ["slices share SOP Instance UIDs: DICOM results cannot refer to single ones"]
 
 
 def _in_order(

@@ -10,19 +10,20 @@ import numpy as np
 from ... import __version__
 from ...labels import STRUCTURES, TUMOR
 from ...types import Labels
+from ..remarks import Remarks
 from .contours import Points, contours
 from .derived import (
-    DESCRIPTION,
     MANUFACTURER,
+    ST_LENGTH,
     Algorithm,
     Derivation,
     code_item,
-    derivation,
-    frame_labels,
     multi_frame,
     reference,
     references,
-    write_dataset,
+    series_description,
+    shortened,
+    write_derived,
 )
 from .source import DicomSource, SourceFrame
 
@@ -33,10 +34,15 @@ _RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, and what the standard names here
 _CONTOUR_DATA = 0x30060050
 _FIRST_SERIES = 8000
+_NOTHING = Remarks()
 
 
 def write_structure_set(
-    path: Path, labels_ZYX: Labels, source: DicomSource, algorithm: Algorithm
+    path: Path,
+    labels_ZYX: Labels,
+    source: DicomSource,
+    algorithm: Algorithm,
+    remarks: Remarks = _NOTHING,
 ) -> None:
     """Write labels as an RTSTRUCT (PS3.3, A.19). Appears whole or not at all.
 
@@ -49,22 +55,29 @@ def write_structure_set(
         labels_ZYX: uint8 on ``source.grid``, in the volume's own axis order.
         source: the frames that the scan was made of.
         algorithm: what made the labels.
+        remarks: why labels are doubted. The series' description says that some are, each ROI's
+            and its observation's why, and the structure set's what is odd about the whole scan or
+            doubted of an organ that is not there.
 
     Raises:
         OutputError: the source's first file cannot be read any more, or the file not be written.
         ValueError: labels of another shape, or values that are none.
     """
-    labels = frame_labels(labels_ZYX, source)
-    whole = derivation("RTSTRUCT", source, algorithm, path)
-    write_dataset(path, structure_set(labels, whole))
+
+    def made(labels: Labels, whole: Derivation) -> Dataset:
+        return structure_set(labels, whole, remarks)
+
+    write_derived(path, labels_ZYX, source, algorithm, "RTSTRUCT", made)
 
 
-def structure_set(labels: Labels, whole: Derivation) -> Dataset:
+def structure_set(labels: Labels, whole: Derivation, remarks: Remarks = _NOTHING) -> Dataset:
     """The RTSTRUCT of labels (n_frames, rows, columns) on the source's frames."""
     from pydicom import Dataset
 
-    result = _empty(whole)
     present = [value for value in STRUCTURES if (labels == value).any()] or list(STRUCTURES)
+    result = _empty(whole)
+    result.SeriesDescription = series_description(remarks)
+    result.StructureSetDescription = shortened(_about(whole.algorithm, remarks, present), ST_LENGTH)
     rois, drawn, observed = [], [], []
     for value in present:
         roi = Dataset()
@@ -72,9 +85,12 @@ def structure_set(labels: Labels, whole: Derivation) -> Dataset:
         roi.ReferencedFrameOfReferenceUID = whole.frame_of_reference_uid
         roi.ROIName = STRUCTURES[value].name
         roi.ROIGenerationAlgorithm = whole.algorithm.type
+        observation = _observation(value)
+        if words := shortened(remarks.labels.get(value, ""), ST_LENGTH):
+            roi.ROIDescription = observation.ROIObservationDescription = words
         rois.append(roi)
         drawn.append(_contour_item(value, labels, whole.source))
-        observed.append(_observation(value))
+        observed.append(observation)
     result.StructureSetROISequence = rois
     result.ROIContourSequence = drawn
     result.RTROIObservationsSequence = observed
@@ -94,7 +110,6 @@ def _empty(whole: Derivation) -> Dataset:
     result.SOPClassUID, result.SOPInstanceUID = _RT_STRUCTURE_SET, whole.instance_uid
     result.SeriesInstanceUID, result.Modality = whole.series_uid, "RTSTRUCT"
     result.SeriesNumber = whole.series_number(_FIRST_SERIES)
-    result.SeriesDescription = DESCRIPTION
     result.OperatorsName = None
     result.InstanceNumber = 1
     result.Manufacturer = result.ManufacturerModelName = MANUFACTURER
@@ -103,14 +118,23 @@ def _empty(whole: Derivation) -> Dataset:
     result.FrameOfReferenceUID = whole.frame_of_reference_uid
     result.PositionReferenceIndicator = None
     result.StructureSetLabel = "ABDOBOX"
-    algorithm = whole.algorithm
-    parameters = ", ".join(f"{name} {value}" for name, value in algorithm.parameters.items())
-    made_by = f"{algorithm.type.capitalize()}: {algorithm.name} {algorithm.version}, {parameters}"
-    result.StructureSetDescription = made_by
     result.StructureSetDate, result.StructureSetTime = whole.moment()
     result.ApprovalStatus = "UNAPPROVED"
     result.ReferencedFrameOfReferenceSequence = [_frame_of_reference(whole)]
     return result
+
+
+def _about(algorithm: Algorithm, remarks: Remarks, present: list[int]) -> str:
+    """Who made the labels, and what is doubted that no ROI can say."""
+    parameters = ", ".join(f"{name} {value}" for name, value in algorithm.parameters.items())
+    made_by = f"{algorithm.type.capitalize()}: {algorithm.name} {algorithm.version}, {parameters}"
+    absent = [
+        f"{STRUCTURES[value].name} {words}"
+        for value, words in remarks.labels.items()
+        if value not in present
+    ]
+    doubts = "; ".join((*remarks.scan, *absent))
+    return f"{made_by}. Doubts: {doubts}" if doubts else made_by
 
 
 def _frame_of_reference(whole: Derivation) -> Dataset:

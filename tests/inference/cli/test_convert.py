@@ -162,6 +162,28 @@ def test_the_label_map_itself_is_not_overwritten(scan: MadeScan, tmp_path: Path,
     assert path.read_bytes() == before
 
 
+def test_what_is_odd_about_labels_and_series_is_said(tmp_path: Path, capsys):
+    """Slices are missing: labels between the others have no slice that they could lie on."""
+    scan = make_scan(tmp_path / "in", "head first supine", "missing")
+    path = tmp_path / "a.nrrd"
+    sitk_image = sitk.GetImageFromArray(scan.labels + np.float32(0.001))
+    sitk_image.SetSpacing(scan.source.grid.spacing[::-1])
+    sitk_image.SetOrigin(scan.source.grid.origin)
+    sitk.WriteImage(sitk_image, str(path))
+    words = [str(path), "--source", str(scan.folder), "-o", str(tmp_path / "out")]
+    assert main([*words, "--format", "rtstruct"]) == 0
+    rounded, missing = capsys.readouterr().err.splitlines()
+    assert rounded.startswith(f"warning: {path}: the labels are no whole numbers")
+    assert missing.startswith(f"warning: {scan.folder}: interpolated: 1 missing between z = ")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\\b", "M\xfcller", "x" * 65, "a\nb"])
+def test_a_name_that_dicom_does_not_take_is_a_wrong_argument(name: str, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["a.nii.gz", "--source", "in", "-o", "out", "--algorithm", name])
+    assert "is no name for DICOM" in capsys.readouterr().err
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys, inference.cli.convert as c\n"

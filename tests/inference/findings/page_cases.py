@@ -48,6 +48,7 @@ def summaries(count: int) -> list[dict[str, Any]]:
             "kidneys_ml": 300.0,
             "lesions": index % 4,
             "lesions_ml": None if index % 4 == 0 else 1.5,
+            "cut": ["kidneys_ml"] if index % 2 else [],
             "scan_doubts": ["mirrored"] if index == 1234 else [],
             "organ_doubts": ["spleen 0.20"] if index % 3 == 0 else [],
         }

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from inference.findings.document import COLUMNS, document, rows
-from inference.findings.doubts import doubts
+from inference.findings.doubts import Doubts, doubts
+from inference.findings.page.summary import of_case
 from inference.findings.statistics import statistics
+from inference.grid import Grid
 from inference.labels import NAMES, TUMOR
 from inference.steps.organs import Evidence
 from phantom import Phantom
@@ -99,6 +101,42 @@ def test_labels_that_are_not_wanted(phantom: Phantom):
     made = of(phantom, phantom.labels_ZYX, 1, 3)
     assert [one["label"] for one in made["structures"]] == [1, 3]
     assert made["lesions"] == []
+
+
+@pytest.mark.parametrize("wanted", [(1, 2), (2, 3), (13, TUMOR), tuple(NAMES)])
+def test_a_list_of_cases_tells_what_was_not_wanted_from_what_is_not_there(
+    phantom: Phantom, wanted: tuple[int, ...]
+):
+    labels = np.where(phantom.labels_ZYX == TUMOR, 0, phantom.labels_ZYX)
+    made = of(phantom, labels, *wanted)
+    ml = {one["label"]: one["volume_ml"] for one in made["structures"]}
+    summary = of_case(made, "", "")
+    assert summary["liver_ml"] == ml.get(1) and summary["spleen_ml"] == ml.get(3)
+    both = {2, 13} <= set(wanted)
+    assert summary["kidneys_ml"] == (pytest.approx(ml[2] + ml[13]) if both else None)
+    assert summary["lesions"] == (0 if TUMOR in wanted else None)
+    assert summary["lesions_ml"] is None
+    assert summary["cut"] == []
+
+
+def test_a_list_of_cases_says_which_volumes_are_a_part(phantom: Phantom):
+    labels = phantom.labels_ZYX.copy()
+    labels[:, :, :2] = 13
+    summary = of_case(of(phantom, labels), "", "")
+    assert summary["cut"] == ["kidneys_ml"]
+
+
+def test_one_small_voxel_has_a_volume():
+    """0.3 x 0.3 x 0.3 mm, at the border: 0.000027 ml."""
+    labels = np.zeros((8, 9, 10), np.uint8)
+    labels[0, 4, 4], labels[4, 4, 4] = 3, TUMOR
+    grid = Grid(labels.shape, (0.3, 0.3, 0.3))
+    measured = statistics(labels, np.full(labels.shape, 40, np.int16), grid)
+    made = document("a", measured, Doubts({}, (), "unknown"), grid, MODEL)
+    jsonschema.Draft202012Validator(schema()).validate(made)
+    spleen = made["structures"][2]
+    assert (spleen["state"], spleen["volume_ml"]) == ("cut off", 2.7e-5)
+    assert made["lesions"][0]["volume_ml"] == 2.7e-5
 
 
 def test_rows(made: dict[str, Any]):

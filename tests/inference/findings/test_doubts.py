@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.findings.doubts import Doubts, Look, doubts, judged
+from inference.findings.doubts import Doubts, doubts
 from inference.findings.hounsfield import Hounsfield
 from inference.findings.phase import contrast_phase
 from inference.findings.reference_volumes import REFERENCES
 from inference.grid import Grid, Orientation
-from inference.labels import NAMES, ORGANS, TUMOR
+from inference.labels import NAMES, ORGANS
 from inference.scan.volume import Volume, read_volume
 from inference.segmenter import Segmenter
 from inference.steps.organs import Evidence
@@ -304,22 +304,6 @@ def test_all_48_orientations_are_judged_alike(spacing: tuple[float, float, float
         stored = [np.ascontiguousarray(orientation.invert(array)) for array in (labels, image)]
         grid = Grid(stored[0].shape, tuple(spacing[axis] for axis in back), (0, 0, 0), direction)
         assert doubts(*stored, grid) == expected
-
-
-def test_the_look_is_coarse_and_keeps_volumes(patient: Phantom):
-    """Of voxels of 1.25 x 3 x 2.5 mm every second along z."""
-    parts = (4, 2, 2)
-    labels, image = patient.labels_ZYX, patient.image_ZYX
-    for axis, n in enumerate(parts):
-        labels, image = labels.repeat(n, axis), image.repeat(n, axis)
-    spacing = tuple(s / n for s, n in zip(patient.grid.spacing, parts, strict=True))
-    look = Look.at(labels, image, Grid(labels.shape, spacing), Evidence())
-    assert look.grid.spacing == (2.5, 3.0, 2.5)
-    for label in ORGANS:
-        true = np.count_nonzero(patient.labels_ZYX == label) * patient.grid.voxel_ml
-        assert look.ml(label) == pytest.approx(true)
-    assert TUMOR in look.found
-    assert TUMOR not in judged(look).organs
 
 
 @pytest.mark.parametrize(

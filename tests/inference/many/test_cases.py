@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.errors import AbdoboxError
 from inference.many.cases import Case, case_name, find_cases, output_problem
-from tests.inference.nifti_files import scan_voxels, write_nifti
-from tests.inference.text_files import metaimage_bytes, nrrd_bytes, put
+from tests.inference.many.conftest import problem_of, touch
 
 
 @pytest.mark.parametrize(
@@ -38,17 +36,6 @@ from tests.inference.text_files import metaimage_bytes, nrrd_bytes, put
 )
 def test_names(file: str, name: str | None):
     assert case_name(Path("folder") / file) == name
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in", tmp_path / "out"
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).write_bytes(b"")
 
 
 def found(source: Path, target: Path) -> dict[str, str]:
@@ -90,14 +77,6 @@ def test_one_scan(tmp_path: Path, output: str, expected: str):
         "out/mine.nii.gz": "mine",
         "out/SEG.NII.GZ": "SEG",
     }.get(expected, "a")
-
-
-def problem_of(source: Path, target: Path) -> AbdoboxError:
-    found = find_cases(source, target)
-    assert found.cases == []
-    (problem,) = found.problems
-    assert "\n" not in str(problem)
-    return problem
 
 
 def empty(source: Path, target: Path) -> str:
@@ -258,6 +237,17 @@ def test_name_of_a_case():
     assert Case(Path("x/a_0000.nrrd"), Path("y/a.nii.gz")).name == "a"
 
 
+def test_nifti_is_the_last_to_be_written():
+    """Of a run that was killed, X.nii.gz says that all else is there (docs/interfaces.md)."""
+    case = Case(Path("x/a_0000.nrrd"), Path("y/mine.nii.gz"))
+    assert case.files(("nifti", "seg-nrrd")) == {
+        "seg-nrrd": Path("y/mine.seg.nrrd"),
+        "nifti": Path("y/mine.nii.gz"),
+    }
+    assert [*case.files(("nifti", "dicom-seg", "rtstruct"))][-1] == "nifti"
+    assert [*case.files()] == ["nifti"]
+
+
 @pytest.mark.parametrize(
     ("output", "of_scan", "of_folder"),
     [
@@ -286,195 +276,3 @@ def test_a_folder_with_the_name_of_a_file_is_no_file(tmp_path: Path):
     (tmp_path / "seg.nii.gz").mkdir()
     problem = output_problem(tmp_path / "a.nii.gz", tmp_path / "seg.nii.gz")
     assert problem is not None and "is a folder, and has the name of a file" in problem
-
-
-def warnings_of(source: Path, target: Path) -> list[str]:
-    found = find_cases(source, target)
-    assert found.problems == []
-    assert all(line.startswith(f"{source}: ") for line in found.warnings)
-    return [line.removeprefix(f"{source}: ") for line in found.warnings]
-
-
-@pytest.mark.parametrize(
-    ("names", "said"),
-    [
-        (("p.hdr", "p.img"), "2 files (p.hdr, p.img) of formats that are not read left out"),
-        (("b.nii.zst",), "1 file (b.nii.zst) of formats that are not read left out"),
-        (("b.nii.bz2",), "1 file (b.nii.bz2) of"),
-        (("B.HDR.GZ", "c.mgz", "d.nii.xz", "e.7z"), "4 files (B.HDR.GZ, c.mgz, d.nii.xz, ...) of"),
-    ],
-)
-def test_files_of_formats_that_are_not_read_are_one_line(
-    folders: tuple[Path, Path], names: tuple[str, ...], said: str
-):
-    source, target = folders
-    touch(source, "a.nii.gz", *names)
-    (line,) = warnings_of(source, target)
-    assert line.startswith(said)
-    assert line.endswith("; convert to .nii.gz")
-
-
-def test_what_is_left_out_without_a_word(folders: tuple[Path, Path]):
-    """No scans, hidden files, and the voxels of headers that are read."""
-    source, target = folders
-    touch(source, "a.nii.gz", "notes.txt", "a.json", ".x.hdr", "._a.nii.gz", "table.csv")
-    touch(source, "b.mhd", "b.raw", "c.mhd", "c.img", "d.nhdr", "d.raw.gz")
-    target = source / "out"
-    target.mkdir()
-    touch(target, "a.nii.gz")
-    (source / ".cache").mkdir()
-    touch(source / ".cache", "a.nii.gz")
-    assert warnings_of(source, target) == []
-
-
-def test_only_files_that_are_not_read(folders: tuple[Path, Path]):
-    source, target = folders
-    touch(source, "p.hdr", "p.img")
-    words = "holds no scan, but 2 files (p.hdr, p.img) of formats that are not read; convert them"
-    assert words in str(problem_of(source, target))
-
-
-def test_folders_of_patients_are_named(folders: tuple[Path, Path]):
-    source, target = folders
-    for patient in ("sub-01", "sub-02", "sub-03", "sub-04"):
-        (source / patient / "ct").mkdir(parents=True)
-        touch(source / patient / "ct", "scan.nii.gz")
-    (source / "sub-01" / "again").symlink_to(source)  # in a circle
-    problem = str(problem_of(source, target))
-    assert (
-        "holds no scan itself, but 4 sub-folders (sub-01/ct, sub-02/ct, sub-03/ct, ...) with "
-        "scans; run once for each, or put the scans, or links to them, into one folder"
-    ) in problem
-    touch(source, "a.nii.gz")
-    (line,) = warnings_of(source, target)
-    assert line.startswith("4 sub-folders (sub-01/ct, sub-02/ct, sub-03/ct, ...) with scans left")
-
-
-def test_a_link_in_a_circle_hides_no_sub_folder(folders: tuple[Path, Path]):
-    source, target = folders
-    (source / "loop.nii.gz").symlink_to("loop.nii.gz")
-    (source / "patient").mkdir()
-    touch(source / "patient", "a.nii.gz")
-    (source / "patient" / "loop").symlink_to("loop")
-    (line,) = warnings_of(source, target)
-    assert line.startswith("1 sub-folder (patient) with scans left out")
-
-
-def test_scans_that_are_links_are_no_dicom_that_is_left_out(folders: tuple[Path, Path]):
-    """Beside anything that is no scan, which lets DICOM be looked for."""
-    source, target = folders
-    store = source.parent / "store"
-    store.mkdir()
-    touch(store, "1.nii.gz", "2.nrrd", "3.dcm")
-    for name in ("1.nii.gz", "2.nrrd", "3.dcm"):
-        (source / name).symlink_to(store / name)
-    touch(source, "README")
-    found = find_cases(source, target)
-    assert [case.name for case in found.cases] == ["1", "2"]
-    assert [Path(out.source).name for out in found.left_out] == ["3.dcm"]
-
-
-def test_a_folder_that_has_the_name_of_a_scan_is_named(folders: tuple[Path, Path]):
-    source, target = folders
-    (source / "a.nii").mkdir()
-    touch(source / "a.nii", "a.nii")
-    assert "1 sub-folder (a.nii) with scans" in str(problem_of(source, target))
-
-
-def test_many_folders_are_not_all_looked_into_for_scans(folders: tuple[Path, Path]):
-    source, target = folders
-    for number in range(200):
-        (source / f"{number:03}").mkdir()
-        touch(source / f"{number:03}", "a.nii.gz")
-    assert "63 sub-folders (000, 001, 002, ...)" in str(problem_of(source, target))
-
-
-# A grid's origin tells whose a scan is.
-PLACE, OTHER = (-10.0, -20.0, 30.0), (-10.0, -20.0, 31.0)
-
-
-def scan_at(path: Path, origin: tuple[float, float, float]) -> None:
-    """A small scan whose grid begins there (RAS for .nii.gz, LPS for others)."""
-    voxels = scan_voxels()
-    x, y, z = origin
-    if path.suffix == ".nrrd":
-        put(path, nrrd_bytes(voxels, space_origin=f"({x},{y},{z})"))
-    elif path.suffix == ".mha":
-        put(path, metaimage_bytes(voxels, Offset=f"{x} {y} {z}"))
-    else:
-        srow = (1, 0, 0, x, 0, 2, 0, y, 0, 0, 5, z)
-        write_nifti(path, voxels, srow=srow, qform_code=0)
-
-
-@pytest.mark.parametrize(
-    ("names", "cases"),
-    [
-        (("X_0000", "X_0001"), ["X"]),
-        (("X_0000", "X_0001", "X_0002", "Y_0000", "z"), ["X", "Y", "z"]),
-        (("p_1_0000", "p_1_0001", "p_2_0000", "p_2_0001"), ["p_1", "p_2"]),
-        # No channels: without the first, with a gap, or more than an image has.
-        (("X_0001",), ["X_0001"]),
-        (("X_0001", "X_0002"), ["X_0001", "X_0002"]),
-        (("X_0000", "X_0007"), ["X", "X_0007"]),
-        (("X_0001_0000", "X_0002_0000"), ["X_0001", "X_0002"]),
-        (tuple(f"img_{n:04}" for n in range(5)),
-         ["img", "img_0001", "img_0002", "img_0003", "img_0004"]),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_channels_of_nnunet_are_no_patients(
-    folders: tuple[Path, Path], names: tuple[str, ...], cases: list[str], suffix: str
-):
-    source, target = folders
-    for name in names:
-        scan_at(source / f"{name}{suffix}", PLACE)
-    assert [case.name for case in find_cases(source, target).cases] == cases
-    left = len(names) - len(cases)
-    said = warnings_of(source, target)
-    assert len(said) == (left > 0)
-    if left:
-        assert f"{left} further nnU-Net channel" in said[0]
-        assert said[0].endswith("left out; rename what is a patient of its own")
-
-
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-@pytest.mark.parametrize("count", [2, 3, 4])
-def test_patients_that_are_numbered_like_channels_are_not_lost(
-    folders: tuple[Path, Path], count: int, suffix: str
-):
-    """Each is on a grid of its own; one that differs is enough."""
-    source, target = folders
-    names = [f"img_{number:04}" for number in range(count)]
-    for number, name in enumerate(names):
-        scan_at(source / f"{name}{suffix}", OTHER if number == count - 1 else PLACE)
-    assert warnings_of(source, target) == []
-    assert [case.name for case in find_cases(source, target).cases] == ["img", *names[1:]]
-
-
-def test_each_group_is_channels_or_patients_for_itself(folders: tuple[Path, Path]):
-    source, target = folders
-    for name in ("a_0000", "a_0001", "b_0000"):
-        scan_at(source / f"{name}.nii.gz", PLACE)
-    scan_at(source / "b_0001.nii.gz", OTHER)
-    assert [case.name for case in find_cases(source, target).cases] == ["a", "b", "b_0001"]
-
-
-@pytest.mark.parametrize("odd", ["unreadable", "no geometry"])
-def test_where_no_grid_tells_they_are_patients(folders: tuple[Path, Path], odd: str):
-    """So that none is lost: an unreadable one gets its line."""
-    source, target = folders
-    eye = {"qform_code": 0, "srow": (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)}
-    for name in ("img_0000.nii.gz", "img_0001.nii.gz"):
-        write_nifti(source / name, scan_voxels(), (1.0, 1.0, 1.0), **eye)
-    if odd == "unreadable":
-        scan_at(source / "img_0000.nii.gz", PLACE)
-        (source / "img_0001.nii.gz").write_bytes(b"\x1f\x8b no gzip")
-    assert [case.name for case in find_cases(source, target).cases] == ["img", "img_0001"]
-
-
-def test_the_challenge_s_names_need_no_look_into_a_file(folders: tuple[Path, Path]):
-    source, target = folders
-    names = [f"FLARE23Ts_{number:04}_0000.nii.gz" for number in range(3)]
-    for name in names:
-        os.mkfifo(source / name)  # which cannot be read without being waited for
-    assert [case.name for case in find_cases(source, target).cases] == [n[:14] for n in names]

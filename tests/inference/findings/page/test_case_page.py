@@ -68,6 +68,22 @@ def test_what_the_page_holds(phantom: Phantom):
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", page)
 
 
+@pytest.mark.parametrize(
+    ("ml", "text"),
+    [(None, ""), (0.00003, "< 0.01"), (0.02, "0.02"), (3.14159, "3.1"), (1505.4, "1505")],
+)
+def test_what_is_there_is_never_shown_as_0(ml: float | None, text: str):
+    assert case_page.number(ml) == text
+
+
+def test_hu_just_below_0_have_no_sign(phantom: Phantom):
+    document = statistics_document("a", phantom)
+    document["structures"][0]["mean_hu"] = -0.3
+    arrays = (phantom.image_ZYX, phantom.labels_ZYX, phantom.grid)
+    page = case_page.case_page(document, *arrays).decode()
+    assert "<td>0</td>" in page and "<td>-0</td>" not in page
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_and_warnings_are_text(phantom: Phantom, name: str):
     plain = Elements(made_page("plain", phantom, ["plain"]))
@@ -123,13 +139,14 @@ def test_a_summary_of_wrong_kinds_is_cleaned():
     head = (
         b'<script type="application/json" id="abdobox-case">{"schema": "abdobox-page-1", '
         b'"case": 5, "picture": "javascript:x", "liver_ml": "much", "lesions": true, '
-        b'"lesions_ml": 1e999, "scan_doubts": "no list", "organ_doubts": [1, "x"]}</script>'
+        b'"lesions_ml": 1e999, "scan_doubts": "no list", "organ_doubts": [1, "x"], '
+        b'"cut": 1}</script>'
     )
     summary = of_page(head)
     assert summary is not None
     assert summary["case"] == "" and summary["picture"] == "" and summary["liver_ml"] is None
     assert summary["lesions"] is None and summary["lesions_ml"] is None
-    assert summary["scan_doubts"] == [] and summary["organ_doubts"] == ["", "x"]
+    assert summary["cut"] == summary["scan_doubts"] == [] and summary["organ_doubts"] == ["", "x"]
 
 
 @pytest.mark.parametrize("shape", [(7, 40, 50), (300, 512, 512), (1, 2000, 2000), (3000, 64, 64)])
@@ -215,13 +232,15 @@ def test_without_the_viewer_one_line_says_what_to_do(tmp_path: Path, monkeypatch
 
 
 def test_the_viewers_script_cannot_end_its_element(tmp_path: Path, monkeypatch):
-    (tmp_path / "niivue.umd.js").write_text('x = "</script><!--";')
-    (tmp_path / "LICENSES.txt").write_text("a */ b")
+    (tmp_path / "niivue.umd.js").write_text('x = "</script></SCRIPT ><!--";')
+    (tmp_path / "LICENSES.txt").write_text("a */ b </Script>")
     monkeypatch.setattr(assets, "_PLACES", (tmp_path,))
     assets.niivue.cache_clear()
     script = assets.niivue()
     assets.niivue.cache_clear()
-    assert "</script" not in script and "<!--" not in script and script.count("*/") == 1
+    assert "</script" not in script.lower() and "<!--" not in script
+    assert script.count("*/") == 1
+    assert script.endswith(r'x = "<\/script><\/SCRIPT ><\!--";')
 
 
 def test_a_scan_of_noise_fits_into_twelve_megabytes(phantom: Phantom):

@@ -147,6 +147,50 @@ def test_prints_on_one_sheet(browser, case_file: Path):
     assert opened.page.evaluate("document.querySelector('#printed').naturalWidth") > 300
 
 
+def test_a_list_prints_every_row(browser, tmp_path: Path):
+    """On screen only those that are seen are in the document."""
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page(summaries(100)))
+    opened = open_page(browser, file, 900, 700)
+    assert opened.page.locator(".row.case").count() < 40
+    opened.page.evaluate(
+        "addEventListener('beforeprint',"
+        "() => { window.printed = document.querySelectorAll('.row.case').length; })"
+    )
+    opened.page.pdf(format="A4")
+    assert opened.page.evaluate("window.printed") == 100
+    assert opened.page.locator(".row.case").count() < 40
+    opened.quiet(file)
+
+
+def test_the_tab_key_goes_through_a_list_from_row_to_row(browser, tmp_path: Path):
+    """Rows come and go as the page scrolls; the one that has the focus stays."""
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page(summaries(100)))
+    opened = open_page(browser, file, 900, 700)
+    opened.page.locator(".case a").first.focus()
+    names = []
+    for _ in range(60):
+        names.append(opened.page.evaluate("document.activeElement.textContent"))
+        opened.page.keyboard.press("Tab")
+        opened.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert len(set(names)) == 60 and all(name.startswith("case_") for name in names)
+    drawn = opened.page.locator(".row.case .name").all_inner_texts()
+    assert len(drawn) < 40 and names[-1] in drawn
+    opened.quiet(file)
+
+
+def test_volumes_in_a_list_are_no_less_than_they_are(browser, tmp_path: Path):
+    """Those of which the scan shows a part are marked, and small ones are not 0."""
+    row = {**summaries(1)[0], "liver_ml": 812.4, "lesions": 1, "lesions_ml": 0.004}
+    file = tmp_path / "index.html"
+    file.write_bytes(folder_page([{**row, "cut": ["liver_ml"]}]))
+    opened = open_page(browser, file)
+    numbers = opened.page.locator(".case .number").all_inner_texts()
+    assert numbers == ["≥ 812", "200", "300", "1", "< 0.01"]
+    opened.quiet(file)
+
+
 @pytest.mark.parametrize("name", HOSTILE[:6])
 def test_hostile_names_do_nothing(browser, tmp_path: Path, name: str):
     """In the list of cases, which builds its rows by script; the case's page has no other way than

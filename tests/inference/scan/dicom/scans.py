@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydicom import Dataset, dcmread
 from scipy import ndimage
 
 from inference.grid import Grid
 from inference.scan.dicom.derived import Algorithm
+from inference.scan.dicom.segmentation import write_segmentation
 from inference.scan.dicom.source import DicomSource
+from inference.scan.formats import SegType
 from inference.scan.volume import Volume, read_volume
 from tests.inference.scan.dicom.series_maker import (
     ORIENTATIONS,
@@ -97,3 +102,23 @@ def read_scan(folder: Path, slices: list[Slice], labels: np.ndarray | None = Non
 def with_labels(scan: MadeScan, labels: np.ndarray) -> MadeScan:
     """The same scan with other labels."""
     return replace(scan, labels=labels.astype(np.uint8))
+
+
+def write_seg(
+    scan: MadeScan,
+    path: Path,
+    seg_type: SegType = "labelmap",
+    algorithm: Algorithm = ALGORITHM,
+) -> Dataset:
+    """The SEG of a scan's labels, as it is read back."""
+    write_segmentation(path, scan.labels, scan.source, algorithm, seg_type)
+    return dcmread(path)
+
+
+def changed(folder: Path, change: Any, **more: Any) -> MadeScan:
+    """A series of which each data set is changed before it is written."""
+    slices = make_slices(Geometry("head first supine", **KINDS["even"]))  # type: ignore[arg-type]
+    write_series(folder, slices, change=change, **more)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of the values that the change spoils
+        return read_scan(folder, slices)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,127 +12,20 @@ from pydicom import Dataset
 from pydicom.fileset import FileSet
 from pydicom.uid import (
     EncapsulatedPDFStorage,
-    LegacyConvertedEnhancedCTImageStorage,
     PositronEmissionTomographyImageStorage,
     RTStructureSetStorage,
     SecondaryCaptureImageStorage,
     XRayRadiationDoseSRStorage,
 )
 
-from inference.errors import ScanError
-from inference.scan.dicom.candidates import candidates
-from inference.scan.dicom.series import LeftOut, Series, find_series
+from inference.scan.dicom.series import LeftOut
 from inference.scan.volume import read_series, read_volume
 from tests.inference.scan.dicom.series_maker import (
     ROOT,
-    Geometry,
-    data_set,
     make_slices,
-    write_enhanced,
     write_series,
 )
-
-GEOMETRY = Geometry(shape=(10, 12), spacing=(9.0, 8.0), along=tuple(8.0 * k for k in range(10)))
-
-
-def look(root: Path, taken: tuple[str, ...] = ()) -> tuple[dict[str, Series], list[LeftOut]]:
-    series, left_out = find_series(candidates(root), root, taken)
-    return {s.name: s for s in series}, left_out
-
-
-def reasons(left_out: list[LeftOut]) -> dict[str, int]:
-    return {out.reason: out.images for out in left_out}
-
-
-def flat(value: float) -> list:
-    return make_slices(GEOMETRY, lambda x, y, z: np.where(x < 10, value, value + 1))
-
-
-def values_of(series: Series) -> int:
-    return int(read_series(series).voxels_ZYX.min())
-
-
-# ---- passes
-
-
-def by(name: str) -> Callable[[int], Callable[[Dataset, int], None]]:
-    def changes(number: int) -> Callable[[Dataset, int], None]:
-        def change(ds: Dataset, k: int) -> None:
-            if name == "acquisition":
-                ds.AcquisitionNumber = number
-            elif name == "an acquisition for each slice":
-                ds.AcquisitionNumber = 100 * number + k
-            elif name == "time":
-                ds.AcquisitionTime = f"10{number}000.{k:02}"
-            elif name == "kernel":
-                ds.ConvolutionKernel = f"B{number}0f"
-            ds.SOPInstanceUID = f"{ROOT}.7.{number}.{k}"
-
-        return change
-
-    return changes
-
-
-@pytest.mark.parametrize("name", ["acquisition", "an acquisition for each slice", "time", "kernel"])
-def test_passes_over_one_place_are_told_apart(tmp_path: Path, name: str):
-    for number, value in ((1, 40), (2, 140)):
-        write_series(tmp_path / str(number), flat(value), change=by(name)(number))
-    found, left_out = look(tmp_path)
-    assert left_out == []
-    assert len(found) == 2
-    assert sorted(values_of(series) for series in found.values()) == [40, 140]
-    for series in found.values():
-        assert len(series.headers) == 10
-
-
-def test_passes_in_one_folder_are_numbered_in_their_order(tmp_path: Path):
-    slices = [s for pair in zip(flat(40), flat(140), strict=True) for s in pair]
-
-    def change(ds: Dataset, k: int) -> None:
-        ds.AcquisitionNumber = 2 + k % 2
-
-    write_series(tmp_path, slices, change=change)
-    found, _ = look(tmp_path)
-    assert {name: values_of(series) for name, series in found.items()} == {
-        "3_1_1": 40,
-        "3_1_2": 140,
-    }
-
-
-def test_passes_whose_slices_lie_between_each_other(tmp_path: Path):
-    """Half a step apart: neither of them lacks a slice, and together they would look like one."""
-    one, two = flat(40), flat(140)
-    two = [replace(s, position=s.position + np.array([0, 0, 3.0])) for s in two]
-    write_series(tmp_path / "a", one, change=by("acquisition")(1))
-    write_series(tmp_path / "b", two, change=by("acquisition")(2))
-    found, _ = look(tmp_path)
-    assert sorted(values_of(series) for series in found.values()) == [40, 140]
-
-
-def test_acquisitions_one_after_another_are_one_scan(tmp_path: Path):
-    def change(ds: Dataset, k: int) -> None:
-        ds.AcquisitionNumber = 1 + k // 4
-        ds.AcquisitionTime = f"1000{k:02}"
-
-    write_series(tmp_path, flat(40), change=change)
-    (series,) = look(tmp_path)[0].values()
-    assert len(series.headers) == 10
-
-
-def test_slices_of_bolus_tracking_are_left_out(tmp_path: Path):
-    slices = flat(40)
-    tracked = [replace(slices[5], hu=slices[5].hu + n) for n in (1, 2)]
-
-    def change(ds: Dataset, k: int) -> None:
-        ds.AcquisitionNumber = 1 if k < 2 else 2
-
-    write_series(tmp_path, [*tracked, *slices], change=change)
-    found, left_out = look(tmp_path)
-    assert [values_of(series) for series in found.values()] == [40]
-    assert reasons(left_out) == {"fewer than 8 slices (1)": 2}
-
-
-# ---- what is no slice
+from tests.inference.scan.dicom.trees import GEOMETRY, by, flat, look, reasons, values_of
 
 
 def test_a_localizer_among_the_slices(tmp_path: Path):
@@ -247,9 +138,6 @@ def test_slices_of_another_kind_within_a_series(tmp_path: Path, what: str):
     assert "interpolated: 1 missing" in read_series(series).warnings[0]
 
 
-# ---- folders, patients, UIDs
-
-
 def test_a_series_in_several_folders(tmp_path: Path):
     slices = make_slices(GEOMETRY)
     for part in range(3):
@@ -354,135 +242,3 @@ def test_a_dicomdir_beside_its_files(tmp_path: Path):
     found, left_out = look(tmp_path / "set")
     assert [len(s.headers) for s in found.values()] == [10]
     assert reasons(left_out) == {"DICOMDIR, an index of other files": 1}
-
-
-# ---- files
-
-
-def test_broken_files_are_listed_and_said(tmp_path: Path):
-    paths = write_series(tmp_path, make_slices(GEOMETRY))
-    paths[4].write_bytes(b"")
-    (tmp_path / "odd.dcm").write_bytes(b"no DICOM at all")
-    (tmp_path / "notes.txt").write_bytes(b"")
-    found, left_out = look(tmp_path)
-    (series,) = found.values()
-    assert series.notes == ("2 files beside it cannot be read: slices may be missing",)
-    assert reasons(left_out) == {"is empty": 1, "is no DICOM file": 1}
-    warnings = read_series(series).warnings
-    assert "2 files beside it cannot be read: slices may be missing" in warnings
-    assert any("interpolated: 1 missing" in note for note in warnings)
-
-
-def test_without_preamble_and_meta_information(tmp_path: Path):
-    slices = make_slices(GEOMETRY)
-    paths = write_series(tmp_path, slices)
-    for path in paths:
-        data = path.read_bytes()
-        length = int.from_bytes(data[140:144], "little")
-        path.write_bytes(data[144 + length :])
-    volume = read_volume(tmp_path)
-    np.testing.assert_array_equal(volume.voxels_ZYX, [s.hu for s in slices])
-
-
-@pytest.mark.parametrize("implicit", [True, False])
-def test_old_files_of_a_data_set_alone(tmp_path: Path, implicit: bool):
-    slices = make_slices(GEOMETRY)
-    for k, place in enumerate(slices):
-        ds = data_set(place, k + 1)
-        ds.save_as(tmp_path / f"{k}", implicit_vr=implicit, little_endian=True)
-    np.testing.assert_array_equal(read_volume(tmp_path).voxels_ZYX, [s.hu for s in slices])
-
-
-def test_a_file_of_many_frames_by_its_own_name(tmp_path: Path):
-    slices = make_slices(GEOMETRY)
-    path = write_enhanced(
-        tmp_path / "CT.1.2.3.dcm", slices, sop_class=LegacyConvertedEnhancedCTImageStorage
-    )
-    found, left_out = look(path)
-    assert (list(found), left_out) == (["CT.1.2.3"], [])
-    volume = read_volume(path)
-    np.testing.assert_array_equal(volume.voxels_ZYX, [s.hu for s in slices])
-    assert volume.source is not None
-    assert [frame.frame for frame in volume.source.frames] == list(range(10))
-
-
-def test_frames_of_two_stacks_in_one_file(tmp_path: Path):
-    def change(ds: Dataset) -> None:
-        for k, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
-            groups.FrameContentSequence[0].StackID = str(1 + k % 2)
-
-    slices = [s for pair in zip(flat(40), flat(140), strict=True) for s in pair]
-    write_enhanced(tmp_path / "ct.dcm", slices, change=change)
-    found, _ = look(tmp_path)
-    assert {name: values_of(series) for name, series in found.items()} == {
-        "3_1_1": 40,
-        "3_1_2": 140,
-    }
-
-
-def test_one_slice_of_a_series_is_refused(tmp_path: Path):
-    path = write_series(tmp_path, make_slices(GEOMETRY))[0]
-    with pytest.raises(ScanError, match=r"no CT series: fewer than 8 slices \(1\); give a CT"):
-        read_volume(path)
-
-
-def test_several_series_where_one_is_wanted(tmp_path: Path):
-    write_series(tmp_path / "a", flat(40))
-    write_series(tmp_path / "b", flat(140), series="2")
-    with pytest.raises(ScanError, match=r"holds 2 CT series \(a, b\); give one of them"):
-        read_volume(tmp_path)
-
-
-# ---- .zip
-
-
-def zipped(folder: Path, path: Path, prefix: str = "") -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                info = zipfile.ZipInfo(prefix + str(file.relative_to(folder)))
-                archive.writestr(info, file.read_bytes(), zipfile.ZIP_DEFLATED)
-    return path
-
-
-def test_a_zip_is_read_where_it_lies(tmp_path: Path):
-    slices = make_slices(GEOMETRY)
-    write_series(tmp_path / "in" / "ct", slices)
-    path = zipped(tmp_path / "in", tmp_path / "study.zip")
-    before = sorted(tmp_path.rglob("*"))
-    volume = read_volume(path)
-    np.testing.assert_array_equal(volume.voxels_ZYX, [s.hu for s in slices])
-    assert sorted(tmp_path.rglob("*")) == before
-    assert list(look(path)[0]) == ["ct"]
-    assert volume.source is not None
-    assert volume.source.header().PatientID == "P1"
-    assert len(volume.source.headers()) == 10
-
-
-def test_a_zip_of_slices_alone_is_named_after_itself(tmp_path: Path):
-    write_series(tmp_path / "in", make_slices(GEOMETRY))
-    path = zipped(tmp_path / "in", tmp_path / "study.zip")
-    assert list(look(path)[0]) == ["study"]
-    write_series(tmp_path / "tree" / "x", make_slices(GEOMETRY), series="2")
-    path.rename(tmp_path / "tree" / "y.zip")
-    assert sorted(look(tmp_path / "tree")[0]) == ["x", "y"]
-
-
-@pytest.mark.parametrize("prefix", ["../", "/", "a/../../", "..\\", "C:\\"])
-def test_members_that_lead_out_of_their_zip(tmp_path: Path, prefix: str):
-    write_series(tmp_path / "in", make_slices(GEOMETRY))
-    path = zipped(tmp_path / "in", tmp_path / "study.zip", prefix)
-    found, left_out = look(path)
-    assert found == {}
-    assert {out.reason for out in left_out} == {"its name leads out of its .zip"}
-
-
-def test_links_out_of_the_tree_and_round_in_it(tmp_path: Path):
-    write_series(tmp_path / "elsewhere", make_slices(GEOMETRY), series="2")
-    write_series(tmp_path / "in" / "ct", make_slices(GEOMETRY))
-    (tmp_path / "in" / "out").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in" / "ct" / "round").symlink_to(tmp_path / "in")
-    (tmp_path / "in" / "again").symlink_to(tmp_path / "in" / "ct")
-    found, left_out = look(tmp_path / "in")
-    assert [len(s.headers) for s in found.values()] == [10]
-    assert reasons(left_out) == {"is a link that leads out of the input folder": 1}

@@ -112,13 +112,14 @@ def test_uneven_steps_take_the_nearest_slice_back(tmp_path: Path):
     assert (np.abs(back * step - np.array(along)) <= step / 2 + 1e-6).all()
 
 
-def test_equal_duplicates_are_dropped(tmp_path: Path):
+@pytest.mark.parametrize(("count", "words"), [(1, "1 slice is"), (6, "6 slices are")])
+def test_equal_duplicates_are_dropped(tmp_path: Path, count: int, words: str):
     slices = make_slices(GEOMETRY)
     write_series(tmp_path, slices)
-    write_series(tmp_path / "again", slices[3:9])
+    write_series(tmp_path / "again", slices[3 : 3 + count])
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.voxels_ZYX, [s.hu for s in slices])
-    assert volume.warnings == ("6 slices are there twice and equal: one of each is taken",)
+    assert volume.warnings == (f"{words} there twice and equal: one of each is taken",)
     assert volume.source is not None
     assert {frame.file.folder for frame in volume.source.frames} == {tmp_path}
 

@@ -11,10 +11,11 @@ import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
 from inference.grid import Grid
-from inference.labels import STRUCTURES, TUMOR
+from inference.labels import ORGANS, STRUCTURES, TUMOR
 from inference.scan.dicom.derived import Algorithm
 from inference.scan.dicom.segmentation import write_segmentation
 from inference.scan.dicom.structure_set import write_structure_set
+from inference.scan.remarks import Remarks
 from inference.scan.volume import read_labels
 from tests.inference.scan.dicom.oracles import by_plastimatch, dciodvfy, fill, rasterised
 from tests.inference.scan.dicom.scans import ALGORITHM, MadeScan, make_scan, read_scan, with_labels
@@ -121,6 +122,42 @@ def test_a_second_run_writes_the_same_file(scan: MadeScan, tmp_path: Path):
     other = write(scan, tmp_path / "c.dcm", Algorithm("f" * 64, "MANUAL", "a person"))
     assert other.SOPInstanceUID != dcmread(tmp_path / "a.dcm").SOPInstanceUID
     assert other.StructureSetROISequence[0].ROIGenerationAlgorithm == "MANUAL"
+
+
+def test_doubts_are_said_where_a_reader_sees_them(scan: MadeScan, tmp_path: Path):
+    """Each with its ROI; of an organ that has none, and of the whole scan, with the set."""
+    words = {value: f"doubtful, score 0.{value:02}: odd" for value in ORGANS}
+    labels = np.where(scan.labels == 3, 0, scan.labels)
+    path = tmp_path / "a.dcm"
+    write_structure_set(path, labels, scan.source, ALGORITHM, Remarks(words, ("askew", "odder")))
+    data = dcmread(path)
+    rois = {int(r.ROINumber): r.get("ROIDescription") for r in data.StructureSetROISequence}
+    seen = {
+        int(o.ReferencedROINumber): o.get("ROIObservationDescription")
+        for o in data.RTROIObservationsSequence
+    }
+    assert rois == seen == {v: words.get(v) for v in STRUCTURES if v != 3}
+    assert rois[TUMOR] is None
+    assert ALGORITHM.sha256 in data.StructureSetDescription
+    expected = "askew; odder; spleen doubtful, score 0.03: odd"
+    assert data.StructureSetDescription.endswith(f". Doubts: {expected}")
+    assert data.SeriesDescription.endswith("; doubtful: scan, 13 organs")
+    assert len(data.SeriesDescription) <= 64  # LO
+    assert dciodvfy(path) == []
+
+
+def test_doubts_are_no_longer_than_dicom_allows(scan: MadeScan, tmp_path: Path):
+    remarks = Remarks({1: "w" * 2000}, ("v" * 2000,))
+    write_structure_set(tmp_path / "a.dcm", scan.labels, scan.source, ALGORITHM, remarks)
+    data = dcmread(tmp_path / "a.dcm")
+    said = [r.ROIDescription for r in data.StructureSetROISequence if "ROIDescription" in r]
+    assert said == ["w" * 1021 + "..."]  # ST
+    assert len(data.StructureSetDescription) == 1024
+    assert data.StructureSetDescription.endswith("v...")
+    assert ALGORITHM.sha256 in data.StructureSetDescription
+    plain = write(scan, tmp_path / "b.dcm")
+    assert "oubt" not in plain.StructureSetDescription + plain.SeriesDescription
+    assert plain.SOPInstanceUID == data.SOPInstanceUID
 
 
 def test_a_seg_and_a_structure_set_stand_side_by_side(scan: MadeScan, tmp_path: Path):
