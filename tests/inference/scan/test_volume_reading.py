@@ -231,8 +231,18 @@ def test_uint16_beyond_int16_becomes_float32(tmp_path: Path):
 )
 def test_units_of_length(tmp_path: Path, unit: int, factor: float):
     spacing = (5.0 / factor, 2.0 / factor, 1.0 / factor)
-    path = write_nifti(tmp_path / "a.nii", scan_voxels(), spacing, xyzt_units=unit)
-    np.testing.assert_allclose(read_volume(path).grid.spacing, (5, 2, 1), rtol=1e-6)
+    z, y, x = spacing
+    place = (-10 / factor, -20 / factor, 30 / factor)
+    srow = (x, 0, 0, place[0], 0, y, 0, place[1], 0, 0, z, place[2])
+    for codes in ((1, 0), (0, 1), (1, 1)):
+        path = write_nifti(
+            tmp_path / "a.nii", scan_voxels(), spacing, xyzt_units=unit, qoffset=place, srow=srow,
+            qform_code=codes[0], sform_code=codes[1],
+        )  # fmt: skip
+        grid, image = read_volume(path).grid, sitk.ReadImage(str(path))
+        np.testing.assert_allclose(grid.spacing, (5, 2, 1), rtol=1e-6)
+        np.testing.assert_allclose(grid.origin, (10, 20, 30), rtol=1e-6)
+        np.testing.assert_allclose(grid.origin, image.GetOrigin(), rtol=1e-6)
 
 
 def test_extension_between_header_and_voxels_is_passed_over(tmp_path: Path):
