@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
-from ..errors import AbdoboxError, HeaderError, OutputError, ScanError
+from .. import __version__, check_platform
+from ..errors import AbdoboxError, HeaderError, OutputError, ScanError, one_line
 from ..labels import STRUCTURES
 from ..many.cases import case_name
 from ..scan.formats import SEG_TYPES, files_of, formats_of
 from ..scan.formats import SUFFIXES as FORMATS
+from .signals import unheard
 
 if TYPE_CHECKING:
     from ..scan.writing import LabelWriter
@@ -64,20 +65,37 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0: written. 1: not, with one line why. Wrong arguments leave with 2, by argparse.
+        0: written. 1: not, with one line why. 120: standard output could not be written. Wrong
+        arguments leave with 2, by argparse.
     """
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
+    if args.seg_type != SEG_TYPES[0] and "dicom-seg" not in args.format:
+        p.error(f"--seg-type {args.seg_type}: is of dicom-seg, which --format leaves out")
     try:
+        check_platform()
         result = _read(args)
         name = case_name(args.labels) or args.labels.stem
         files = files_of(args.output, name, formats_of(args.format, True))
         _prepare(args.output, args.labels, files.values())
         for form, path in files.items():
             result.write(form, path, seg_type=args.seg_type)
-            print(path)
+            if status := _say(path):
+                return status
     except AbdoboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _say(path: Path) -> int:
+    """Print a file's name, whatever it holds and the terminal takes. Returns the exit status."""
+    encoding = sys.stdout.encoding or "utf-8"
+    text = one_line(str(path)).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        return unheard(error)
     return 0
 
 
@@ -89,10 +107,13 @@ def _read(args: argparse.Namespace) -> LabelWriter:
     from ..scan.dicom.reading import source_of
     from ..scan.nifti_header import NiftiHeader
     from ..scan.same_grid import labels_on
-    from ..scan.volume import read_labels
+    from ..scan.volume import read_label_map
     from ..scan.writing import LabelWriter
 
-    labels, grid = read_labels(args.labels)
+    found = read_label_map(args.labels)
+    labels, grid = found.labels_ZYX, found.grid
+    for warning in found.warnings:
+        print(one_line(f"warning: {args.labels}: {warning}"), file=sys.stderr)
     if int(labels.max()) > max(STRUCTURES):
         cause = f"holds the value {labels.max()}, which is no label"
         raise ScanError(args.labels, cause, "--list-labels of inference shows them")

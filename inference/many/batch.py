@@ -264,5 +264,7 @@ def explained(case: Case | None, error: Exception) -> str:
     subject = f"{case.source}: " if case else ""
     if isinstance(error, AbdoboxError):
         return one_line(f"{subject}{error}")
+    if isinstance(error, MemoryError):  # of what comes before or behind the network
+        return one_line(f"{subject}there is not enough memory; give more, or crop the scan")
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return one_line(f"{subject}internal error ({what}); please report it, with --debug")

@@ -1,4 +1,4 @@
-"""What a run leaves of a case: labels, files of classes, statistics, page. The labels come last."""
+"""What a run leaves of a case: classes, statistics, page, labels; NAME.nii.gz comes last."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Wanted:
     html: bool = False
 
     def files(self, case: Case) -> Iterator[Path]:
-        """Every file of a case, the labels last."""
+        """Every file of a case."""
         if self.split:
             for label in self.labels:
                 yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
@@ -102,14 +102,15 @@ class Said:
 
 
 def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> None:
-    """Write everything that is wanted of a case.
+    """Write everything that is wanted of a case, NIfTI labels last: where they are, all else is.
 
     Args:
         result: its labels.
         said: about them.
 
     Raises:
-        OutputError: a file cannot be written; the labels are not there then.
+        OutputError: a file cannot be written. Without one of the formats of the labels the others
+            are there; without another file none of them is.
     """
     _made(case.target.parent)
     if wanted.split:
@@ -127,8 +128,16 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
             raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
         write_atomically(page_file(case), said.page)
     writer = replace(result, labels=wanted.kept(result.labels)).writer(said.remarks)
-    for form, path in case.files(wanted.formats).items():
-        writer.write(form, path, seg_type=wanted.seg_type, label_table=wanted.label_table)
+    files, failures = case.files(wanted.formats), []
+    for form in sorted(files, key=lambda form: form == "nifti"):
+        try:
+            writer.write(
+                form, files[form], seg_type=wanted.seg_type, label_table=wanted.label_table
+            )
+        except Exception as error:  # one format's trouble is not the others'
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def write_failure(case: Case, reason: str) -> None:

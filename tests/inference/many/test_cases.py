@@ -33,7 +33,7 @@ from tests.inference.text_files import metaimage_bytes, nrrd_bytes, put
         (".hidden.nii.gz", None),
         (".a.nii.gz.17.partial", None),
         (".nii.gz", None),
-        ("_0000.nii.gz", None),
+        ("_0000.nii.gz", "_0000"),
     ],
 )
 def test_names(file: str, name: str | None):
