@@ -27,7 +27,7 @@ from ..segmentation import Segmentation
 from ..segmenter import Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
-from .outputs import Said, Wanted, split_folder, write_case, write_failure
+from .outputs import Said, Wanted, check_places, split_folder, write_case, write_failure
 from .progress import Progress
 from .run_report import CaseReport, RunReport, doubts_json
 
@@ -141,6 +141,7 @@ class Batch:
         try:
             formats = [*case.files(self._options.wanted.formats)]
             check_formats(case.source, formats, case.series is not None)
+            check_places(case, self._options.wanted)
             with self._memory.place() as admit:
                 result, said, report = self._segment(job, admit)
                 with self._gate:

@@ -76,6 +76,21 @@ def split_folder(case: Case) -> Path:
     return case.target.parent / case.name
 
 
+def check_places(case: Case, wanted: Wanted) -> None:
+    """Refuse files of one class in the folder of the scan itself, where people keep what they drew.
+
+    A scan called as its folder has them there if the labels go beside that folder.
+
+    Raises:
+        OutputError: they would go there.
+    """
+    source = case.source
+    folder = source if source.is_dir() else source.parent
+    if wanted.split and os.path.realpath(split_folder(case)) == os.path.realpath(folder):
+        cause = "is the folder of the scan itself, and no place for files of single classes"
+        raise OutputError(split_folder(case), cause, "name another output folder")
+
+
 def statistics_file(case: Case) -> Path:
     """A case's statistics, beside its labels."""
     return case.target.parent / f"{case.name}.json"

@@ -220,6 +220,21 @@ def test_a_folder_where_a_class_should_go(run: Run, scans: Path, tmp_path: Path,
     assert sorted(path.name for path in target.glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
 
 
+def test_classes_are_not_written_into_the_scans_own_folder(
+    run: Run, scans: Path, tmp_path: Path, capfd
+):
+    """What people drew lies there under the same names."""
+    patient = tmp_path / "a"
+    patient.mkdir()
+    (scans / "a_0000.nii.gz").rename(patient / "a.nii.gz")
+    (patient / "liver.nii.gz").write_bytes(b"drawn by hand")
+    assert run(patient / "a.nii.gz", tmp_path, "--split") == 1
+    assert "is the folder of the scan itself" in capfd.readouterr().err
+    assert (patient / "liver.nii.gz").read_bytes() == b"drawn by hand"
+    assert run(patient / "a.nii.gz", tmp_path / "out", "--split", "--labels", "liver") == 0
+    assert (tmp_path / "out" / "a" / "liver.nii.gz").is_file()
+
+
 def test_the_report_has_the_doubts(run: Run, scans: Path, tmp_path: Path):
     report = tmp_path / "report.json"
     assert run(scans, tmp_path / "out", "--report", str(report)) == 0
