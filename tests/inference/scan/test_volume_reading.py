@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from inference.errors import ScanError
 from inference.grid import Grid
+from inference.scan import encoded
 from inference.scan.volume import Volume, read_labels, read_volume
 from tests.inference.nifti_files import nifti_bytes, scan_voxels, write_nifti
 from tests.inference.orientations import AXIS_ALIGNED, rotation, rotations
@@ -186,6 +187,21 @@ def test_what_stands_between_two_gzip_members_does_not_hide_the_lack_of_the_seco
     path.write_bytes(gzip.compress(data[:600]) + b"x" + gzip.compress(data[600:]))
     with pytest.raises(ScanError, match="holds 248 of the 672 bytes"):
         read_volume(path)
+
+
+def test_gzip_members_without_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each costs the same, however little it holds."""
+    monkeypatch.setattr(encoded, "_MOST_MEMBERS", 50)
+    data = nifti_bytes(scan_voxels())
+    for size, sound in ((len(data) // 40, True), (len(data) // 60, False)):
+        pieces = [data[i : i + size] for i in range(0, len(data), size)]
+        path = tmp_path / "a.nii.gz"
+        path.write_bytes(b"".join(map(gzip.compress, pieces)))
+        if sound:
+            np.testing.assert_array_equal(read_volume(path).voxels_ZYX, scan_voxels())
+        else:
+            with pytest.raises(ScanError, match="more than 50 pieces; compress it anew"):
+                read_volume(path)
 
 
 def test_several_gzip_members_are_one_file(tmp_path: Path):
