@@ -213,7 +213,7 @@ def score_case(case: Case, mode: str, lesions: bool = False) -> CaseResult:
         cause = one_line(f"{case.name}: {error}; correct the file's header")
         return CaseResult(case.name, error=cause)
     except MemoryError:
-        return CaseResult(case.name, error=f"{case.name}: not enough memory; use fewer --jobs")
+        return CaseResult(case.name, error=f"{case.name}: not enough memory; give more")
 
 
 def score_cases(
@@ -240,7 +240,8 @@ def _scored(
     cases: Sequence[Case], mode: str, jobs: int, lesions: bool
 ) -> Generator[CaseResult, None, list[Case]]:
     """Results as they are finished; returns the cases that a process's death has left without."""
-    context, lost = multiprocessing.get_context("spawn"), []
+    context = multiprocessing.get_context("spawn")
+    lost: list[Case] = []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures = {pool.submit(score_case, case, mode, lesions): case for case in cases}
         for future in as_completed(futures):

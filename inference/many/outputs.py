@@ -84,9 +84,12 @@ def check_places(case: Case, wanted: Wanted) -> None:
     Raises:
         OutputError: they would go there.
     """
+    if not wanted.split:
+        return
     source = case.source
-    folder = source if source.is_dir() else source.parent
-    if wanted.split and os.path.realpath(split_folder(case)) == os.path.realpath(folder):
+    # Unlike Path.is_dir, False where nobody may look: its reader says so.
+    folder = source if os.path.isdir(source) else source.parent  # noqa: PTH112
+    if os.path.realpath(split_folder(case)) == os.path.realpath(folder):
         cause = "is the folder of the scan itself, and no place for files of single classes"
         raise OutputError(split_folder(case), cause, "name another output folder")
 
@@ -143,7 +146,8 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
             raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
         write_atomically(page_file(case), said.page)
     writer = replace(result, labels=wanted.kept(result.labels)).writer(said.remarks)
-    files, failures = case.files(wanted.formats), []
+    files = case.files(wanted.formats)
+    failures: list[Exception] = []
     for form in sorted(files, key=lambda form: form == "nifti"):
         try:
             writer.write(
