@@ -204,6 +204,14 @@ def test_a_name_that_is_no_text(tmp_path: Path):
     assert [row["case"] for row in rows] == ["M\u00fcller", "plain", "\\xff,\n"]
 
 
+def test_statistics_that_hold_half_a_character(tmp_path: Path):
+    structure = {**dict.fromkeys(COLUMNS[1:]), "name": "\ud800", "faces": [], "doubts": []}
+    (tmp_path / "a.json").write_bytes(document(structures=[structure]))
+    assert write_table(tmp_path) == 1
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "statistics.csv").read_text("utf-8")))
+    assert "\\ud800" in row.values()
+
+
 def test_a_report_in_the_statistics_place(run: Run, scans: Path, tmp_path: Path, capfd):
     target = tmp_path / "out"
     assert run(scans, target, "--statistics", "--report", str(target / "b.json")) == 1
