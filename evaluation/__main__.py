@@ -126,14 +126,17 @@ def _check_outputs(options: argparse.Namespace) -> None:
     """Raise CaseError where it is plain before any work that a result cannot be written."""
     out: Path = options.out
     _check_output(out, ".csv")
-    taken = {out, *(out.with_name(f"{out.stem}_summary.{kind}") for kind in ("csv", "md"))}
+    results = (out, *(out.with_name(f"{out.stem}_summary.{kind}") for kind in ("csv", "md")))
+    taken = {os.path.realpath(path) for path in results}
     for path, suffix in ((options.lesions, ".csv"), (options.summary, ".json")):
         if path is None:
             continue
         _check_output(path, suffix)
-        if path in taken:
+        if os.path.realpath(path) in taken:
             raise CaseError(path, "is the name of another result, too", "choose another")
-        taken.add(path)
+        if options.classes and os.path.realpath(path) == os.path.realpath(options.classes):
+            raise CaseError(path, "is the file of --classes and would be lost", "choose another")
+        taken.add(os.path.realpath(path))
 
 
 def _check_output(path: Path, suffix: str) -> None:

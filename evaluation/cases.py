@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -213,7 +213,7 @@ def score_case(case: Case, mode: str, lesions: bool = False) -> CaseResult:
         cause = one_line(f"{case.name}: {error}; correct the file's header")
         return CaseResult(case.name, error=cause)
     except MemoryError:
-        return CaseResult(case.name, error=f"{case.name}: not enough memory; use fewer --jobs")
+        return CaseResult(case.name, error=f"{case.name}: not enough memory; give more")
 
 
 def score_cases(
@@ -222,22 +222,34 @@ def score_cases(
     """Results of all cases as they are finished, from ``jobs`` processes.
 
     A process holds one case at a time: two label maps and the boxes of one class, about 0.5 GB for
-    512x512x300 voxels of uint8.
+    512x512x300 voxels of uint8. Where one is killed, most likely for its memory, the cases that it
+    took with it are scored again, one at a time and each in a process of its own.
     """
     jobs = min(jobs, len(cases))
     if jobs <= 1:
         yield from (score_case(case, mode, lesions) for case in cases)
         return
+    lost = yield from _scored(cases, mode, jobs, lesions)
+    for case in lost:
+        if (yield from _scored([case], mode, 1, lesions)):
+            cause = "its process died, perhaps for want of memory; give more"
+            yield CaseResult(case.name, error=f"{case.name}: {cause}")
+
+
+def _scored(
+    cases: Sequence[Case], mode: str, jobs: int, lesions: bool
+) -> Generator[CaseResult, None, list[Case]]:
+    """Results as they are finished; returns the cases that a process's death has left without."""
     context = multiprocessing.get_context("spawn")
+    lost: list[Case] = []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures = {pool.submit(score_case, case, mode, lesions): case for case in cases}
         for future in as_completed(futures):
             try:
                 yield future.result()
             except BrokenProcessPool:
-                name = futures[future].name
-                cause = "a worker process died, perhaps for want of memory; use fewer --jobs"
-                yield CaseResult(name, error=f"{name}: {cause}")
+                lost.append(futures[future])
+    return lost
 
 
 def _no_prediction(reference: Path, alike: str | None) -> CaseError:

@@ -46,7 +46,8 @@ def nsd(
     box = bounding_box(pred_ZYX | ref_ZYX)
     if box is None:
         return math.nan
-    areas = surfel_areas(spacing_ZYX)
+    z, y, x = (float(s) for s in spacing_ZYX)  # also of a list or an array, which no cache takes
+    areas = surfel_areas((z, y, x))
     codes_pred, codes_ref = neighbourhoods(pred_ZYX[box]), neighbourhoods(ref_ZYX[box])
     surface_pred, surface_ref = on_surface(codes_pred), on_surface(codes_ref)
     near_area = total_area = 0.0

@@ -20,7 +20,7 @@ class Group(NamedTuple):
 def groups_around(controller: str) -> list[Group]:
     """Groups that limit this process by ``controller`` (``memory`` or ``cpu``), nested ones all.
 
-    Some may not be there. None where the system has no control groups.
+    Some may not be there. An empty list where the system has no control groups.
     """
     try:
         lines = _GROUPS.read_text().splitlines()

@@ -16,11 +16,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m inference.merge", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the runs' output folder")
     folder = parser.parse_args(argv).folder
+    from . import check_platform
     from .errors import AbdoboxError
-    from .many.folder_index import index_name, write_index
-    from .many.statistics_table import table_name, write_table
 
     try:
+        check_platform()
+        from .many.folder_index import index_name, write_index
+        from .many.statistics_table import table_name, write_table
+
         count = write_table(folder)
         pages = write_index(folder) if any(folder.glob("*.html")) else 0
     except AbdoboxError as error:

@@ -99,7 +99,8 @@ class Segmenter:
         they are to be so. ``step`` as for :meth:`segment`.
         """
         if (step or self.description.step) is not None:
-            self.network.prepare(self.description.patch)
+            with self._turn:  # another thread's scan may be in the network
+                self.network.prepare(self.description.patch)
 
     def segment(
         self,

@@ -130,6 +130,7 @@ ODD: dict[str, Odd] = {
     ),
     "z-scores": Odd("normalised", False, lambda hu: ((hu - 90.0) / 140).astype(np.float32)),
     "HU times 10": Odd("HU times 10", False, lambda hu: (hu.astype(np.int32) * 10).astype("i4")),
+    "HU times 2": Odd("HU times 2", False, lambda hu: hu * 2),
     "HU 512 too high, which is no factor of 10": Odd(
         "they may be no HU", False, lambda hu: hu + 512
     ),

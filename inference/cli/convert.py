@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
+from .. import __version__, check_platform
 from ..errors import AbdoboxError, HeaderError, OutputError, ScanError, one_line
 from ..labels import STRUCTURES
 from ..many.cases import case_name
 from ..scan.formats import SEG_TYPES, files_of, formats_of
 from ..scan.formats import SUFFIXES as FORMATS
+from .signals import unheard
 
 if TYPE_CHECKING:
     from ..scan.writing import LabelWriter
@@ -78,22 +79,39 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0: written. 1: not, with one line why. Wrong arguments leave with 2, by argparse.
+        0: written. 1: not, with one line why. 120: standard output could not be written. Wrong
+        arguments leave with 2, by argparse.
     """
-    args = parser().parse_args(argv)
+    p = parser()
+    args = p.parse_args(argv)
+    if args.seg_type != SEG_TYPES[0] and "dicom-seg" not in args.format:
+        p.error(f"--seg-type {args.seg_type}: is of dicom-seg, which --format leaves out")
     # Its warnings name no file; what matters of them the reader says in its own words.
     warnings.filterwarnings("ignore", module="pydicom")
     try:
+        check_platform()
         result = _read(args)
         name = case_name(args.labels) or args.labels.stem
         files = files_of(args.output, name, formats_of(args.format, True))
         _prepare(args.output, args.labels, files.values())
         for form, path in files.items():
             result.write(form, path, seg_type=args.seg_type)
-            print(path)
+            if status := _say(path):
+                return status
     except AbdoboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _say(path: Path) -> int:
+    """Print a file's name, whatever it holds and the terminal takes. Returns the exit status."""
+    encoding = sys.stdout.encoding or "utf-8"
+    text = one_line(str(path)).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        return unheard(error)
     return 0
 
 

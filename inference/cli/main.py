@@ -12,6 +12,7 @@ from ..labels import NAMES
 from ..many.cases import output_problem
 from ..many.progress import Progress
 from ..model.folder import WEIGHTS, model_folder
+from ..scan.formats import SEG_TYPES
 from .lean_openvino import without_model_converter
 from .parser import parser
 from .signals import Terminated, leaving_on_signals, unheard
@@ -78,6 +79,13 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         p.error(f"{args.output}: is the input folder, too; name another output folder")
     if problem := output_problem(args.input, args.output):
         p.error(f"{args.output}: {problem}")
+    if args.format is not None:
+        for given, flag, form in (
+            (args.seg_type != SEG_TYPES[0], f"--seg-type {args.seg_type}", "dicom-seg"),
+            (not args.label_table, "--no-label-table", "nifti"),
+        ):
+            if given and form not in args.format:
+                p.error(f"{flag}: is of {form}, which --format leaves out")
     if args.resampler == "cupy" and args.device == "cpu":
         p.error("--resampler cupy: works on a CUDA device only; leave it out")
     if args.model is not None:

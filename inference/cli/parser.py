@@ -34,8 +34,8 @@ def _labels(p: argparse._ArgumentGroup) -> None:
         "--input",
         metavar="INPUT",
         type=types.path,
-        help="a scan (.nii.gz, .nii, .nrrd, .mha), a folder of scans, or DICOM series: a folder, a "
-        "tree of studies, a .zip, a multi-frame file",
+        help="a scan (.nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd), a folder of scans, or DICOM: a "
+        "folder of a series, a tree of studies, a .zip, a multi-frame file",
     )
     p.add_argument(
         "-o",
@@ -146,7 +146,7 @@ def _folder(p: argparse._ArgumentGroup) -> None:
     p.add_argument(
         "--skip-existing",
         action="store_true",
-        help="leave out scans whose labels are there already",
+        help="leave out scans of which every file that is asked for is there already",
     )
     p.add_argument(
         "--shard",

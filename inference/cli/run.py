@@ -23,7 +23,7 @@ from ..many.run_report import CaseReport, RunReport
 from ..many.shard import WHOLE, Shard
 from ..many.statistics_table import write_table
 from ..model.folder import WEIGHTS
-from ..scan.atomic import discard_live
+from ..scan.atomic import discard_live, remove_leftovers
 from ..segmenter import Segmenter
 from .signals import Terminated
 
@@ -75,8 +75,11 @@ class Run:
                 traceback.print_exception(error)
             self._progress.error(explained(None, error))
         finally:
-            written = [self._write_table(), self._write_index(), self._write_report()]
-        return status if all(written) else FAILED
+            try:
+                written = [self._write_table(), self._write_index()]
+            finally:  # whatever ends these
+                written_report = self._write_report()
+        return status if written_report and all(written) else FAILED
 
     def at_once(self) -> None:
         """Leave no partial file, but a report. For a process that is ended from another thread."""
@@ -170,6 +173,7 @@ class Run:
             return True
         with suppress(OSError):  # writing says why; the labels' folder, where none were made
             self._args.report.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._args.report.parent)
         try:
             self._report.write(self._args.report, self._batch.segmenter)
         except AbdoboxError as error:

@@ -90,7 +90,8 @@ class OpenVinoNetwork:
         """Compile the network for a window shape; only the last one's feature maps are kept."""
         if self._window != window:
             graph = self.graph(window)
-            self.request = None
+            # Neither is there where compiling fails: the next scan compiles anew.
+            self.request, self._window = None, None
             self.request = self.core.compile_model(graph, "CPU").create_infer_request()
             self._window = window
 

@@ -63,7 +63,7 @@ def uploaded(image_ZYX: Image, device: torch.device) -> Tensor:
 
 
 def winners(logits_CZYX: Tensor) -> Tensor:
-    """Labels from logits, channels first; the rule is inference.steps.ballot.winners'."""
+    """Labels from logits, channels first; the rule is inference.steps.decode.winners'."""
     best, organ = logits_CZYX[: TUMOR - 1].max(dim=0)
     labels = torch.where(best > 0, organ + 1, 0)
     return torch.where(logits_CZYX[TUMOR - 1] > 0, TUMOR, labels).to(torch.uint8)

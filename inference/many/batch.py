@@ -27,7 +27,7 @@ from ..segmentation import Segmentation
 from ..segmenter import Segmenter
 from ..steps.threads import worker_count
 from .cases import Case
-from .outputs import Said, Wanted, split_folder, write_case, write_failure
+from .outputs import Said, Wanted, check_places, split_folder, write_case, write_failure
 from .progress import Progress
 from .run_report import CaseReport, RunReport, doubts_json
 
@@ -141,6 +141,7 @@ class Batch:
         try:
             formats = [*case.files(self._options.wanted.formats)]
             check_formats(case.source, formats, case.series is not None)
+            check_places(case, self._options.wanted)
             with self._memory.place() as admit:
                 result, said, report = self._segment(job, admit)
                 with self._gate:
@@ -264,5 +265,7 @@ def explained(case: Case | None, error: Exception) -> str:
     subject = f"{case.source}: " if case else ""
     if isinstance(error, AbdoboxError):
         return one_line(f"{subject}{error}")
+    if isinstance(error, MemoryError):  # of what comes before or behind the network
+        return one_line(f"{subject}there is not enough memory; give more, or crop the scan")
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return one_line(f"{subject}internal error ({what}); please report it, with --debug")

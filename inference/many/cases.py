@@ -73,9 +73,12 @@ class Found:
 
 
 def case_name(path: Path) -> str | None:
-    """``X`` for ``X_0000.nii.gz`` or ``X.nii.gz``; None for files that are no scans."""
+    """``X`` for ``X_0000.nii.gz`` or ``X.nii.gz``; None for files that are no scans.
+
+    A scan that is called ``_0000`` and nothing else keeps that name.
+    """
     stem = scan_stem(path.name)
-    return None if stem is None else stem.removesuffix(CHANNEL) or None
+    return None if stem is None else stem.removesuffix(CHANNEL) or stem
 
 
 def output_problem(source: Path, target: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run leaves of a case: labels, files of classes, statistics, page. The labels come last."""
+"""What a run leaves of a case: classes, statistics, page, labels; NAME.nii.gz comes last."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Wanted:
     html: bool = False
 
     def files(self, case: Case) -> Iterator[Path]:
-        """Every file of a case, the labels last."""
+        """Every file of a case."""
         if self.split:
             for label in self.labels:
                 yield split_folder(case) / f"{NAMES[label].replace(' ', '_')}.nii.gz"
@@ -76,6 +76,24 @@ def split_folder(case: Case) -> Path:
     return case.target.parent / case.name
 
 
+def check_places(case: Case, wanted: Wanted) -> None:
+    """Refuse files of one class in the folder of the scan itself, where people keep what they drew.
+
+    A scan called as its folder has them there if the labels go beside that folder.
+
+    Raises:
+        OutputError: they would go there.
+    """
+    if not wanted.split:
+        return
+    source = case.source
+    # Unlike Path.is_dir, False where nobody may look: its reader says so.
+    folder = source if os.path.isdir(source) else source.parent  # noqa: PTH112
+    if os.path.realpath(split_folder(case)) == os.path.realpath(folder):
+        cause = "is the folder of the scan itself, and no place for files of single classes"
+        raise OutputError(split_folder(case), cause, "name another output folder")
+
+
 def statistics_file(case: Case) -> Path:
     """A case's statistics, beside its labels."""
     return case.target.parent / f"{case.name}.json"
@@ -102,14 +120,15 @@ class Said:
 
 
 def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> None:
-    """Write everything that is wanted of a case.
+    """Write everything that is wanted of a case, NIfTI labels last: where they are, all else is.
 
     Args:
         result: its labels.
         said: about them.
 
     Raises:
-        OutputError: a file cannot be written; the labels are not there then.
+        OutputError: a file cannot be written. Without one of the formats of the labels the others
+            are there; without another file none of them is.
     """
     _made(case.target.parent)
     if wanted.split:
@@ -127,8 +146,17 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
             raise OutputError(page_file(case), cause, "rename the scan, or leave out --html")
         write_atomically(page_file(case), said.page)
     writer = replace(result, labels=wanted.kept(result.labels)).writer(said.remarks)
-    for form, path in case.files(wanted.formats).items():
-        writer.write(form, path, seg_type=wanted.seg_type, label_table=wanted.label_table)
+    files = case.files(wanted.formats)
+    failures: list[Exception] = []
+    for form in sorted(files, key=lambda form: form == "nifti"):
+        try:
+            writer.write(
+                form, files[form], seg_type=wanted.seg_type, label_table=wanted.label_table
+            )
+        except Exception as error:  # one format's trouble is not the others'
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def write_failure(case: Case, reason: str) -> None:

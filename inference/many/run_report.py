@@ -87,7 +87,11 @@ class RunReport:
         return sum(out.images for out in self.left_out)
 
     def document(self, segmenter: Segmenter | None) -> dict[str, Any]:
-        """The report as JSON values."""
+        """The report as JSON values.
+
+        Names are :func:`shown`: a lone surrogate, as Python has it for a byte that is no text, is
+        no JSON to others.
+        """
         model = None
         device_bytes = None
         if segmenter is not None:
@@ -110,16 +114,18 @@ class RunReport:
             "peak_ram_bytes": _peak_ram_bytes(),
             "peak_device_bytes": device_bytes,
             "complete": self.complete,
-            "warnings": self.warnings,
+            "warnings": [shown(warning) for warning in self.warnings],
             "done": self.count("done"),
             "failed": self.count("failed"),
             "skipped": self.count("skipped"),
-            # A lone surrogate, as Python has it for a byte that is no text, is no JSON to others.
             "cases": [
                 {**asdict(case), "name": shown(case.name), "source": shown(case.source)}
                 for case in self.cases
             ],
-            "left_out": [asdict(out) for out in self.left_out],
+            "left_out": [
+                {key: shown(v) if isinstance(v, str) else v for key, v in asdict(out).items()}
+                for out in self.left_out
+            ],
         }
 
     def write(self, path: Path, segmenter: Segmenter | None) -> None:

@@ -53,7 +53,9 @@ def write_table(folder: Path, shard: Shard = WHOLE) -> int:
                 "remove it, or segment its scan again",
             ) from error
         count += 1
-    write_atomically(folder / table_name(shard), text.getvalue().encode())
+    # JSON may hold half a character, which is no UTF-8.
+    data = text.getvalue().encode(errors="backslashreplace")
+    write_atomically(folder / table_name(shard), data)
     return count
 
 

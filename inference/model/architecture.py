@@ -194,7 +194,7 @@ class Architecture:
         return sum(map(math.prod, self.parameter_shapes().values()))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter, as :class:`engines.torch_unet.UNet` has them."""
+        """Name and shape of every parameter, as in :class:`inference.engines.torch_unet.UNet`."""
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in self.layers():
             width = (layer.outputs,)

@@ -25,6 +25,9 @@ AGAIN = "copy the file again from its source"
 # Voxels behind the announced ones are read past to reach the checksum, but only so many.
 MAX_TRAILING_BYTES = 1 << 24
 _CHUNK_BYTES = 1 << 17
+# bgzip cuts data into members of 64 KiB. Each costs the same however little it holds: a MB of
+# members of a byte each took half a second.
+_MOST_MEMBERS = 1 << 17
 _FILL_BYTES = 1 << 24
 # What mail gateways, transfers of text and tapes leave behind a file.
 _PADDING = b"\r\n\t \0\x1a"
@@ -58,6 +61,7 @@ class _Decompressed(io.RawIOBase):
     def __init__(self, file: io.BufferedIOBase, make: Callable[[], Any], magic: bytes) -> None:
         self._file, self._make, self._magic = file, make, magic
         self._decompressor, self._pending, self._ended = make(), b"", False
+        self._members = 1
         self.followed = False
 
     def readable(self) -> bool:
@@ -92,6 +96,10 @@ class _Decompressed(io.RawIOBase):
                 raise HeaderError("goes on far beyond the volume that its header announces")
         if self._magic and rest.startswith(self._magic):
             self._decompressor, self._pending = self._make(), rest
+            self._members += 1
+            if self._members > _MOST_MEMBERS:
+                cause = f"is compressed in more than {_MOST_MEMBERS} pieces"
+                raise HeaderError(cause, "compress it anew, as one")
         else:
             self._ended, self.followed = True, bool(rest)
 

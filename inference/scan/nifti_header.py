@@ -103,7 +103,7 @@ class NiftiHeader:
             notes.append(f"unknown unit of length {int(fields['xyzt_units']) & 7}: mm is assumed")
             unit = 1.0
         spacing_XYZ = _spacing(fields, unit)
-        matrix, origin = placement(fields, spacing_XYZ / unit, notes.append)
+        matrix, origin = placement(fields, spacing_XYZ, unit, notes.append)
         direction = np.diag([-1.0, -1.0, 1.0]) @ matrix
         grid = Grid(
             shape=shape,

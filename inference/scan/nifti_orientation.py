@@ -20,17 +20,30 @@ from .limits import check_origin, check_shear
 
 
 def placement(
-    fields: npt.NDArray[Any], spacing: npt.NDArray[np.float64], note: Callable[[str], None]
+    fields: npt.NDArray[Any],
+    spacing: npt.NDArray[np.float64],
+    unit: float,
+    note: Callable[[str], None],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Direction matrix (columns: unit vectors, RAS) and origin (RAS): ITK's choice of form."""
+    """Direction matrix (columns: unit vectors, RAS) and origin (RAS, mm): ITK's choice of form.
+
+    Args:
+        fields: the header's record.
+        spacing: pixdim's, in mm.
+        unit: of the header's lengths, in mm: those of the two forms are in it, too.
+        note: told what is odd.
+
+    Raises:
+        HeaderError: both forms are broken, sheared, or out of all proportion.
+    """
     q_known, s_known = int(fields["qform_code"]) > 0, int(fields["sform_code"]) > 0
     if not q_known and not s_known:
         note("neither qform nor sform is set: the patient's orientation is taken as ITK does")
         return np.diag([-1.0, -1.0, 1.0]), np.zeros(3)
-    srow = fields["srow"].astype(np.float64)
+    srow = fields["srow"].astype(np.float64) * unit
     sform, s_origin, shear = _unit_columns(srow, s_known)
     qform = _rotation(fields)
-    q_origin = fields["qoffset"].astype(np.float64)
+    q_origin = fields["qoffset"].astype(np.float64) * unit
     s_usable = sform is not None and shear <= ROUNDING
     if q_known and qform is not None:
         # ITK compares quaternions, which do not hold the direction of the third axis.

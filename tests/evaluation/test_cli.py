@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from evaluation.cases import find_cases, score_cases
 from tests.evaluation.conftest import Folders, some_labels
 
 ROOT = Path(__file__).parents[2]
@@ -163,6 +166,7 @@ def test_lesions_and_summary_beside_the_table(
         (("--summary", "summary.csv"), "give a file name ending in .json"),
         (("--lesions", "scores_summary.csv"), "is the name of another result, too"),
         (("--lesions", "scores.csv"), "is the name of another result, too"),
+        (("--lesions", "pred/../scores.csv"), "is the name of another result, too"),
         (("--summary", "gone/all.json"), "its folder does not exist"),
     ],
 )
@@ -173,6 +177,40 @@ def test_names_of_results_that_cannot_be(
     assert folders.run(words[0], str(folders.out.parent / words[1])) == 2
     assert cause in capsys.readouterr().err
     assert not folders.out.exists()
+
+
+def test_the_file_of_classes_is_not_overwritten(
+    folders: Folders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders.pair("a.nii.gz")
+    classes = folders.out.with_name("classes.json")
+    classes.write_text('{"a": [1]}', "utf-8")
+    link = folders.out.with_name("link.json")
+    link.symlink_to(classes)
+    for summary in (classes, link):
+        assert folders.run("--classes", str(classes), "--summary", str(summary)) == 2
+        assert "is the file of --classes and would be lost" in capsys.readouterr().err
+    assert classes.read_text("utf-8") == '{"a": [1]}'
+
+
+class _Deadly:
+    """What ends the process that unpickles it, as the kernel ends one for its memory."""
+
+    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
+        return os._exit, (1,)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_own_case_alone(folders: Folders) -> None:
+    names = [f"{n}.nii.gz" for n in range(6)]
+    for name in names:
+        folders.pair(name)
+    cases = find_cases(folders.pred, folders.ref).cases
+    cases[1] = replace(cases[1], prediction=_Deadly())  # type: ignore[arg-type]
+    results = {result.name: result for result in score_cases(cases, "default", jobs=2)}
+    assert sorted(results) == names
+    assert "its process died" in (results["1.nii.gz"].error or "")
+    assert all(len(results[name].scores) == 14 for name in names if name != "1.nii.gz")
 
 
 def test_processes_give_the_same_table_as_one(folders: Folders) -> None:

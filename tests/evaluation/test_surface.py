@@ -62,6 +62,14 @@ def test_distance_follows_the_axis_of_the_spacing() -> None:
     assert nsd(pred, ref, (5.0, 1.0, 1.0), 5.0) == pytest.approx(1.0)
 
 
+def test_a_spacing_may_be_a_list_or_an_array() -> None:
+    pred, ref = _voxels((3, 3, 5), (1, 1, 1)), _voxels((3, 3, 5), (1, 1, 3))
+    wanted = nsd(pred, ref, (2.0, 1.0, 0.5), 0.5)
+    assert 0 < wanted < 1
+    for spacing in ([2.0, 1.0, 0.5], np.array([2.0, 1.0, 0.5])):
+        assert nsd(pred, ref, spacing, 0.5) == wanted  # type: ignore[arg-type]
+
+
 def test_empty_masks() -> None:
     empty, full = np.zeros((2, 3, 4), bool), np.ones((2, 3, 4), bool)
     assert math.isnan(nsd(empty, empty, (1.0, 1.0, 1.0), 2.0))

@@ -73,6 +73,16 @@ def on_windows(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("convert", ("a.nii.gz", "--source", "b", "-o", "c")), ("merge", (".",))],
+)
+def test_windows_gets_one_line_from_the_other_commands(module: str, words: tuple[str, ...]):
+    code = f"sys.argv[0] = 'it'; runpy.run_module('inference.{module}', run_name='__main__')"
+    run = on_windows(code, *words)
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", f"error: {LINE}\n")
+
+
 def test_windows_gets_one_line_from_the_command(scans: Path, tmp_path: Path):
     code = "sys.argv[0] = 'inference'; runpy.run_module('inference', run_name='__main__')"
     run = on_windows(code, "-i", str(scans), "-o", str(tmp_path / "out"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_real_scans_in_other_scales_are_warned_of_and_no_others(shared_data: Pat
             found = [note for note in check_contents(scaled(hu)) if "slices hold" not in note]
             assert len(found) == bool(words), (path, words, found)
             assert all(words in note for note in found), (path, words, found)
+
+
+@pytest.mark.slow
+def test_real_scans_times_two_are_told_by_their_air(shared_data: Path):
+    """Padding of any kind is no air, and neither noise nor a small field of view makes it so."""
+    told = 0
+    for path in sorted(shared_data.rglob("*_0000.nii.gz")):
+        hu = read_volume(path).voxels_ZYX[::2, ::4, ::4].astype(np.float32)
+        noise = np.random.default_rng(0).normal(0, 3, hu.shape).round()
+        y, x = np.ogrid[-1 : 1 : hu.shape[1] * 1j, -1 : 1 : hu.shape[2] * 1j]
+        for radius, value in itertools.product((0.5, 0.9), (-2000, -2048, -3024)):
+            padded = np.where(np.hypot(y, x) > radius, np.float32(value), hu)
+            for odd in (padded, padded + noise, (padded[:, 1:] + padded[:, :-1]) / 2):
+                assert not any("times 2" in note for note in check_contents(odd)), (path, value)
+        notes = " ".join(check_contents(hu * 2))
+        assert ("HU times 2" in notes) == bool(hu.min() < -900), (path, notes)
+        told += "HU times 2" in notes
+    assert told >= 5
 
 
 def test_the_command_line_passes_the_warning_on(tmp_path: Path, tiny_model: Path, capfd):

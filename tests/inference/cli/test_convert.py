@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +184,27 @@ def test_a_name_that_dicom_does_not_take_is_a_wrong_argument(name: str, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["a.nii.gz", "--source", "in", "-o", "out", "--algorithm", name])
     assert "is no name for DICOM" in capsys.readouterr().err
+
+
+def test_a_name_that_no_terminal_takes_and_labels_that_are_rounded(
+    scan: MadeScan, tmp_path: Path, monkeypatch, capsys
+):
+    name = os.fsdecode(b"S\xf8ren.nii.gz")
+    floats = sitk.GetImageFromArray(scan.labels.astype(np.float32) - np.float32(0.001))
+    grid = scan.source.grid
+    floats.SetSpacing(grid.spacing[::-1])
+    floats.SetOrigin(grid.origin)
+    floats.SetDirection(grid.direction)
+    sitk.WriteImage(floats, str(tmp_path / "labels.nii.gz"))
+    (tmp_path / "labels.nii.gz").rename(tmp_path / name)
+    said = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", said)
+    words = [str(tmp_path / name), "--source", str(scan.folder), "-o", str(tmp_path / "out")]
+    assert main([*words, "--format", "nifti"]) == 0
+    monkeypatch.undo()
+    assert (tmp_path / "out" / name).is_file()
+    assert said.buffer.getvalue().endswith(b"S\\xf8ren.nii.gz\n")
+    assert "they were rounded" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,31 @@ def test_a_second_run_leaves_the_same_bytes(run: Run, mixed: Path, tmp_path: Pat
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
+def test_nifti_labels_come_last_and_whatever_happens_to_others(
+    run: Run, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Who waits for NAME.nii.gz finds everything else."""
+    from inference.scan.dicom import segmentation
+
+    order, replace = [], os.replace
+
+    def recorded(source: Path, target: Path) -> None:
+        order.append(Path(target).name.partition(".")[2])
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", recorded)
+    assert run(mixed / "series", tmp_path / "out", "--format", *EVERY, "--statistics") == 0
+    labels = ["seg.dcm", "rtstruct.dcm", "seg.nrrd", "nii.gz"]
+    assert order == ["json", *labels, "csv"]
+
+    def lacks(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(segmentation, "write_segmentation", lacks)
+    assert run(mixed / "series", tmp_path / "again", "--format", *EVERY) == 1
+    assert names(tmp_path / "again") == [f"series.{end}" for end in sorted(labels[1:])]
+
+
 def test_the_label_table_can_be_left_out(run: Run, mixed: Path, tmp_path: Path):
     import nibabel as nib
 
@@ -152,6 +178,22 @@ def test_unknown_formats_are_wrong_arguments(mixed: Path, tmp_path: Path, words:
     with pytest.raises(SystemExit) as leaving:
         main(["-i", str(mixed), "-o", str(tmp_path / "out"), *words])
     assert leaving.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["--format", "nifti", "--seg-type", "binary"], "--seg-type binary: is of dicom-seg"),
+        (["--format", "seg-nrrd", "--no-label-table"], "--no-label-table: is of nifti"),
+    ],
+)
+def test_a_flag_of_a_format_that_is_left_out(
+    mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], cause: str
+):
+    with pytest.raises(SystemExit) as leaving:
+        main(["-i", str(mixed), "-o", str(tmp_path / "out"), *words])
+    assert leaving.value.code == 2
+    assert f"{cause}, which --format leaves out" in capsys.readouterr().err
 
 
 def test_a_nifti_run_imports_no_dicom_library(mixed: Path, tmp_path: Path, tiny_model: Path):

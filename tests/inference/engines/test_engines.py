@@ -112,3 +112,22 @@ def test_openvino_and_torch_agree_with_a_trained_model():
     theirs = segment(WEIGHTS / "tiny", "torch-cpu", phantom).labels
     assert (ours > 0).any()
     assert (ours == theirs).mean() > 0.9999
+
+
+def test_a_window_that_cannot_be_compiled_costs_its_own_scan_alone(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    description = ModelDescription.load(tiny_model)
+    weights = (tiny_model / "model.safetensors").read_bytes()
+    network = OpenVinoNetwork(description, weights)
+    small, large = np.zeros((32, 32, 32), np.float32), np.zeros((32, 32, 64), np.float32)
+    (before,) = network.forward([small])
+
+    def lacks(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "core", type("Core", (), {"compile_model": lacks})())
+        with pytest.raises(MemoryError):
+            network.forward([large])
+    np.testing.assert_array_equal(network.forward([small])[0], before)

@@ -174,6 +174,23 @@ def test_a_failing_write_is_one_cases_failure(
     assert "b.nii.gz: cannot be written (No space left on device)" in err
 
 
+@pytest.mark.parametrize("stage", ["doubts", "write_case"])
+def test_a_lack_of_memory_behind_the_network_is_named(
+    run: Run, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd, stage: str
+):
+    from inference.many import batch
+    from inference.segmentation import Segmentation
+
+    def lacks(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Segmentation if stage == "doubts" else batch, stage, lacks)
+    assert run(scans, tmp_path / "out") == 1
+    err = capfd.readouterr().err
+    assert err.count("there is not enough memory; give more, or crop the scan") == len(NAMES)
+    assert "internal error" not in err
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -31,7 +31,7 @@ from tests.inference.many.conftest import problem_of, touch
         (".hidden.nii.gz", None),
         (".a.nii.gz.17.partial", None),
         (".nii.gz", None),
-        ("_0000.nii.gz", None),
+        ("_0000.nii.gz", "_0000"),
     ],
 )
 def test_names(file: str, name: str | None):

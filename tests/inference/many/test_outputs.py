@@ -204,6 +204,14 @@ def test_a_name_that_is_no_text(tmp_path: Path):
     assert [row["case"] for row in rows] == ["M\u00fcller", "plain", "\\xff,\n"]
 
 
+def test_statistics_that_hold_half_a_character(tmp_path: Path):
+    structure = {**dict.fromkeys(COLUMNS[1:]), "name": "\ud800", "faces": [], "doubts": []}
+    (tmp_path / "a.json").write_bytes(document(structures=[structure]))
+    assert write_table(tmp_path) == 1
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "statistics.csv").read_text("utf-8")))
+    assert "\\ud800" in row.values()
+
+
 def test_a_report_in_the_statistics_place(run: Run, scans: Path, tmp_path: Path, capfd):
     target = tmp_path / "out"
     assert run(scans, target, "--statistics", "--report", str(target / "b.json")) == 1
@@ -218,6 +226,21 @@ def test_a_folder_where_a_class_should_go(run: Run, scans: Path, tmp_path: Path,
     assert run(scans, target, "--split", "--labels", "liver") == 1
     assert f"{target / 'b'}: cannot be made" in capfd.readouterr().err
     assert sorted(path.name for path in target.glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
+
+
+def test_classes_are_not_written_into_the_scans_own_folder(
+    run: Run, scans: Path, tmp_path: Path, capfd
+):
+    """What people drew lies there under the same names."""
+    patient = tmp_path / "a"
+    patient.mkdir()
+    (scans / "a_0000.nii.gz").rename(patient / "a.nii.gz")
+    (patient / "liver.nii.gz").write_bytes(b"drawn by hand")
+    assert run(patient / "a.nii.gz", tmp_path, "--split") == 1
+    assert "is the folder of the scan itself" in capfd.readouterr().err
+    assert (patient / "liver.nii.gz").read_bytes() == b"drawn by hand"
+    assert run(patient / "a.nii.gz", tmp_path / "out", "--split", "--labels", "liver") == 0
+    assert (tmp_path / "out" / "a" / "liver.nii.gz").is_file()
 
 
 def test_the_report_has_the_doubts(run: Run, scans: Path, tmp_path: Path):

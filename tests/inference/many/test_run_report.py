@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from inference import __version__
 from inference.many import run_report as report
 from inference.model.description import ModelDescription
 from inference.scan.atomic import write_atomically
+from inference.scan.dicom.series import LeftOut
 from tests.inference.scan_folders import Run, contents, spoil
 
 
@@ -19,7 +21,10 @@ def test_report(run: Run, scans: Path, tmp_path: Path, tiny_model: Path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "c.nii.gz").touch()
     path = tmp_path / "report.json"
+    left = tmp_path / ".report.json.0123abcd.partial"
+    left.write_bytes(b"of a killed run")
     assert run(scans, tmp_path / "out", "--skip-existing", "--report", str(path)) == 1
+    assert not left.exists()
     document = json.loads(path.read_text())
     description = ModelDescription.load(tiny_model)
     assert document["abdobox"] == __version__
@@ -86,3 +91,17 @@ def test_a_report_replaces_the_last_one(run: Run, scans: Path, tmp_path: Path):
     path.write_text("the last one")
     assert run(scans / "a_0000.nii.gz", tmp_path / "out", "--report", str(path)) == 0
     assert json.loads(path.read_text())["done"] == 1
+
+
+def test_names_that_are_no_text_are_written_out_everywhere(tmp_path: Path):
+    """A lone surrogate would be an error to every reader of JSON but Python's."""
+    name = os.fsdecode(b"S\xf8ren")
+    made = report.RunReport(
+        cases=[report.CaseReport(name, f"in/{name}.nii.gz", "skipped")],
+        warnings=[f"in: 1 file ({name}.hdr) left out"],
+        left_out=[LeftOut(f"in/{name}.dcm", f"{name} is a localizer", 1)],
+    )
+    made.write(tmp_path / "report.json", None)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert "\\ud" not in text
+    assert text.count("S\\\\xf8ren") == 5

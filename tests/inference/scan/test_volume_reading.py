@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from inference.errors import ScanError
 from inference.grid import Grid
+from inference.scan import encoded
 from inference.scan.volume import Volume, read_labels, read_volume
 from tests.inference.nifti_files import nifti_bytes, scan_voxels, write_nifti
 from tests.inference.orientations import AXIS_ALIGNED, rotation, rotations
@@ -188,6 +189,21 @@ def test_what_stands_between_two_gzip_members_does_not_hide_the_lack_of_the_seco
         read_volume(path)
 
 
+def test_gzip_members_without_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each costs the same, however little it holds."""
+    monkeypatch.setattr(encoded, "_MOST_MEMBERS", 50)
+    data = nifti_bytes(scan_voxels())
+    for size, sound in ((len(data) // 40, True), (len(data) // 60, False)):
+        pieces = [data[i : i + size] for i in range(0, len(data), size)]
+        path = tmp_path / "a.nii.gz"
+        path.write_bytes(b"".join(map(gzip.compress, pieces)))
+        if sound:
+            np.testing.assert_array_equal(read_volume(path).voxels_ZYX, scan_voxels())
+        else:
+            with pytest.raises(ScanError, match="more than 50 pieces; compress it anew"):
+                read_volume(path)
+
+
 def test_several_gzip_members_are_one_file(tmp_path: Path):
     data = nifti_bytes(scan_voxels())
     path = tmp_path / "scan.nii.gz"
@@ -231,8 +247,18 @@ def test_uint16_beyond_int16_becomes_float32(tmp_path: Path):
 )
 def test_units_of_length(tmp_path: Path, unit: int, factor: float):
     spacing = (5.0 / factor, 2.0 / factor, 1.0 / factor)
-    path = write_nifti(tmp_path / "a.nii", scan_voxels(), spacing, xyzt_units=unit)
-    np.testing.assert_allclose(read_volume(path).grid.spacing, (5, 2, 1), rtol=1e-6)
+    z, y, x = spacing
+    place = (-10 / factor, -20 / factor, 30 / factor)
+    srow = (x, 0, 0, place[0], 0, y, 0, place[1], 0, 0, z, place[2])
+    for codes in ((1, 0), (0, 1), (1, 1)):
+        path = write_nifti(
+            tmp_path / "a.nii", scan_voxels(), spacing, xyzt_units=unit, qoffset=place, srow=srow,
+            qform_code=codes[0], sform_code=codes[1],
+        )  # fmt: skip
+        grid, image = read_volume(path).grid, sitk.ReadImage(str(path))
+        np.testing.assert_allclose(grid.spacing, (5, 2, 1), rtol=1e-6)
+        np.testing.assert_allclose(grid.origin, (10, 20, 30), rtol=1e-6)
+        np.testing.assert_allclose(grid.origin, image.GetOrigin(), rtol=1e-6)
 
 
 def test_extension_between_header_and_voxels_is_passed_over(tmp_path: Path):
