@@ -205,7 +205,7 @@ class Receiver:
             self._log("instance_refused", "warning", **_peer(event), reason=problem)
             return MISMATCH if study else CANNOT_UNDERSTAND
         if self._receiving.keep(file, study, instance, event.assoc):
-            about = {"study": study, "instance": instance}
+            about: dict[str, Any] = {"study": study, "instance": instance}
             self._log("instance_replaced", "warning", **_peer(event), **about)
         self._metrics.received.add()
         return SUCCESS

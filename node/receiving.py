@@ -137,7 +137,8 @@ class Receiving:
     def take_whole(self) -> list[Held]:
         """Take every study that is whole, and say which. Raises OSError: none can be taken."""
         now = self._spool.nodes.beat()
-        taken, trouble = [], None
+        taken: list[Held] = []
+        trouble: OSError | None = None
         for entry in os.scandir(self._spool.state("receiving")):
             if not is_uid(entry.name):  # a file system's own, such as lost+found
                 continue

@@ -66,12 +66,12 @@ class Retention:
 
     def _remove(self, held: Held, reason: str) -> None:
         shutil.rmtree(held.path, ignore_errors=True)
-        about = {"state": held.path.parent.name, "reason": reason}
-        log = self._log.about(study=held.study, number=held.number)
+        state = held.path.parent.name
+        log = self._log.about(study=held.study, number=held.number, state=state, reason=reason)
         if held.path.exists():
-            log("study_not_removed", "error", **about)
+            log("study_not_removed", "error")
         else:
-            log("study_removed", **about)
+            log("study_removed")
 
 
 def _bytes(held: Held) -> int:
