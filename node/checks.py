@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import tempfile
 from collections import Counter
@@ -35,9 +36,21 @@ def _peer_problems(settings: Settings) -> list[str]:
         found.append(f"send: {', '.join(twice)} is named twice; give each destination its AE title")
     if settings.stow.url and util.find_spec("dicomweb_client") is None:
         found.append("stow.url: dicomweb-client is not installed; pip install dicomweb-client")
+    elif settings.stow.url and not _is_dicomweb(settings.stow.url):
+        found.append("stow.url: dicomweb-client cannot use it; give http(s)://HOST[:PORT]/PATH")
     if util.find_spec("pynetdicom") is None:
         found.append("pynetdicom is not installed; pip install abdobox[node]")
     return found
+
+
+def _is_dicomweb(url: str) -> bool:
+    from dicomweb_client.api import DICOMwebClient
+
+    try:
+        DICOMwebClient(url)
+    except ValueError:
+        return False
+    return True
 
 
 def _store_problems(settings: Settings) -> list[str]:
@@ -48,9 +61,12 @@ def _store_problems(settings: Settings) -> list[str]:
         return [f"store: {folder}: is no folder; make it, or mount it"]
     try:
         with tempfile.TemporaryFile(dir=folder):
-            return []
+            whole = shutil.disk_usage(folder).total
     except OSError as error:
         return [f"store: {folder}: cannot be written to ({error.strerror}); check its permissions"]
+    if whole <= settings.spool.min_free_bytes:
+        return [f"spool.min_free_bytes: the whole disk of {folder} has {whole}; give less"]
+    return []
 
 
 def _tls_problems(settings: Settings) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(read.settings)
 
 
+def _hush(log: Log, described: Callable[[BaseException], dict[str, Any]]) -> None:
+    """What Python and libraries say on standard error is no JSON, and may quote a data set."""
+
+    def died(thread: threading.ExceptHookArgs) -> None:
+        if thread.exc_value is not None:
+            log("thread_ended", "error", reason=described(thread.exc_value))
+
+    def ignored(error: Any) -> None:
+        if error.exc_value is not None:
+            log("ignored_error", "warning", reason=described(error.exc_value))
+
+    threading.excepthook, sys.unraisablehook = died, ignored
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
 def run(settings: Settings, **seams: Any) -> int:
     """A node in this process. ``seams``: :class:`node.node.Node`'s other arguments, for tests.
 
@@ -81,12 +99,7 @@ def run(settings: Settings, **seams: Any) -> int:
 
     os.umask(0o077)  # what is received and what is made of it are a patient's
     log = Log()
-
-    def say(died: threading.ExceptHookArgs) -> None:
-        if died.exc_value is not None:
-            log("thread_ended", "error", reason=described(died.exc_value))
-
-    threading.excepthook = say  # a traceback is no JSON, and may quote a data set
+    _hush(log, described)
     signalled = threading.Event()
     received: list[int] = []
 

@@ -19,7 +19,7 @@ from .contexts import STORAGE_COMMITMENT
 from .log import Log
 from .peers import Destination
 from .settings import Settings
-from .spool import INSTANCE, STATES, Spool, is_uid
+from .spool import INSTANCE, STATES, Spool
 
 _REQUEST = 1  # Action Type ID of a request, and Event Type ID where all is there
 _SOME_FAILED = 2
@@ -64,11 +64,12 @@ class Commitment:
         return 0x0000, None
 
     def _report(self, transaction: str, references: list[tuple[str, str]]) -> Dataset:
+        held = self._held()
         there, lacking = [], []
         for sop_class, instance in references:
             item = Dataset()
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
-            if self._held(instance):
+            if f"{instance}{INSTANCE}" in held:
                 there.append(item)
             else:
                 item.FailureReason = _NO_SUCH_OBJECT
@@ -80,28 +81,26 @@ class Commitment:
             report.FailedSOPSequence = lacking
         return report
 
-    def _held(self, instance: str) -> bool:
-        if not is_uid(instance):
-            return False
-        name = f"{instance}{INSTANCE}"
-        return any(
-            next(self._spool.state(state).glob(f"*/{name}"), None) is not None for state in STATES
-        )
+    def _held(self) -> set[str]:
+        """The names of all instances in the spool, in one look: a request may name thousands."""
+        states = [self._spool.state(state) for state in STATES]
+        return {path.name for state in states for path in state.glob(f"*/*{INSTANCE}")}
 
     def _send(self, to: Destination, report: Dataset) -> None:
-        from .sending import requested
+        from .sending import RefusedError, UnreachableError, requested
 
         failed = "FailedSOPSequence" in report
         entity = AE(self._settings.aet)
         entity.add_requested_context(STORAGE_COMMITMENT)
         # The report comes from the SCP, which here asks for the association.
         role = build_role(STORAGE_COMMITMENT, scp_role=True)
-        with requested(entity, to, self._settings, ext_neg=[role]) as association:
-            if association is None:
-                self._log("commitment_unsent", "warning", destination=str(to))
-                return
-            kind = _SOME_FAILED if failed else _REQUEST
-            status, _ = association.send_n_event_report(
-                report, kind, STORAGE_COMMITMENT, _PUSH_INSTANCE
-            )
+        kind = _SOME_FAILED if failed else _REQUEST
+        try:
+            with requested(entity, to, self._settings, ext_neg=[role]) as association:
+                status, _ = association.send_n_event_report(
+                    report, kind, STORAGE_COMMITMENT, _PUSH_INSTANCE
+                )
+        except (UnreachableError, RefusedError) as error:
+            self._log("commitment_unsent", "warning", aet=to.aet, reason=str(error))
+        else:
             self._log("commitment_sent", aet=to.aet, status=getattr(status, "Status", None))

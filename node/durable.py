@@ -26,6 +26,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def changed_at(folder: Path) -> float:
+    """When a folder's entries have last changed. Raises OSError.
+
+    It is opened for that: over NFS a name's attributes may be half a minute old, those of what has
+    just been opened are asked for anew, so that what another node writes is seen.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+
+
 def sync_file(path: Path) -> None:
     """Sync a file's contents, whoever has written them. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -46,6 +46,9 @@ class GuardedServer(ThreadedAssociationServer):
         BaseServer.shutdown(self)
         self.server_close()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """socketserver's, which would write a traceback among the log's lines."""
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """socketserver's question whether to go on with a connection."""
         if len(self.active_associations) >= self._most_connections:
@@ -59,12 +62,17 @@ class Rate:
     def __init__(self, most: int) -> None:
         self._most = most
         self._opened: dict[str, deque[float]] = {}
+        self._pruned = time.monotonic()
 
     def takes(self, address: str) -> bool:
         """Count one more, if it may come."""
         if not self._most:
             return True
         now = time.monotonic()
+        if now - self._pruned > _MINUTE_S:
+            self._pruned = now
+            recent = {a: o for a, o in self._opened.items() if o and now - o[-1] < _MINUTE_S}
+            self._opened = recent
         opened = self._opened.setdefault(address, deque(maxlen=self._most))
         if len(opened) == self._most and now - opened[0] < _MINUTE_S:
             return False

@@ -35,6 +35,9 @@ class Metrics:
             "associations_rejected_total", "Connections and associations refused."
         )
         self.studies = Counter("studies_total", "Studies that have reached a state.", "state")
+        self.in_part = Counter(
+            "studies_in_part_total", "Studies sent without those of their series that failed."
+        )
         self.sent = Counter("results_sent_total", "Results taken by a destination.", "destination")
         self.send_failures = Counter("send_failures_total", "Tries that failed.", "destination")
         self.work_seconds = Counter("work_seconds_sum", "Seconds of work on studies.")

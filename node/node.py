@@ -90,6 +90,7 @@ class Node:
             raise
         marks = [target.mark for target in self._targets]
         self._run("clock", self._clock)
+        self._run("tidy", self._tidy)
         self._run("worker", self._worker.run)
         for target in self._targets:
             sender = Sender(
@@ -115,6 +116,10 @@ class Node:
         """Until told to stop, or something in here cannot go on."""
         while not (signalled.is_set() or self._stop.is_set()):
             signalled.wait(_CLOCK_S)
+            if not self._receiver.listening:
+                self._log("internal_error", "error", thread="listener", reason="it has ended")
+                self.failed = True
+                break
 
     def stop(self) -> None:
         """End: what is in flight is answered, what is being worked on goes back to waiting."""
@@ -131,8 +136,11 @@ class Node:
     def trouble(self) -> list[str]:
         """Why the node is not well; nothing where it is."""
         found = [] if self._worker.trouble is None else [f"worker: {self._worker.trouble}"]
-        if not self._receiving.room():
-            found.append("disk full: instances are refused")
+        try:
+            if not self._receiving.room():
+                found.append("disk full: instances are refused")
+        except OSError as error:
+            found.append(f"the spool cannot be reached ({error.strerror})")
         if time.monotonic() - self._erred < _ERRED_S:
             found.append("errors of the disk or network; see the log")
         return found
@@ -167,8 +175,8 @@ class Node:
         self._threads.append(thread)
 
     def _clock(self, stop: threading.Event) -> None:
-        """What happens by time: studies become whole, nodes die, finished ones grow old."""
-        beaten = tidied = time.monotonic()
+        """What happens by time: studies become whole, nodes die."""
+        beaten = time.monotonic()
         while not stop.wait(_CLOCK_S):
             for held in self._receiving.take_whole():
                 self.metrics.studies.add(of="waiting")
@@ -178,10 +186,12 @@ class Node:
                 self._adopt()
                 if not self._receiver.associations():
                     self._receiving.drop_leftovers(_BEGUN_S)
-            if time.monotonic() - tidied > _TIDY_S:
-                tidied = time.monotonic()
-                self._retention.step(not self._receiving.room())
-                self._receiving.drop_leftovers(2 * self._settings.associations.timeout_seconds + 60)
+
+    def _tidy(self, stop: threading.Event) -> None:
+        """Finished studies grow old; in a thread of its own, since it is what makes room again."""
+        while not stop.wait(_TIDY_S):
+            self._retention.step(not self._receiving.room())
+            self._receiving.drop_leftovers(2 * self._settings.associations.timeout_seconds + 60)
 
     def _adopt(self) -> None:
         for held in self._spool.adopt():

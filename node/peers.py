@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _NAMES_HOLD_S = 30.0
 _LONGEST_AET = 16
 _LAST_PORT = 65535
+_OF_IPV4 = frozenset("0123456789.")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -38,11 +39,11 @@ class Allowed:
     def parse(cls, text: str) -> Allowed:
         """``AET@address``, ``AET@network/bits`` or ``AET@host``. Raises ValueError."""
         aet, place = _split(text)
-        if "/" in place:
+        if "/" in place or ":" in place or set(place) <= _OF_IPV4:  # no host is called that
             try:
                 ipaddress.ip_network(place, strict=False)
-            except ValueError as error:
-                raise ValueError(str(error)) from None
+            except ValueError:
+                raise ValueError("is no address or network") from None
         return cls(aet, place)
 
     def covers(self, address: Address, names: HostNames) -> bool:
@@ -87,14 +88,17 @@ def _split(text: str) -> tuple[str, str]:
 
 
 class HostNames:
-    """The addresses of hosts, asked for again after half a minute: containers move."""
+    """The addresses of hosts, asked for again after half a minute: containers move.
+
+    Where nobody answers, the last ones hold: a name server that is down shuts nobody out.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, frozenset[Address]]] = {}
         self._lock = threading.Lock()
 
     def addresses(self, host: str) -> frozenset[Address]:
-        """All of a host's addresses; none where it is not known."""
+        """All of a host's addresses; none where it was never known."""
         with self._lock:
             asked, found = self._known.get(host, (float("-inf"), frozenset[Address]()))
         if time.monotonic() - asked < _NAMES_HOLD_S:
@@ -103,7 +107,7 @@ class HostNames:
             answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             found = frozenset(parse_address(str(answer[4][0])) for answer in answers)
         except (OSError, ValueError, UnicodeError):
-            found = frozenset()
+            pass
         with self._lock:
             self._known[host] = time.monotonic(), found
         return found

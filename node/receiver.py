@@ -56,6 +56,7 @@ class Receiver:
         self._answering, self._leaving = 0, False
         self._turn = threading.Condition()
         self._server: GuardedServer | None = None
+        self._listener: threading.Thread | None = None
         self._globals = ExitStack()
 
     def start(self) -> int:
@@ -84,8 +85,16 @@ class Receiver:
         )
         self._server = cast(GuardedServer, server)
         self._server.guard(self._known, limits.max)
-        threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
+        self._listener = threading.Thread(
+            target=self._server.serve_forever, name="listener", daemon=True
+        )
+        self._listener.start()
         return int(self._server.server_address[1])
+
+    @property
+    def listening(self) -> bool:
+        """Whether connections are taken: an error in that thread must not leave a deaf node."""
+        return self._listener is not None and self._listener.is_alive()
 
     def associations(self) -> int:
         """How many there are."""
@@ -195,7 +204,9 @@ class Receiver:
             self._metrics.refused.add()
             self._log("instance_refused", "warning", **_peer(event), reason=problem)
             return MISMATCH if study else CANNOT_UNDERSTAND
-        self._receiving.keep(file, study, instance, event.assoc)
+        if self._receiving.keep(file, study, instance, event.assoc):
+            about: dict[str, Any] = {"study": study, "instance": instance}
+            self._log("instance_replaced", "warning", **_peer(event), **about)
         self._metrics.received.add()
         return SUCCESS
 

@@ -22,16 +22,24 @@ def drop_sources(held: Held) -> bool:
 
 
 class Retention:
-    """Removes finished studies by age and by size, the oldest first; others are never removed."""
+    """Removes finished studies by age and by size, the oldest first; others are never removed.
+
+    Sources go earlier, from what is done and from what has its results and waits for a destination.
+    """
 
     def __init__(self, spool: Spool, settings: SpoolSettings, log: Log) -> None:
         self._spool, self._settings, self._log = spool, settings, log
 
     def step(self, short_of_room: bool) -> None:
-        """Remove what is due; ``short_of_room``: sources of done studies are not held for late
-        instances any longer.
+        """Remove what is due; ``short_of_room``: sources are not held for late instances any
+        longer.
         """
         now = self._spool.nodes.beat()
+        for held in self._spool.held("sending"):
+            with suppress(FileNotFoundError):
+                age = now - held.results.stat().st_mtime
+                if short_of_room or age > self._settings.hold_seconds:
+                    self._drop_sources(held)
         kept: list[tuple[float, int, Held]] = []
         for state in ("done", "failed"):
             for held in self._spool.held(state):
@@ -59,7 +67,11 @@ class Retention:
     def _remove(self, held: Held, reason: str) -> None:
         shutil.rmtree(held.path, ignore_errors=True)
         state = held.path.parent.name
-        self._log("study_removed", study=held.study, number=held.number, state=state, reason=reason)
+        log = self._log.about(study=held.study, number=held.number, state=state, reason=reason)
+        if held.path.exists():
+            log("study_not_removed", "error")
+        else:
+            log("study_removed")
 
 
 def _bytes(held: Held) -> int:

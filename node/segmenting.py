@@ -16,6 +16,7 @@ import io
 import json
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -105,6 +106,7 @@ def segment_study(segmenter: Segmenter, order: Order) -> Outcome:
         left_out[out.reason] += out.images
     failed = [str(problem) for problem in found.problems if not _nothing_here(problem, found)]
     failed += [case.error for case in report.cases if case.error is not None]
+    failed = [_unquoted(line) for line in failed]
     return Outcome(
         results=sum(path.suffix == ".dcm" for path in partial.iterdir()),
         failed=failed,
@@ -132,6 +134,12 @@ def _find(folder: Path, partial: Path) -> Found:
 def _nothing_here(problem: AbdoboxError, found: Found) -> bool:
     """Whether it only says that no series is a CT to segment: for a node that is no failure."""
     return not found.cases and len(found.problems) == 1 and bool(found.left_out)
+
+
+def _unquoted(line: str) -> str:
+    """An error without a library's own words, which may quote what the data set holds."""
+    known = "cannot be read by pydicom|internal error"
+    return re.sub(rf"((?:{known}) \(\w+): .*\)", r"\1)", line)
 
 
 def _seg_type(name: str) -> Any:
@@ -162,7 +170,7 @@ def serve(load: Callable[[], Callable[[Order], Outcome]]) -> None:
         try:
             outcome = work(order)
         except AbdoboxError as error:
-            outcome = Outcome(failed=[str(error)])
+            outcome = Outcome(failed=[_unquoted(str(error))])
         except Exception as error:  # one study's fault, and not its contents' place in a log
             where = error.__traceback__
             while where is not None and where.tb_next is not None:

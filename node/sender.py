@@ -109,10 +109,12 @@ class Sender:
             self._metrics.send_failures.add(of=str(self._target))
             log("send_failed", "warning", reason=str(error), again_in_s=self._down.failed())
             return
-        except RefusedError as error:
-            self._metrics.send_failures.add(of=str(self._target))
-            pause = self._refused.setdefault(held.name, Pauses(self._settings)).failed()
-            log("result_refused", "error", reason=str(error), again_in_s=pause)
+        except FileNotFoundError:  # it is another node's by now
+            raise
+        except Exception as error:
+            # Of a result that cannot be read, say: it must not hold up those of other studies.
+            odd = f"cannot be sent ({type(error).__name__})"  # whose message may quote a data set
+            self._refuse(held, str(error) if isinstance(error, RefusedError) else odd, log)
             return
         self._down = Pauses(self._settings)
         try:
@@ -124,16 +126,25 @@ class Sender:
         log("sent", results=len(files), seconds=round(time.monotonic() - begun, 3))
         self._finish(held)
 
+    def _refuse(self, held: Held, reason: str, log: Log) -> None:
+        self._metrics.send_failures.add(of=str(self._target))
+        pause = self._refused.setdefault(held.name, Pauses(self._settings)).failed()
+        log("result_refused", "error", reason=reason, again_in_s=pause)
+
     def _files(self, held: Held) -> list[Path]:
         """The results, without those that it has from an earlier number of the study.
 
         Series that come one after the other are segmented again with the next one; the same slices
-        then make the same result, UID and all.
+        then make the same result, UID and all. Where it is not certain that they are the same (a
+        study that is sent again when its sources are gone, or whose contents have changed), it is
+        sent, and replaces the earlier one.
         """
         earlier = {
             class_and_instance(path)
             for other in self._spool.of_study(held.study)
-            if other.number < held.number and self._has(other)
+            if other.number < held.number
+            and held.whole_of(other.number).exists()
+            and self._has(other)
             for path in other.results.glob("*.dcm")
         }
         files = sorted(held.results.glob("*.dcm"))

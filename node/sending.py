@@ -14,6 +14,17 @@ from .settings import Settings, StowSettings
 from .tls import client_context
 
 _STOW = "STOW"
+# "Duplicate SOP Instance" (PS3.7, C.5.6): what a destination says that lets nobody replace what it
+# has. A result's UID follows from what it was made of, so that it has this one.
+_DUPLICATE = 0x0111
+# Why an association is rejected, by source and diagnostic (PS3.8, 9.3.4).
+_REJECTED = {
+    (1, 2): "application context not supported",
+    (1, 3): "calling AE title not recognised",
+    (1, 7): "called AE title not recognised",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
 
 
 class UnreachableError(Exception):
@@ -65,8 +76,6 @@ class StoreTarget:
         for sop_class, syntax in wanted:  # a context each, so that the choice is ours
             entity.add_requested_context(sop_class, syntax)
         with requested(entity, self._destination, self._settings) as association:
-            if association is None:
-                raise UnreachableError("no association")
             for file in files:
                 self._send_one(association, dcmread(file))
 
@@ -78,28 +87,41 @@ class StoreTarget:
             if context.abstract_syntax == sop_class
         }
         if not accepted:
-            hint = "; seg_type binary is older" if sop_class.endswith(".66.7") else ""
-            raise RefusedError(f"does not take SOP class {sop_class.name}{hint}")
-        if str(dataset.file_meta.TransferSyntaxUID) not in accepted:
-            dataset.decompress(generate_instance_uid=False)  # to explicit little endian
+            raise RefusedError(_not_taken([sop_class]))
         try:
+            if str(dataset.file_meta.TransferSyntaxUID) not in accepted:
+                dataset.decompress(generate_instance_uid=False)  # to explicit little endian
             status = association.send_c_store(dataset)
         except (ValueError, RuntimeError) as error:
+            if not association.is_established:
+                raise UnreachableError("the association was lost") from error
             raise RefusedError(f"cannot be sent ({error})") from error
         if "Status" not in status:
             raise UnreachableError("the association was lost")
         # Warnings (PS3.4, B.2.3: coercion, elements discarded) come with a stored result.
-        if status.Status != 0x0000 and status.Status >> 8 != 0xB0:
+        if status.Status not in (0x0000, _DUPLICATE) and status.Status >> 8 != 0xB0:
             raise RefusedError(f"answered status 0x{status.Status:04X}")
 
 
+def _not_taken(sop_classes: Sequence[Any]) -> str:
+    names = ", ".join(uid.name for uid in sop_classes)
+    hint = "; seg_type binary is older" if any(uid.endswith(".66.7") for uid in sop_classes) else ""
+    return f"does not take SOP class {names}{hint}"
+
+
 class StowTarget:
-    """A DICOMweb origin server (PS3.18, 10.5: STOW-RS), by dicomweb-client."""
+    """A DICOMweb origin server (PS3.18, 10.5: STOW-RS), by dicomweb-client.
+
+    Args:
+        stow: where it is.
+        timeout_s: for each answer.
+        ca: a PEM file that its certificate is checked against; "": those that requests brings.
+    """
 
     mark = "sent@stow"
 
-    def __init__(self, stow: StowSettings, timeout_s: float) -> None:
-        self._url, self._timeout_s = stow.url, timeout_s
+    def __init__(self, stow: StowSettings, timeout_s: float, ca: str = "") -> None:
+        self._url, self._timeout_s, self._ca = stow.url, timeout_s, ca
 
     def __str__(self) -> str:
         return _STOW
@@ -109,36 +131,85 @@ class StowTarget:
         from dicomweb_client.api import DICOMwebClient
         from requests import Session
 
+        answers: list[Any] = []
         with Session() as session:
             # Which by itself waits for an answer for ever.
             session.request = partial(session.request, timeout=self._timeout_s)  # type: ignore[method-assign]
+            session.verify = self._ca or True
+            session.hooks["response"].append(lambda answer, **_: answers.append(answer))
             client = DICOMwebClient(self._url, session=session)
             client.set_http_retry_params(retry=False)  # the pauses are the sender's
-            self._send(client, files)
+            self._send(client, files, answers)
 
-    def _send(self, client: Any, files: Sequence[Path]) -> None:
+    def _send(self, client: Any, files: Sequence[Path], answers: Sequence[Any]) -> None:
         from pydicom import dcmread
         from requests import HTTPError, RequestException
 
+        datasets = [dcmread(file) for file in files]
         try:
-            answer = client.store_instances([dcmread(file) for file in files])
+            client.store_instances(datasets)
         except HTTPError as error:
             code = error.response.status_code if error.response is not None else 0
             if code >= 500 or code in (408, 429):
                 raise UnreachableError(f"HTTP status {code}") from error
-            raise RefusedError(f"HTTP status {code}") from error
+            if code != 409:  # which tells of each instance
+                raise RefusedError(f"HTTP status {code}") from error
         except RequestException as error:
             raise UnreachableError(type(error).__name__) from error
-        failed = answer.get("FailedSOPSequence") or []
-        if len(failed):
-            raise RefusedError(f"{len(failed)} results not stored")
+        except Exception:  # the client reads no XML with sequences in it
+            if not answers:
+                raise
+        reasons = _failure_reasons(answers[-1])
+        if any(reason != _DUPLICATE for reason in reasons):
+            raise RefusedError(f"{len(reasons)} results not stored")
+
+
+def _failure_reasons(answer: Any) -> list[int]:
+    """Of the instances that a STOW-RS service has not stored (PS3.18, 10.5.3).
+
+    Read here, since the client fails on XML, and takes whatever is not just
+    ``application/dicom+json`` (with a character set, say, or the page of a login) for an answer
+    without failures.
+
+    Raises:
+        RefusedError: it is no such answer.
+    """
+    from xml.etree.ElementTree import fromstring
+
+    from pydicom import Dataset
+
+    status, kind = f"HTTP status {answer.status_code}", answer.headers.get("Content-Type", "")
+    kind = kind.partition(";")[0].strip()
+    if answer.request.method != "POST":
+        raise RefusedError(f"{status}: redirects to another address; name that one")
+    if not answer.content and answer.ok:
+        return []
+    try:
+        if kind.endswith("xml"):
+            tree = fromstring(answer.content)  # noqa: S314 (of a destination that is named)
+            failed = tree.iterfind(".//*[@tag='00081198']/{*}Item")
+            texts = (item.findtext(".//*[@tag='00081197']/{*}Value") for item in failed)
+            reasons = [int(text or 0) for text in texts]
+        else:
+            items = Dataset.from_json(answer.json()).get("FailedSOPSequence") or []
+            reasons = [int(item.get("FailureReason") or 0) for item in items]
+    except Exception as error:  # pydicom raises anything over odd values
+        raise RefusedError(f"{status}: an answer that is no DICOM ({kind[:40]})") from error
+    if not (reasons or answer.ok):
+        raise RefusedError(status)
+    return reasons
 
 
 @contextmanager
-def requested(
-    entity: Any, to: Destination, settings: Settings, **more: Any
-) -> Iterator[Any | None]:
-    """An association with a destination, released at the end; None: there is none."""
+def requested(entity: Any, to: Destination, settings: Settings, **more: Any) -> Iterator[Any]:
+    """An association with a destination, released at the end.
+
+    Raises:
+        UnreachableError: there is none.
+        RefusedError: there could be one, but for no class of what is to be sent.
+    """
+    from pynetdicom import evt
+
     limits = settings.associations
     entity.acse_timeout = entity.dimse_timeout = limits.timeout_seconds
     entity.network_timeout = limits.timeout_seconds
@@ -151,14 +222,13 @@ def requested(
             ae_title=to.aet,
             max_pdu=limits.max_pdu,
             tls_args=(context, to.host) if context else None,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _bound, [limits.timeout_seconds])],
             **more,
         )
-    except (OSError, ValueError, RuntimeError):  # a host name that is not known, among others
-        yield None
-        return
+    except (OSError, ValueError, RuntimeError) as error:  # a host name that is not known ...
+        raise UnreachableError(f"no connection ({type(error).__name__})") from error
     if not association.is_established:
-        yield None
-        return
+        raise _no_association(association)
     try:
         yield association
     finally:
@@ -166,10 +236,26 @@ def requested(
             association.release()
 
 
+def _bound(event: Any, timeout_s: float) -> None:
+    """A destination that takes no more bytes must not hold the sender for ever."""
+    event.assoc.dul.socket.socket.settimeout(timeout_s)
+
+
+def _no_association(association: Any) -> UnreachableError | RefusedError:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        why = _REJECTED.get((answer.result_source, answer.diagnostic), "no reason given")
+        return UnreachableError(f"association rejected: {why}")
+    if association.rejected_contexts:  # all of them, and pynetdicom has aborted it
+        classes = dict.fromkeys(one.abstract_syntax for one in association.rejected_contexts)
+        return RefusedError(_not_taken(list(classes)))
+    return UnreachableError("no association: it is down, does not answer, or TLS has failed")
+
+
 def targets(settings: Settings) -> list[StoreTarget | StowTarget]:
     """Where results go, by the settings."""
     stow = (
-        [StowTarget(settings.stow, settings.associations.timeout_seconds)]
+        [StowTarget(settings.stow, settings.associations.timeout_seconds, settings.tls.ca)]
         if settings.stow.url
         else []
     )

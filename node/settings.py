@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from .box import SEG_TYPES, SUFFIXES
 from .peers import Allowed, Destination, aet_problem
@@ -23,10 +25,10 @@ def _value(default: T, check: Callable[[T], str | None] | None = None) -> T:
 
 def _between(least: float, most: float = float("inf")) -> Callable[[float], str | None]:
     def check(value: float) -> str | None:
-        if least <= value <= most:
+        if least <= value <= most and isfinite(value):
             return None
-        wanted = f"between {least} and {most}" if most < float("inf") else f"at least {least}"
-        return f"is not {wanted}"
+        wanted = f"between {least} and {most}" if isfinite(most) else f"at least {least}"
+        return f"is not {wanted}, and finite" if not isfinite(value) else f"is not {wanted}"
 
     return check
 
@@ -60,6 +62,15 @@ def _aet(value: str) -> str | None:
     return aet_problem(value)
 
 
+def _url(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        sound = False
+    return None if sound or not value else "is no URL of http or https"
+
+
 @dataclass(frozen=True)
 class StudySettings:
     """When a study is taken, and how large it may be. ``max_bytes`` 0: as large as the disk."""
@@ -83,7 +94,7 @@ class AssociationSettings:
     max: int = _value(10, _between(1, 1000))
     max_per_minute: int = _value(0, _between(0))
     max_pdu: int = _value(262_144, _between(4096, 1 << 24))
-    timeout_seconds: float = _value(60.0, _between(1))
+    timeout_seconds: float = _value(60.0, _between(1, 86_400))
     commitment: bool = False
 
 
@@ -127,9 +138,7 @@ class SpoolSettings:
 class StowSettings:
     """An optional DICOMweb destination."""
 
-    url: str = _value(
-        "", lambda url: None if url.startswith(("http://", "https://")) or not url else "is no URL"
-    )
+    url: str = _value("", _url)
 
 
 @dataclass(frozen=True)

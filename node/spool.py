@@ -5,6 +5,7 @@
     receiving/<study>/             instances come in, <sop>.dcm
     waiting/<study>.<n>            taken whole; a later instance opens a new receiving/<study>
     working/<study>.<n>@<node>     has results.part/, then results/
+                                   and a file together.<m> where it holds all that m has
     sending/<study>.<n>@<node>     and a file sent.<AET> for each destination that has them all
     done/<study>.<n>               results/
     failed/<study>.<n>             reason.txt
@@ -72,6 +73,10 @@ class Held:
         """The source instances that are there."""
         return [path for path in self.path.iterdir() if path.name.endswith(INSTANCE)]
 
+    def whole_of(self, number: int) -> Path:
+        """A file that says that all instances of another number are here, too, unchanged."""
+        return self.path / f"together.{number}"
+
 
 class Spool:
     """The folders, and the moves between them.
@@ -122,7 +127,8 @@ class Spool:
         Raises:
             FileNotFoundError: another node has taken it.
         """
-        return self._numbered(self.state("receiving") / study, "waiting", study)
+        number = 1 + max((held.number for held in self.of_study(study)), default=0)
+        return self._moved(self.state("receiving") / study, "waiting", study, number)
 
     def claim(self, held: Held) -> Held:
         """Take a waiting study for this node to work on. Raises FileNotFoundError."""
@@ -134,14 +140,12 @@ class Spool:
 
     def give_back(self, held: Held) -> Held:
         """Back to ``waiting``. Raises FileNotFoundError."""
-        target = self.state("waiting") / held.name
-        move(held.path, target)
-        return Held(target, held.study, held.number)
+        return self._moved(held.path, "waiting", held.study, held.number)
 
     def finish(self, held: Held, state: str) -> Held:
         """Move to ``done`` or ``failed``, whose age counts from now. Raises FileNotFoundError."""
         os.utime(held.path)
-        return self._numbered(held.path, state, held.study, held.number)
+        return self._moved(held.path, state, held.study, held.number)
 
     def adopt(self) -> list[Held]:
         """Take over what dead nodes have had: back to waiting, or to this node for sending."""
@@ -171,16 +175,15 @@ class Spool:
         self.nodes.leave()
 
     def _owned(self, held: Held, state: str) -> Held:
-        owner = self.nodes.id
-        target = self.state(state) / f"{held.name}@{owner}"
-        move(held.path, target)
-        return Held(target, held.study, held.number, owner)
+        return self._moved(held.path, state, held.study, held.number, self.nodes.id)
 
-    def _numbered(self, source: Path, state: str, study: str, number: int = 0) -> Held:
-        """Move to a name that nothing else of the study has."""
-        number = number or 1 + max((held.number for held in self.of_study(study)), default=0)
+    def _moved(
+        self, source: Path, state: str, study: str, number: int, owner: str | None = None
+    ) -> Held:
+        """Move to a name that nothing else of the study has: a further number where it is taken."""
         while True:
-            target = self.state(state) / f"{study}.{number}"
+            name = f"{study}.{number}@{owner}" if owner else f"{study}.{number}"
+            target = self.state(state) / name
             try:
                 move(source, target)
             except OSError as error:
@@ -188,7 +191,7 @@ class Spool:
                     raise
                 number += 1
                 continue
-            return Held(target, study, number)
+            return Held(target, study, number, owner)
 
 
 def parse_name(path: Path) -> Held | None:

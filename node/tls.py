@@ -8,6 +8,11 @@ from typing import Any
 from .settings import TlsSettings
 
 
+def _none() -> str:
+    """A key's password: none. OpenSSL would ask a terminal for an encrypted one's, and wait."""
+    return ""
+
+
 class LateHandshake(ssl.SSLContext):
     """A TLS context whose server side shakes hands in the connection's own thread."""
 
@@ -24,7 +29,7 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext | None:
         return None
     context = LateHandshake(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate, tls.key)
+    context.load_cert_chain(tls.certificate, tls.key, password=_none)
     if tls.ca:
         context.load_verify_locations(tls.ca)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -37,5 +42,5 @@ def client_context(tls: TlsSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=tls.ca or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate, tls.key)
+    context.load_cert_chain(tls.certificate, tls.key, password=_none)
     return context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -32,15 +33,14 @@ class Watch:
 
     def __init__(self, settings: HttpSettings, watched: Watched) -> None:
         self._settings, self._watched = settings, watched
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
 
     def start(self) -> int:
         """Listen. Returns the port, 0 where there is none. Raises OSError."""
         if not self._settings.port:
             return 0
         handler = type("Handler", (_Handler,), {"watched": self._watched})
-        self._server = ThreadingHTTPServer((self._settings.bind, self._settings.port), handler)
-        self._server.daemon_threads = True
+        self._server = _Server((self._settings.bind, self._settings.port), handler)
         threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -51,6 +51,17 @@ class Watch:
             self._server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: Any) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is nobody's trouble, and a traceback is no line of the log."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     timeout = _TIMEOUT_S
     server_version, sys_version = "abdobox", ""
@@ -58,7 +69,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Every answer is made anew."""
-        status, kind, text = _answer(self.path.partition("?")[0], self.watched)
+        try:
+            status, kind, text = _answer(self.path.partition("?")[0], self.watched)
+        except OSError as error:
+            status, kind, text = (
+                503,
+                "text/plain",
+                f"the spool cannot be reached ({error.strerror})\n",
+            )
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from .attempts import FILE, Attempts, note_begun, note_failed, note_stopped
 from .box import write_atomically
@@ -80,13 +82,26 @@ class Worker:
         if time.monotonic() < self._again or not self._room():
             return False
         now = self._spool.nodes.beat()
-        worked_on = {held.study for held in self._spool.held("working")}  # by other nodes
+        working = self._spool.held("working")
+        worked_on = {held.study for held in working if held.owner != self._spool.nodes.id}
         for waiting in self._spool.held("waiting"):
             with suppress(FileNotFoundError):  # another node's by now
                 if waiting.study not in worked_on and self._due(waiting, now):
-                    self._work(self._spool.claim(waiting), stop)
-                    return True
+                    held = self._spool.claim(waiting)
+                    if self._alone(held):
+                        self._work(held, stop)
+                        return True
+                    self._spool.give_back(held)
         return False
+
+    def _alone(self, held: Held) -> bool:
+        """Whether no other node has begun with the same study at the same moment.
+
+        Each would make a result of its part. Who claims looks afterwards, so that one sees the
+        other, or both do; they meet seldom, and hardly twice.
+        """
+        working = self._spool.held("working")
+        return not any(one.study == held.study and one.owner != held.owner for one in working)
 
     def _ready(self, stop: threading.Event) -> bool:
         if self._process.alive:
@@ -117,7 +132,7 @@ class Worker:
             self._send(held)
             return
         if Attempts.of(held.path).exhausted(self._settings.tries):
-            self._give_up(held, log)
+            self._end_tries(held, log)
             return
         if not _has_ct(held):
             log("nothing_to_segment", instances=len(held.instances()))
@@ -158,12 +173,11 @@ class Worker:
             return
         if outcome.failed:
             note_failed(held.path, "; ".join(outcome.failed))
-            if not Attempts.of(held.path).exhausted(self._settings.tries):
+            if Attempts.of(held.path).exhausted(self._settings.tries):
+                self._end_tries(held, log)
+            else:
                 self._spool.give_back(held)
-                return
-            if not outcome.results:
-                self._give_up(held, log)
-                return
+            return
         log(
             "work_done",
             results=outcome.results,
@@ -171,10 +185,29 @@ class Worker:
             warnings=len(outcome.warnings),  # of what they say of a patient, results speak
             seconds=outcome.seconds,
         )
-        if not outcome.results:
+        if outcome.results:
+            self._publish(held)
+        else:
+            _drop_partial(held)
             self._finished(held)
-            return
-        _publish(held)
+
+    def _end_tries(self, held: Held, log: Log) -> None:
+        """It is not tried again: what its sound series have given is sent, if anything."""
+        made = len(list((held.path / PARTIAL).glob("*.dcm")))
+        if made:
+            failed = Attempts.of(held.path).failed
+            self._metrics.in_part.add()
+            log("study_in_part", "error", results=made, reason=failed[-1] if failed else "")
+            self._publish(held)
+        else:
+            self._give_up(held, log)
+
+    def _publish(self, held: Held) -> None:
+        """All results are there: only now do they have their name."""
+        partial = held.path / PARTIAL
+        sync_folder(partial)
+        partial.rename(held.path / RESULTS)
+        sync_folder(held.path)
         self._send(held)
 
     def _send(self, held: Held) -> None:
@@ -184,6 +217,7 @@ class Worker:
     def _give_up(self, held: Held, log: Log) -> None:
         failed = Attempts.of(held.path).failed
         reason = failed[-1] if failed else "the node was interrupted each time"
+        _drop_partial(held)
         write_atomically(held.path / "reason.txt", f"{reason}\n".encode())
         self._spool.finish(held, "failed")
         self._metrics.studies.add(of="failed")
@@ -203,24 +237,46 @@ class Worker:
         for _ in range(_LOOKS):
             others = self._spool.of_study(held.study)
             other = next((one for one in others if one.number == number), None)
-            if other is None or other.path.parent.name == "working":
+            if other is None or (other.path.parent.name == "working" and other.owner != held.owner):
                 return False
             with suppress(FileNotFoundError):  # it moves on meanwhile
                 return self._take_from(other, held)
         return False
 
     def _take_from(self, found: Held, held: Held) -> bool:
-        """Whether there was anything. Raises FileNotFoundError: it has moved on meanwhile."""
+        """Whether there was anything. Raises FileNotFoundError: it has moved on meanwhile.
+
+        What is in ``working`` is this node's, from a look before that was interrupted.
+        """
         state = found.path.parent.name
         other = self._spool.claim(found) if state == "waiting" else found
         instances = other.instances()
-        for path in instances:
-            if not (held.path / path.name).exists():
-                link_or_copy(path, held.path / path.name)
-        if state in ("waiting", "failed"):  # all of it is here now
-            sync_folder(held.path)
+        new = [path for path in instances if _supersedes(path, other, held)]
+        if new:  # results of an earlier try are of fewer instances
+            _drop_partial(held)
+        for path in new:
+            if (held.path / path.name).exists():
+                for mark in held.path.glob(held.whole_of(0).stem + ".*"):  # true no more
+                    mark.unlink()
+                (held.path / path.name).unlink()
+            link_or_copy(path, held.path / path.name)
+        sync_folder(held.path)
+        if instances and all(_same_as(path, held) for path in instances):
+            write_atomically(held.whole_of(other.number), b"")
+        if state in ("waiting", "working", "failed"):  # all of it is here now
             shutil.rmtree(other.path)
         return bool(instances)
+
+
+def _supersedes(path: Path, other: Held, held: Held) -> bool:
+    """Whether an instance of another number belongs into ``held``: what came last counts."""
+    mine = held.path / path.name
+    return not mine.exists() or (other.number > held.number and not _same_as(path, held))
+
+
+def _same_as(path: Path, held: Held) -> bool:
+    mine = held.path / path.name
+    return path.samefile(mine) or filecmp.cmp(path, mine, shallow=False)
 
 
 def _has_ct(held: Held) -> bool:
@@ -233,9 +289,6 @@ def _full(outcome: Outcome) -> bool:
     return any(text in line for line in outcome.failed for text in _NO_ROOM)
 
 
-def _publish(held: Held) -> None:
-    """All results are there: only now do they have their name."""
-    partial = held.path / PARTIAL
-    sync_folder(partial)
-    partial.rename(held.path / RESULTS)
-    sync_folder(held.path)
+def _drop_partial(held: Held) -> None:
+    if (held.path / PARTIAL).is_dir():
+        shutil.rmtree(held.path / PARTIAL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -64,6 +65,11 @@ class WorkingProcess:
     def start(self, stop: threading.Event, timeout_s: float = 600.0) -> None:
         """Start it and wait until it is ready. Raises WorkerDiedError, ModelFailedError."""
         self.end()
+        for left in self._temporary.iterdir():  # by one that was killed
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         self._answers = queue.Queue()
         self._process = subprocess.Popen(  # noqa: S603 (our own command)
             self._command,

@@ -69,3 +69,19 @@ def test_a_title_that_passes_is_one(text: str):
 
 def test_scope_ids_are_no_part_of_an_address():
     assert str(parse_address("fe80::1%eth0")) == "fe80::1"
+
+
+def test_a_name_server_that_is_down_shuts_nobody_out(monkeypatch: pytest.MonkeyPatch):
+    answers: list[object] = [[(2, 1, 6, "", ("10.0.0.9", 0))]]
+
+    def asked(*args: object, **said: object) -> object:
+        if not answers:
+            raise OSError("Temporary failure in name resolution")
+        return answers.pop()
+
+    monkeypatch.setattr("node.peers.socket.getaddrinfo", asked)
+    monkeypatch.setattr("node.peers._NAMES_HOLD_S", 0.0)
+    peers = Peers([Allowed.parse("A@pacs")])
+    assert peers.know("10.0.0.9")
+    assert peers.know("10.0.0.9")
+    assert not peers.know("10.0.0.8")

@@ -112,6 +112,8 @@ def test_what_does_not_go_together(tmp_path: Path):
     assert checked(tmp_path) == []
     (line,) = checked(tmp_path, store=str(tmp_path / "missing"))
     assert line.endswith("is no folder; make it, or mount it")
+    (line,) = checked(tmp_path, **{"spool.min_free_bytes": 1 << 60})
+    assert line.startswith("spool.min_free_bytes: the whole disk")
     (line,) = checked(tmp_path, send=("X@a:1", "X@b:1"))
     assert "X is named twice" in line
     (line,) = checked(tmp_path, **{"work.model": "nobody"})
@@ -127,6 +129,32 @@ def test_what_does_not_go_together(tmp_path: Path):
     pem = str(tmp_path / "c.pem")
     (line,) = checked(tmp_path, **{"tls.certificate": pem, "tls.key": pem})
     assert "cannot be used" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("allow", ["A@10.0.0.300"], "is no address or network"),
+        ("allow", ["A@fe80::x"], "is no address or network"),
+        ("allow", ["A@10.0.0.0/99"], "is no address or network"),
+        ("stow.url", "http://", "is no URL"),
+        ("stow.url", "https://pacs:port/x", "is no URL"),
+        ("stow.url", "ftp://pacs", "is no URL"),
+        ("study.quiet_seconds", float("inf"), "finite"),
+        ("associations.timeout_seconds", 1e12, "is not between 1 and 86400"),
+    ],
+)
+def test_what_can_never_work_is_told_at_the_start(key: str, value: object, words: str):
+    (line,) = read_settings({key: value}, {}, None).faults
+    assert words in line
+
+
+def test_usual_peers_and_addresses_are_sound():
+    said = {
+        "allow": ["A@10.0.0.3", "B@::1", "C@fe80::/64", "D@pacs.hospital", "E@10.0.0.0/8", "F@a1"],
+        "stow.url": "https://pacs.hospital:8443/dicom-web",
+    }
+    assert read_settings(said, {}, None).faults == []
 
 
 def test_settings_are_read_without_any_library_of_dicom():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -175,6 +176,39 @@ def test_sources_are_held_for_a_while_or_until_room_is_needed(
     assert (done / "results" / "a.seg.dcm").exists()
     assert (failed / "1.1.dcm").exists()
     assert done.stat().st_mtime == before
+
+
+@pytest.mark.parametrize(("hold", "short", "held"), [(1e6, False, True), (100, False, False),
+                                                     (1e6, True, False)])  # fmt: skip
+def test_sources_go_while_a_destination_is_down(spool: Spool, hold: float, short: bool, held: bool):
+    """It may be down for days, and results are small."""
+    put(spool)
+    working = spool.claim(spool.take(STUDY))
+    working.results.mkdir()
+    (working.results / "a.seg.dcm").write_bytes(b"x")
+    os.utime(working.results, (time.time() - 500, time.time() - 500))
+    sending = spool.to_sending(working)
+    Retention(spool, SpoolSettings(hold_seconds=hold), Log()).step(short_of_room=short)
+    assert bool(sending.instances()) is held
+    assert (sending.results / "a.seg.dcm").exists()
+
+
+def test_what_cannot_be_removed_is_said(spool: Spool, monkeypatch: pytest.MonkeyPatch):
+    lines = io.StringIO()
+    finished(spool, "1.1", "done", 3 * 86400)
+    monkeypatch.setattr("node.retention.shutil.rmtree", lambda *args, **said: None)
+    Retention(spool, SpoolSettings(keep_days=2), Log(lines)).step(short_of_room=False)
+    assert "study_not_removed" in lines.getvalue()
+
+
+def test_a_name_that_is_taken_stops_nothing(spool: Spool):
+    """Somebody has moved a study back by hand, or two came to one number."""
+    put(spool)
+    working = spool.claim(spool.take(STUDY))
+    taken = spool.root / "waiting" / working.name
+    taken.mkdir()
+    (taken / "x.dcm").touch()
+    assert spool.give_back(working).name == f"{STUDY}.2"
 
 
 def test_a_second_name_or_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

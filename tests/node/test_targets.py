@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -17,7 +18,7 @@ from pynetdicom import AE, evt
 
 from node.commitment import STORAGE_COMMITMENT
 from node.peers import Destination
-from node.sending import RefusedError, StoreTarget, StowTarget, UnreachableError
+from node.sending import RefusedError, StoreTarget, StowTarget, UnreachableError, requested
 from node.settings import AssociationSettings, Settings, StowSettings
 from tests.node.pacs import send, study
 from tests.node.running import until
@@ -38,15 +39,18 @@ def compressed(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def archive(sop_class: str, syntaxes: list[str]) -> Iterator[tuple[int, list[Dataset]]]:
+def archive(
+    sop_class: str, syntaxes: list[str], status: int = 0, strict: bool = False
+) -> Iterator[tuple[int, list[Dataset]]]:
     entity, came = AE("ARCHIVE"), []
+    entity.require_called_aet = strict
     entity.add_supported_context(sop_class, syntaxes)
 
     def store(event: evt.Event) -> int:
         ds = event.dataset
         ds.file_meta = event.file_meta
         came.append(ds)
-        return 0
+        return status
 
     server = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)]
@@ -75,9 +79,49 @@ def test_who_takes_no_rle_gets_it_uncompressed(compressed: Path, syntax: str):
 def test_a_class_that_is_not_taken_is_said(compressed: Path):
     with (
         archive("1.2.840.10008.5.1.4.1.1.7", [ExplicitVRLittleEndian]) as (port, _),
-        pytest.raises((RefusedError, UnreachableError), match=r"SOP class|association"),
+        pytest.raises(RefusedError, match="does not take SOP class CT Image Storage"),
     ):
         target(port).send([compressed])
+
+
+def test_why_there_is_no_association_is_said(compressed: Path):
+    with (
+        archive(CTImageStorage, [RLELossless], strict=True) as (port, _),
+        pytest.raises(UnreachableError, match="called AE title not recognised"),
+    ):
+        target(port).send([compressed])
+    with pytest.raises(UnreachableError, match="is down"):
+        target(port).send([compressed])
+
+
+def test_who_says_that_it_has_a_result_has_it(compressed: Path):
+    with archive(CTImageStorage, [RLELossless], status=0x0111) as (port, came):
+        target(port).send([compressed])
+    assert len(came) == 1
+
+
+def test_an_association_that_is_lost_between_two_results_is_no_refusal(compressed: Path):
+    def lost(dataset: Dataset) -> None:
+        raise RuntimeError("The association with a peer SCP must be established")
+
+    context = SimpleNamespace(abstract_syntax=CTImageStorage, transfer_syntax=[RLELossless])
+    association = SimpleNamespace(
+        accepted_contexts=[context], is_established=False, send_c_store=lost
+    )
+    with pytest.raises(UnreachableError, match="lost"):
+        target(1)._send_one(association, dcmread(compressed))
+
+
+def test_a_destination_that_reads_no_more_is_given_up(compressed: Path):
+    """The bytes that it does not take would be waited for without end."""
+    sizes: list[float | None] = []
+    with archive(CTImageStorage, [RLELossless]) as (port, _):
+        entity = AE("ABDOBOX")
+        entity.add_requested_context(CTImageStorage, RLELossless)
+        settings = Settings(associations=LIMITS)
+        with requested(entity, Destination("A", "127.0.0.1", port), settings) as association:
+            sizes.append(association.dul.socket.socket.gettimeout())
+    assert sizes == [20]
 
 
 def test_a_title_with_a_slash_makes_one_file():
@@ -85,7 +129,9 @@ def test_a_title_with_a_slash_makes_one_file():
 
 
 @contextmanager
-def stow(status: int, body: dict[str, object]) -> Iterator[tuple[str, list[bytes]]]:
+def stow(
+    status: int, body: dict[str, object] | str, kind: str = "application/dicom+json"
+) -> Iterator[tuple[str, list[bytes]]]:
     came: list[bytes] = []
 
     class Server(BaseHTTPRequestHandler):
@@ -99,12 +145,19 @@ def stow(status: int, body: dict[str, object]) -> Iterator[tuple[str, list[bytes
             else:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
             came.append(data)
-            text = json.dumps(body).encode()
+            text = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/dicom+json")
+            self.send_header("Content-Type", kind)
+            if status == 302:
+                self.send_header("Location", "/login")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *args: object) -> None: ...
 
@@ -128,17 +181,58 @@ def test_stow(compressed: Path):
     assert dcmread(compressed).SOPInstanceUID.encode() in part[1]
 
 
-FAILED = {"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [272]}}]}}
+def failed(reason: int) -> dict[str, object]:
+    item = {"00081197": {"vr": "US", "Value": [reason]}}
+    return {"00081198": {"vr": "SQ", "Value": [item]}}
+
+
+JSON, XML = "application/dicom+json", "application/dicom+xml"
+FAILED, THERE = failed(0x0110), failed(0x0111)
+FAILED_XML = """<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM">
+<DicomAttribute tag="00081198" vr="SQ" keyword="FailedSOPSequence"><Item number="1">
+<DicomAttribute tag="00081197" vr="US"><Value number="1">272</Value></DicomAttribute>
+</Item></DicomAttribute></NativeDicomModel>"""
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error"),
-    [(202, FAILED, RefusedError), (400, {}, RefusedError), (503, {}, UnreachableError)],
+    ("status", "body", "kind", "error"),
+    [
+        (202, FAILED, JSON, RefusedError),
+        (202, FAILED, f"{JSON}; charset=utf-8", RefusedError),
+        (200, FAILED_XML, XML, RefusedError),
+        (400, {}, JSON, RefusedError),
+        (409, FAILED, JSON, RefusedError),
+        (409, {}, JSON, RefusedError),
+        (200, "<html>Who are you?</html>", "text/html", RefusedError),
+        (302, "", "text/html", RefusedError),
+        (503, {}, JSON, UnreachableError),
+    ],
 )
-def test_stow_that_fails(compressed: Path, status: int, body: dict[str, object], error: type):
+def test_stow_that_fails(
+    compressed: Path, status: int, body: dict[str, object] | str, kind: str, error: type
+):
     pytest.importorskip("dicomweb_client")
-    with stow(status, body) as (url, _), pytest.raises(error):
+    with stow(status, body, kind) as (url, _), pytest.raises(error):
         StowTarget(StowSettings(url), 20).send([compressed])
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, {}, f"{JSON}; charset=utf-8"),
+        (409, THERE, JSON),
+        (202, THERE, JSON),
+        (200, FAILED_XML.replace("272", "273"), XML),
+        (200, "", JSON),
+    ],
+)
+def test_stow_that_has_it_then(
+    compressed: Path, status: int, body: dict[str, object] | str, kind: str
+):
+    pytest.importorskip("dicomweb_client")
+    with stow(status, body, kind) as (url, came):
+        StowTarget(StowSettings(url), 20).send([compressed])
+    assert len(came) == 1
 
 
 def test_stow_that_is_down(compressed: Path):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node.metrics import Metrics
+from node.settings import HttpSettings
+from node.watch import Watch
 from tests.node.pacs import Archive, send
 from tests.node.running import RunningNode, until
 from tests.node.test_sending import free_port
@@ -54,6 +58,50 @@ def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path)
     status, text = node.http("/health")
     assert status == 503
     assert "disk full" in json.loads(text)["reason"]
+
+
+class Lost:
+    """A node whose spool is gone."""
+
+    metrics = Metrics()
+
+    def trouble(self) -> list[str]:
+        return ["the spool cannot be reached"]
+
+    def gauges(self) -> dict[str, dict[str, float] | float]:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "::1"])
+def test_a_spool_that_is_gone_is_an_answer(bind: str, capfd: pytest.CaptureFixture):
+    port = free_port()
+    watch = Watch(HttpSettings(bind=bind, port=port), Lost())
+    try:
+        watch.start()
+    except OSError:
+        pytest.skip(f"nobody can listen on {bind} here")
+    host = f"[{bind}]" if ":" in bind else bind
+    try:
+        for path in ("health", "metrics", ""):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                urllib.request.urlopen(f"http://{host}:{port}/{path}", timeout=20)
+            assert error.value.code == 503
+            error.value.close()
+    finally:
+        watch.stop()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value")
+def test_what_libraries_warn_of_is_no_line_of_the_log(start: Start, archive: Archive):
+    """A UID with a leading zero, of which pydicom warns."""
+    node = start()
+    datasets = slices()
+    for ds in datasets:
+        ds.StudyInstanceUID = "1.2.02"
+    assert send(node.port, datasets) == [0, 0, 0]
+    node.wait("study_done")
+    assert [event for event in node.events if "text" in event] == []
 
 
 def test_labels_are_escaped():

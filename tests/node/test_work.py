@@ -52,10 +52,9 @@ def test_a_full_disk_is_no_fault_of_the_study(start: Start, archive: Archive, tm
     node.wait("series_failed")
     archive.wait(lambda: len(archive.taken) == 1)  # tried again, and not given up
     free.write_text("1000")
-    assert send(port, slices(2)) == [0, 0, 0]
-    node.wait("study_taken", count=2)
-    until(lambda: node.in_state("waiting") == [f"{study_uid(2)}.1"])
+    assert send(port, slices(2)) == [0xA700, 0xA700, 0xA700]
     free.write_text("2000000")
+    assert send(port, slices(2)) == [0, 0, 0]
     archive.wait(lambda: len(archive.taken) == 2)
     assert node.in_state("failed") == []
 
@@ -94,14 +93,19 @@ def test_what_comes_late_is_segmented_with_what_is_held(start: Start, archive: A
     assert node.in_state("done") == [f"{study_uid(1)}.1", f"{study_uid(1)}.2"]
 
 
-def test_a_study_that_is_sent_again_makes_no_second_result(start: Start, archive: Archive):
-    node = start(SPOOL_HOLD_SECONDS=0)
+@pytest.mark.parametrize(("held_s", "sent"), [(600, 1), (0, 2)])
+def test_a_study_that_is_sent_again_makes_no_second_result(
+    start: Start, archive: Archive, held_s: int, sent: int
+):
+    """Whoever sends it again when nobody knows any more that it is the same wants it again."""
+    node = start(SPOOL_HOLD_SECONDS=held_s)
     port = node.port
     for count in (1, 2):
         assert send(port, slices()) == [0, 0, 0]
         node.wait("study_done", count=count)
-    assert len(archive.taken) == 1
-    assert node.named("work_begun")[-1]["without"] == [1]
+    assert len(archive.taken) == sent
+    assert len({ds.SOPInstanceUID for ds in archive.taken}) == 1
+    assert node.named("work_begun")[-1]["without"] == ([] if held_s else [1])
     assert node.in_state("done") == [f"{study_uid(1)}.1", f"{study_uid(1)}.2"]
 
 

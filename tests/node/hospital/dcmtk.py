@@ -23,8 +23,9 @@ def there() -> bool:
 
 def _call(words: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, capture_output=True, text=True, errors="replace", check=False, timeout=seconds
-    )
+        words, capture_output=True, text=True, errors="replace", check=False, timeout=seconds,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def storescu(
@@ -72,7 +73,11 @@ class StoreSCP:
         """Start it, and wait until it listens."""
         words = ["storescp", "-od", str(self.folder), "+uf", "-pm", "+xa", "-aet", self.aet]
         self._process = subprocess.Popen([*words, str(self.port)])
-        wait_until("storescp answers", lambda: echoscu(self.port).returncode == 0, 20)
+        try:
+            wait_until("storescp answers", lambda: echoscu(self.port).returncode == 0, 60)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop it."""

@@ -78,8 +78,10 @@ class _Senders:
         self._threads.join()
 
 
-def kill_often(world: World, count: int, seed: int) -> Killed:
+def kill_often(world: World, count: int, seed: int, until: float = float("inf")) -> Killed:
     """Kill the node ``count`` times; every study that was acknowledged has one result at the end.
+
+    Fewer times, where ``time.monotonic()`` is ``until`` before.
 
     The node is started again at once. Every second time what it had started is left alive, as when
     the kernel takes one process for its memory.
@@ -91,6 +93,9 @@ def kill_often(world: World, count: int, seed: int) -> Killed:
     senders = _Senders(world.folder / "studies", world.node)
     try:
         for number in range(count):
+            if time.monotonic() > until:
+                count = number
+                break
             moment = list(MOMENTS)[number % len(MOMENTS)]
             _wait_for(world, moment)
             time.sleep(rng.uniform(0.0, MOMENTS[moment]))
@@ -109,5 +114,5 @@ def _wait_for(world: World, place: str, seconds: float = 300) -> None:
     """Until a study is there; most never stay long in a place."""
     end = time.monotonic() + seconds
     while not world.node.in_place(place):
-        assert time.monotonic() < end, f"no study came to {place}: {world.node.spool()}"
+        assert time.monotonic() < end, f"no study came to {place}: {world.node.state()}"
         time.sleep(0.004)

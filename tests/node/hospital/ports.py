@@ -14,13 +14,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(what: str, ready: Callable[[], object], seconds: float, pause: float = 0.1) -> None:
-    """Until ``ready()`` is true.
+def wait_until(
+    what: str,
+    ready: Callable[[], object],
+    seconds: float,
+    pause: float = 0.1,
+    state: Callable[[], object] = lambda: "",
+) -> None:
+    """Until ``ready()`` is true; ``state()`` says how things stand where it never is.
 
     Raises:
         AssertionError: it has not become so.
     """
     end = time.monotonic() + seconds
     while not ready():
-        assert time.monotonic() < end, f"after {seconds:g} s still not: {what}"
+        assert time.monotonic() < end, f"after {seconds:g} s still not: {what}\n{state()}"
         time.sleep(pause)

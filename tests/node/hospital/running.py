@@ -71,7 +71,7 @@ class Node:
                 cwd=ROOT, env=environment, stderr=log, stdout=log,
             )  # fmt: skip
         if ready:
-            wait_until("the node is healthy", self._healthy, 120)
+            wait_until("the node is healthy", self._healthy, 300, state=self.state)
 
     def kill(self, children: bool = True) -> None:
         """SIGKILL: to it and all that it started, or to it alone."""
@@ -118,6 +118,10 @@ class Node:
         assert self._process is not None
         return psutil.Process(self._process.pid).num_fds()
 
+    def state(self) -> str:
+        """What lies where, and the end of the log: for whoever reads why a test has failed."""
+        return f"{dict(self.spool())}\n{self.log_text()[-3000:]}"
+
     def _healthy(self) -> bool:
         assert self.running(), f"the node has ended:\n{self.log_text()[-3000:]}"
         try:
@@ -156,7 +160,13 @@ class Node:
 
     def log(self) -> list[dict[str, Any]]:
         """Its log lines; each must be JSON."""
-        return [json.loads(line) for line in self.log_text().splitlines()]
+        found = []
+        for line in self.log_text().splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                raise AssertionError(f"a line of the log is no JSON: {line!r}") from None
+        return found
 
     def in_place(self, place: str) -> list[str]:
         """What the spool holds in one of its places."""

@@ -43,7 +43,12 @@ def test_taken_at_release(make_world: Make, tmp_path: Path):
     studies = write_studies(tmp_path, 3)
     assert seconds_to_result(world, studies)["most"] < 60
     send(world.node.port, studies[0].paths)
-    wait_until("it is done again", lambda: len(world.node.in_place("done")) == 4, 60)
+    wait_until(
+        "it is done again",
+        lambda: len(world.node.in_place("done")) == 4,
+        300,
+        state=world.node.state,
+    )
     world.check_results(studies)
 
 
@@ -54,19 +59,23 @@ def test_instances_that_come_twice(make_world: Make, tmp_path: Path):
     twice = tuple(itertools.chain.from_iterable((path, path) for path in study.paths))
     assert len(send(world.node.port, twice).acknowledged) == len(twice)
     assert len(send(world.node.port, study.paths[:5]).acknowledged) == 5
-    world.wait_for_results([study], 60)
+    world.wait_for_results([study], 300)
     world.check_results([study])
 
 
 def test_orthanc_sends_by_the_rule_of_the_documentation(make_world: Make, tmp_path: Path):
     """deploy/orthanc.lua: CT series go to the node when they are complete; results do not."""
-    world = make_world(lua=ROOT / "deploy" / "orthanc.lua", study={"quiet_seconds": 6})
+    # A busy machine's sender pauses for a second, and its series would be sent on in two parts.
+    world = make_world(
+        lua=ROOT / "deploy" / "orthanc.lua", pacs={"StableAge": 5}, study={"quiet_seconds": 10}
+    )
     studies = write_studies(tmp_path, 3)
     for study in studies:
         done = dcmtk.storescu(world.orthanc.port, study.paths, called="ORTHANC")
         assert done.returncode == 0, done.stderr
     world.wait_for_results(studies, 300)
-    wait_until("results are stable, too", lambda: _stable(world) == 2 * len(studies), 60)
+    wait_until("results are stable, too", lambda: _stable(world) >= 2 * len(studies), 60)
+    world.wait_for_results(studies, 60)
     world.check_results(studies)
     assert set(world.orthanc.series("CT")) == {study.uid for study in studies}
     received = len(world.node.in_place("done"))
@@ -82,8 +91,8 @@ def test_memory_and_files_stay(make_world: Make):
     """Short here; ``python -m benchmarks.node`` does it with a thousand."""
     world = make_world(study={"on_release": True})
     memory, looks = many_small(world, 60)
-    lows = memory.low_bytes
-    assert lows[4] < lows[1] * 1.1 + 20e6, lows
+    lows = [low for low in memory.low_bytes[1:] if low]  # 0: nobody looked meanwhile
+    assert lows[-1] < lows[0] * 1.1 + 20e6, memory.low_bytes
     assert memory.files[1] - memory.files[0] < 40
     assert len(looks) > 5
 

@@ -39,7 +39,7 @@ def test_asked_to_leave(make_world: Make, tmp_path: Path):
     for study in studies:
         assert len(send(world.node.port, study.paths).acknowledged) == len(study.paths)
     wait_until("work has begun", lambda: world.node.spool()["working"], 60, 0.002)
-    assert world.node.stop(10) == 143
+    assert world.node.stop(30) == 143, world.node.state()
     assert world.node.spool()["failed"] == 0
     world.node.start()
     world.wait_for_results(studies, 300)

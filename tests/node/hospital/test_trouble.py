@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 Make = Callable[..., World]
-TIMEOUT = 2
+TIMEOUT = 4  # seconds; shorter ones cut off honest senders on a busy machine
 _STUDIES = itertools.count()
 
 
@@ -44,9 +44,11 @@ _STUDIES = itertools.count()
 def other(tmp_path: Path):
     """A second destination."""
     there = dcmtk.StoreSCP(tmp_path / "other", free_port())
-    there.start()
-    yield there
-    there.stop()
+    try:
+        there.start()
+        yield there
+    finally:
+        there.stop()
 
 
 def test_a_destination_is_down(make_world: Make, tmp_path: Path, other: dcmtk.StoreSCP):
@@ -61,7 +63,7 @@ def test_a_destination_is_down(make_world: Make, tmp_path: Path, other: dcmtk.St
 @pytest.mark.parametrize(
     ("least_free", "leave", "quiet"),
     [(6_000_000, 5_900_000, 6), (0, 60_000, 45)],
-    ids=["from the setting on", "really full, within a study"],
+    ids=["from the setting on", "full, whatever the setting"],
 )
 def test_disk_full(
     mount: Callable, make_world: Make, tmp_path: Path, least_free: int, leave: int, quiet: int
@@ -73,7 +75,7 @@ def test_disk_full(
         spool={"min_free_bytes": least_free, "hold_seconds": 0},
         work={"retry_seconds": 1},
     )
-    disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave, told=least_free > 0)
+    disk_full(world, write_studies(tmp_path / "sent", 4), disk, leave)
 
 
 def test_disk_full_while_working(mount: Callable, make_world: Make, tmp_path: Path):

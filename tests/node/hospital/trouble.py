@@ -34,7 +34,12 @@ def destination_down(
     began = time.monotonic()
     for study in studies:
         send_until_taken(world.node.port, study.paths)
-    wait_until("the other destination has all", lambda: len(other.received()) == len(studies), 300)
+    wait_until(
+        "the other destination has all",
+        lambda: len(list(other.folder.iterdir())) == len(studies),
+        300,
+        state=world.node.state,
+    )
     time.sleep(max(0.0, down_seconds - (time.monotonic() - began)))
     assert world.node.spool()["sending"] == len(studies)
     failures = {k: v for k, v in world.node.metrics().items() if "send_failures" in k and v}
@@ -60,9 +65,7 @@ def fill(folder: Path, leave_bytes: int) -> Path:
     return ballast
 
 
-def disk_full(
-    world: World, studies: Sequence[Study], disk: Path, leave_bytes: int, told: bool
-) -> int:
+def disk_full(world: World, studies: Sequence[Study], disk: Path, leave_bytes: int) -> int:
     """The spool's disk fills up; what is sent then is answered A700, and taken once there is room.
 
     Args:
@@ -70,7 +73,6 @@ def disk_full(
         studies: the first one is sent before.
         disk: a small file system.
         leave_bytes: what is left on it.
-        told: whether the node can say so before it has tried: by ``min_free_bytes``.
 
     Returns:
         How many instances were answered A700.
@@ -80,7 +82,7 @@ def disk_full(
     """
     send_until_taken(world.node.port, studies[0].paths)
     world.wait_for_results(studies[:1], 300)
-    wait_until("its source is dropped", lambda: not _sources(world), 120)
+    wait_until("its source is dropped", lambda: not _sources(world), 120, state=world.node.state)
     ballast = fill(disk, leave_bytes)
     refused = 0
     for study in studies[1:]:
@@ -89,14 +91,15 @@ def disk_full(
         assert not wrong, [hex(status) for status in wrong]
         refused += len(sent.statuses) - len(sent.acknowledged)
     assert refused, "the disk was full and nothing was refused"
-    if told:
-        status, health = world.node.health()
-        assert (status, "disk full" in str(health)) == (503, True), health
+    status, health = world.node.health()
+    assert (status, "disk full" in str(health)) == (503, True), health
     assert dcmtk.echoscu(world.node.port).returncode == 0
     ballast.unlink()
     for study in studies[1:]:
         send_until_taken(world.node.port, study.paths)
-    wait_until("the node is well again", lambda: world.node.health()[0] == 200, 60)
+    wait_until(
+        "the node is well again", lambda: world.node.health()[0] == 200, 60, state=world.node.state
+    )
     world.wait_for_results(studies, 400)
     world.check_results(studies)
     return refused
@@ -177,7 +180,12 @@ def silent(world: World, study: Study, timeout: float, rng: random.Random) -> li
 def assert_well(world: World, seconds: float) -> None:
     """The node answers, holds no associations, and has said nothing about patients."""
     assert dcmtk.echoscu(world.node.port).returncode == 0
-    wait_until("no associations are left", lambda: metric(world, "associations") == 0, seconds)
+    wait_until(
+        "no associations are left",
+        lambda: metric(world, "associations") == 0,
+        seconds,
+        state=world.node.state,
+    )
     assert world.node.health()[0] == 200
     check_silence(world.node)
 

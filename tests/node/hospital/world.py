@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pydicom import dcmread
 from tests.node.hospital import dcmtk
 from tests.node.hospital.orthanc import Orthanc
 from tests.node.hospital.ports import free_port, wait_until
-from tests.node.hospital.running import Node
+from tests.node.hospital.running import ROOT, Node
 from tests.node.hospital.studies import SECRETS, Answers, Study
 
 
@@ -37,11 +38,17 @@ class World:
     def wait_for_results(self, studies: Sequence[Study], seconds: float) -> None:
         """Until the PACS has a result of each study, and the node nothing left to do."""
         wanted = {study.uid for study in studies}
+
+        def state() -> str:
+            lacking = sorted(wanted - self.orthanc.series().keys())
+            return f"{len(lacking)} lack, {lacking[:3]} ...; {self.node.state()}"
+
         wait_until(
             f"results of {len(wanted)} studies",
-            lambda: wanted <= self.orthanc.series().keys() and self.node.idle(),
+            lambda: self.node.idle() and wanted <= self.orthanc.series().keys(),
             seconds,
             0.3,
+            state,
         )
 
     def check_results(self, studies: Sequence[Study], by_dcmqi: int = 2) -> None:
@@ -106,22 +113,24 @@ def world(
         model: as ``--model``.
         start: whether the node is started, too.
         lua: a script for Orthanc; it is written before, with the node's port unknown to it.
-        settings: of the node, by section; ``more_destinations`` beside Orthanc; ``pacs``: settings
-            of Orthanc.
+        settings: of the node, by section; ``more_destinations`` beside Orthanc, or ``send``
+            instead of it; ``pacs``: settings of Orthanc.
     """
     folder.mkdir(parents=True, exist_ok=True)
     more, pacs = settings.pop("more_destinations", []), settings.pop("pacs", {})
+    send = settings.pop("send", None)
     port = free_port()
     orthanc = Orthanc(folder / "orthanc", port, lua, **pacs)
     destinations = [f"ORTHANC@127.0.0.1:{orthanc.port}", *more]
-    node = Node(folder, model, destinations, port=port, **settings)
+    node = Node(folder, model, destinations if send is None else send, port=port, **settings)
     try:
         orthanc.start()
         if start:
             node.start()
-        answers = Answers(Path(model) if Path(model).is_dir() else Path("weights") / model)
+        answers = Answers(Path(model) if Path(model).is_dir() else ROOT / "weights" / model)
         yield World(folder, node, orthanc, answers, itertools.count())
-        assert node.stop() in (0, 143)
+        status = node.stop()
+        assert status in (0, 143), (status, node.state())
     finally:
         if node.running():
             node.kill()
@@ -129,10 +138,14 @@ def world(
 
 
 @contextmanager
-def scratch_world(model: Path | str, **settings: Any) -> Iterator[World]:
-    """A world in a folder of its own, removed at the end."""
-    with (
-        tempfile.TemporaryDirectory(prefix="abdobox-node-") as folder,
-        world(Path(folder), model, **settings) as there,
-    ):
-        yield there
+def scratch_world(model: Path | str, logs: Path, **settings: Any) -> Iterator[World]:
+    """A world in a folder of its own, removed at the end, all but what it has logged."""
+    with tempfile.TemporaryDirectory(prefix="abdobox-node-") as folder:
+        try:
+            with world(Path(folder), model, **settings) as there:
+                yield there
+        finally:
+            logs.mkdir(parents=True, exist_ok=True)
+            for name, path in {"node": "log", "orthanc": "orthanc/log"}.items():
+                if (Path(folder) / path).is_file():
+                    shutil.copyfile(Path(folder) / path, logs / f"{name}.log")
