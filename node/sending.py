@@ -228,6 +228,9 @@ def requested(entity: Any, to: Destination, settings: Settings, **more: Any) -> 
     except (OSError, ValueError, RuntimeError) as error:  # a host name that is not known ...
         raise UnreachableError(f"no connection ({type(error).__name__})") from error
     if not association.is_established:
+        line = association.dul.socket
+        if line is not None and line.socket is not None:
+            line.socket.close()  # which pynetdicom leaves to the garbage collector
         raise _no_association(association)
     try:
         yield association
