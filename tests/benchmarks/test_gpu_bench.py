@@ -200,6 +200,7 @@ def test_stages_wait_for_the_device(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert len(waits) >= 3 * 5
 
 
+@pytest.mark.slow
 def test_precision_and_copies(bench: Bench) -> None:
     rows = list(gpu_pipeline.precision(bench))
     assert rows[-1]["label"] == "all voxels agree"

@@ -63,6 +63,7 @@ def test_a_name_that_is_not_there():
         inference.Segmentor  # noqa: B018
 
 
+@pytest.mark.slow
 def test_openvino_stays_whole_and_silent(tiny_model: Path, tmp_path: Path):
     """Its converter works for others, nothing was written at home, no environment was changed."""
     code = (

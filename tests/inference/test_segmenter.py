@@ -56,7 +56,13 @@ def reoriented(image_ZYX: np.ndarray, grid: Grid, direction: Direction) -> tuple
     )
 
 
-@pytest.mark.parametrize("direction", AXIS_ALIGNED)
+@pytest.mark.parametrize(
+    "direction",
+    [
+        d if i % 4 == 1 else pytest.param(d, marks=pytest.mark.slow)
+        for i, d in enumerate(AXIS_ALIGNED)
+    ],
+)
 def test_every_orientation_gives_the_identical_physical_mask(
     segmenter: Segmenter, small: Phantom, labels: np.ndarray, direction: Direction
 ):
@@ -150,7 +156,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("torch-cpu", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SHAPES)
 def test_equals_the_slow_way(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, device: str, name: str

@@ -21,7 +21,9 @@ STATED = ("liver", "right kidney", "spleen", "aorta", "inferior vena cava", "sto
 LARGE = ("liver", "right kidney", "spleen", "aorta", "left kidney")
 
 
-@pytest.mark.parametrize("precision", ["auto", "int8", "f32"])
+@pytest.mark.parametrize(
+    "precision", ["auto", *(pytest.param(p, marks=pytest.mark.slow) for p in ("int8", "f32"))]
+)
 def test_the_default_model_is_as_good_as_it_says(shared_data: Path, precision: str):
     stated = json.loads((model_folder(WEIGHTS) / "model.json").read_text())["metrics"]["dsc"]
     scan = shared_data / f"train/images/{CASE}_0000.nii.gz"

@@ -76,6 +76,9 @@ def echo(port: int, context: ssl.SSLContext | None) -> bool:
         "127.0.0.1", port, ae_title="ABDOBOX", tls_args=(context, "localhost") if context else None
     )
     if not association.is_established:
+        line = association.dul.socket
+        if line is not None and line.socket is not None:
+            line.socket.close()  # which pynetdicom leaves to the garbage collector
         return False
     try:
         return association.send_c_echo().get("Status") == 0

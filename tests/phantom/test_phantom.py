@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from inference.labels import NAMES, ORGANS, TUMOR
 from phantom import PHASES, Phantom, grid_at, make_anatomy, make_phantom, sample
 from phantom.__main__ import main
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2)))
 WHOLE = ((80, 88, 100), (3.5, 3.2, 3.2))  # all organs but the ends of the long tubes
 COARSE = ((56, 70, 80), (5.0, 4.0, 4.0))
 SMALL = ((24, 40, 40), (10.0, 8.0, 8.0))
@@ -50,9 +51,9 @@ PORTAL_HU = {
 }
 
 
-@pytest.fixture(scope="module")
-def healthy() -> dict[int, Phantom]:
-    return {seed: make_phantom(*WHOLE, seed, tumor=False) for seed in SEEDS}
+@cache
+def whole(seed: int) -> Phantom:
+    return make_phantom(*WHOLE, seed, tumor=False)
 
 
 def median_hu(phantom: Phantom, name: str) -> float:
@@ -61,24 +62,24 @@ def median_hu(phantom: Phantom, name: str) -> float:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_organ_volumes_are_those_of_adults(healthy: dict[int, Phantom], seed: int) -> None:
-    volumes = organ_volumes(healthy[seed].labels_ZYX, healthy[seed].grid)
+def test_organ_volumes_are_those_of_adults(seed: int) -> None:
+    volumes = organ_volumes(whole(seed).labels_ZYX, whole(seed).grid)
     assert set(volumes) == set(VOLUMES_ML)
     for name, (low, high) in VOLUMES_ML.items():
         assert low <= volumes[name] <= high, (name, volumes[name])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_organ_is_one_piece(healthy: dict[int, Phantom], seed: int) -> None:
+def test_every_organ_is_one_piece(seed: int) -> None:
     for value in ORGANS:
-        organ = healthy[seed].labels_ZYX == value
+        organ = whole(seed).labels_ZYX == value
         _, pieces = ndimage.label(organ, np.ones((3, 3, 3)))
         assert pieces == 1, NAMES[value]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_organs_lie_on_their_side(healthy: dict[int, Phantom], seed: int) -> None:
-    labels = healthy[seed].labels_ZYX
+def test_organs_lie_on_their_side(seed: int) -> None:
+    labels = whole(seed).labels_ZYX
     center = {
         name: np.argwhere(labels == value).mean(axis=0)  # z, y, x; all axes grow in LPS
         for value, name in NAMES.items()
@@ -99,9 +100,9 @@ def test_organs_lie_on_their_side(healthy: dict[int, Phantom], seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_portal_venous_hu(healthy: dict[int, Phantom], seed: int) -> None:
+def test_portal_venous_hu(seed: int) -> None:
     for name, (low, high) in PORTAL_HU.items():
-        assert low <= median_hu(healthy[seed], name) <= high, name
+        assert low <= median_hu(whole(seed), name) <= high, name
 
 
 def test_phases_differ_as_they_should() -> None:
@@ -117,6 +118,7 @@ def test_phases_differ_as_they_should() -> None:
     np.testing.assert_array_equal(plain.labels_ZYX, portal.labels_ZYX)
 
 
+@pytest.mark.slow
 def test_same_seed_same_phantom_other_seed_another() -> None:
     one, again, other = (make_phantom(*SMALL, seed) for seed in (7, 7, 8))
     np.testing.assert_array_equal(one.image_ZYX, again.image_ZYX)
@@ -127,8 +129,9 @@ def test_same_seed_same_phantom_other_seed_another() -> None:
     assert one.labels_ZYX.dtype == np.uint8
 
 
-def test_two_spacings_show_the_same_organs(healthy: dict[int, Phantom]) -> None:
-    volumes = organ_volumes(healthy[1].labels_ZYX, healthy[1].grid)
+@pytest.mark.slow
+def test_two_spacings_show_the_same_organs() -> None:
+    volumes = organ_volumes(whole(1).labels_ZYX, whole(1).grid)
     phantom = make_phantom(*COARSE, 1, tumor=False)
     coarse = organ_volumes(phantom.labels_ZYX, phantom.grid)
     for name in ("liver", "spleen", "right kidney", "left kidney", "stomach"):
@@ -137,6 +140,7 @@ def test_two_spacings_show_the_same_organs(healthy: dict[int, Phantom]) -> None:
         assert coarse[name] == pytest.approx(volumes[name], rel=0.10), name
 
 
+@pytest.mark.slow
 def test_a_slab_is_a_part_of_the_whole() -> None:
     anatomy, whole = make_anatomy(3), grid_at(*COARSE)
     slab = Grid((6, 30, 50), whole.spacing, tuple(whole.physical((20, 10, 5))))  # type: ignore[arg-type]
@@ -147,6 +151,7 @@ def test_a_slab_is_a_part_of_the_whole() -> None:
     assert np.abs(slab_image.astype(int) - image[where]).max() <= ROUNDING_HU
 
 
+@pytest.mark.slow
 def test_all_axis_orders_and_flips_show_the_same_patient() -> None:
     anatomy, whole = make_anatomy(2), grid_at((36, 40, 48), (6.0, 5.0, 4.5))
     image, labels = sample(anatomy, whole, noise_hu=0)
@@ -175,25 +180,27 @@ def _stored(canonical: Grid, orientation: Orientation) -> Grid:
     return Grid(tuple(shape), tuple(spacing), tuple(origin), tuple(columns.ravel()))  # type: ignore[arg-type]
 
 
-def test_oblique_grid_keeps_the_volumes(healthy: dict[int, Phantom]) -> None:
+@pytest.mark.slow
+def test_oblique_grid_keeps_the_volumes() -> None:
     angle = np.radians(12)
     c, s = float(np.cos(angle)), float(np.sin(angle))
     tilted = make_phantom(*COARSE, 0, tumor=False, direction=(1, 0, 0, 0, c, -s, 0, s, c))
-    straight = organ_volumes(healthy[0].labels_ZYX, healthy[0].grid)
+    straight = organ_volumes(whole(0).labels_ZYX, whole(0).grid)
     volumes = organ_volumes(tilted.labels_ZYX, tilted.grid)
     for name in ("liver", "spleen", "left kidney"):
         assert volumes[name] == pytest.approx(straight[name], rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_tumor_replaces_a_part_of_one_organ(healthy: dict[int, Phantom], seed: int) -> None:
+def test_tumor_replaces_a_part_of_one_organ(seed: int) -> None:
     ill = make_phantom(*WHOLE, seed)
     tumor = ill.labels_ZYX == TUMOR
     assert tumor.any()
-    hosts = np.unique(healthy[seed].labels_ZYX[tumor])
+    hosts = np.unique(whole(seed).labels_ZYX[tumor])
     assert len(hosts) == 1
     assert hosts[0] in ORGANS
-    np.testing.assert_array_equal(ill.labels_ZYX[~tumor], healthy[seed].labels_ZYX[~tumor])
+    np.testing.assert_array_equal(ill.labels_ZYX[~tumor], whole(seed).labels_ZYX[~tumor])
 
 
 def test_fields_of_view_beyond_the_patient() -> None:

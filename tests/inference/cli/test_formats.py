@@ -146,6 +146,7 @@ def test_the_label_table_can_be_left_out(run: Run, mixed: Path, tmp_path: Path):
     assert [len(image.header.extensions) for image in images] == [1, 0]
 
 
+@pytest.mark.slow
 def test_the_api_writes_what_the_command_line_does(
     run: Run, mixed: Path, tmp_path: Path, tiny_model: Path
 ):

@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("cropping", [False, True])
+@pytest.mark.parametrize("cropping", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_any_number_at_a_time_gives_the_same_files(
     folder: Path,
     tmp_path: Path,

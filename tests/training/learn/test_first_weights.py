@@ -40,6 +40,7 @@ def _exported(folder, trainer, **changes):
     return folder
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_gone_on_from(tmp_path):
     store = make_store(tmp_path)
     first = Trainer(dataclasses.replace(small_recipe(), seed=3), store, tmp_path, ONE)

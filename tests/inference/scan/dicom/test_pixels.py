@@ -55,7 +55,13 @@ def slices() -> list[Slice]:
     return make_slices(GEOMETRY)
 
 
-@pytest.mark.parametrize("kind", ["unsigned 16", "signed 16", "signed 13", "unsigned 12"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("unsigned 16", "signed 13")),
+        *("signed 16", "unsigned 12"),
+    ],
+)
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.name)
 def test_lossless(tmp_path: Path, slices: list[Slice], syntax: str, kind: str):
     sign, bits = kind.split()
