@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import HeaderError
 from ..grid import Grid
 from .axes import direction_of
-from .encoded import Encoding
+from .encoded import AGAIN, Encoding
 from .limits import check_origin, check_size, check_spacing
 from .text_header import (
     LONGEST_HEADER,
@@ -84,6 +84,10 @@ def _fields(data: bytes) -> tuple[Fields, int]:
         name = found[1].decode("latin-1")
         fields.add(name, found[2].strip())
         if name == "ElementDataFile" and after < LONGEST_HEADER:  # else it may be cut
+            # So may a line without its end, of a file that is still being written: the voxels
+            # behind it would begin a byte too early.
+            if found[2].strip().upper() == b"LOCAL" and data[after - 1 : after] != b"\n":
+                raise HeaderError("ends within its header", AGAIN)
             return fields, after
     raise HeaderError("is no MetaImage file (its header lacks ElementDataFile)")
 

@@ -127,7 +127,8 @@ def lines(data: bytes) -> Iterator[tuple[bytes, int]]:
     while start < len(data):
         end = data.find(b"\n", start)
         after = len(data) if end < 0 else end + 1
-        yield data[start : after if end < 0 else end].removesuffix(b"\r"), after
+        # Half an end of a line is none: the file may still be being written.
+        yield data[start:] if end < 0 else data[start:end].removesuffix(b"\r"), after
         start = after
     if len(data) >= LONGEST_HEADER:
         raise HeaderError(f"has a header of more than {LONGEST_HEADER} bytes")

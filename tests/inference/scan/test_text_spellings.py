@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference.errors import ScanError
+from inference.errors import HeaderError, ScanError
 from inference.grid import Grid
 from inference.scan import text_formats
+from inference.scan.metaimage import metaimage_header
+from inference.scan.nrrd import nrrd_header
 from inference.scan.volume import Volume, read_volume
 from tests.inference.nifti_files import scan_voxels
 from tests.inference.text_files import ORIGIN, SPACING, metaimage_bytes, nrrd_bytes, put
@@ -270,3 +272,19 @@ def test_files_that_shrink_and_grow_while_they_are_read(tmp_path: Path, suffix: 
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("end", ["LOCAL", "LOCAL\r"])
+def test_a_metaimage_that_is_written_up_to_its_last_word(tmp_path: Path, end: str):
+    """Were its header taken, voxels that are written a moment later would begin a byte early."""
+    head = mha(b"").rstrip(b"\n").removesuffix(b"LOCAL") + end.encode()
+    with pytest.raises(HeaderError, match="ends within its header"):
+        metaimage_header(tmp_path / "scan.mha", head)
+    assert metaimage_header(tmp_path / "scan.mha", head + b"\n").voxels.start == len(head) + 1
+
+
+def test_an_nrrd_that_is_written_up_to_half_an_end_of_a_line(tmp_path: Path):
+    head = nrrd(b"").rstrip(b"\n").replace(b"\n", b"\r\n") + b"\r\n\r"
+    with pytest.raises(HeaderError):
+        nrrd_header(tmp_path / "scan.nrrd", head)
+    assert nrrd_header(tmp_path / "scan.nrrd", head + b"\n").voxels.start == len(head) + 1
