@@ -182,7 +182,8 @@ def test_the_tab_key_goes_through_a_list_from_row_to_row(browser, tmp_path: Path
 
 def test_volumes_in_a_list_are_no_less_than_they_are(browser, tmp_path: Path):
     """Those of which the scan shows a part are marked, and small ones are not 0."""
-    row = {**summaries(1)[0], "liver_ml": 812.4, "lesions": 1, "lesions_ml": 0.004}
+    volumes = {"liver_ml": 812.4, "spleen_ml": 200.0, "kidneys_ml": 300.0, "lesions_ml": 0.004}
+    row = {**summaries(1)[0], **volumes, "lesions": 1}
     file = tmp_path / "index.html"
     file.write_bytes(folder_page([{**row, "cut": ["liver_ml"]}]))
     opened = open_page(browser, file)
