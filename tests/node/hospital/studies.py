@@ -85,10 +85,28 @@ def real_studies(shared: Path, folder: Path) -> list[Study]:
         archive.extractall(folder / "crlm")
     studies = []
     for place in (shared / "dicom" / "totalsegmentator_slab", folder / "crlm"):
-        paths = tuple(sorted(path for path in place.rglob("*") if _is_dicom(path)))
+        found = sorted(path for path in place.rglob("*") if _is_dicom(path))
+        paths = tuple(_with_its_class(path, folder / "whole") for path in found)
         uid = str(dcmread(paths[0], stop_before_pixels=True).StudyInstanceUID)
         studies.append(Study(uid, place, paths, place.name))
     return studies
+
+
+def _with_its_class(path: Path, folder: Path) -> Path:
+    """The file, or a copy with what an anonymiser has emptied and no sender goes without: the SOP
+    Class and the UID of its own meta group, and UIDs of study and series, one of each a folder."""
+    dataset = dcmread(path)
+    if dataset.SOPClassUID:
+        return path
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID
+    for level in ("Study", "Series"):
+        setattr(
+            dataset, f"{level}InstanceUID", generate_uid(entropy_srcs=[level, path.parent.name])
+        )
+    folder.mkdir(exist_ok=True)
+    dataset.save_as(folder / path.name)
+    return folder / path.name
 
 
 def _is_dicom(path: Path) -> bool:
