@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
 
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
