@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from inference.labels import TUMOR
 from inference.model.description import ModelDescription, verified_weights
 from training.data.store import Store
 from training.learn import checkpoint, terms
-from training.learn.weights import averaged_weights
+from training.learn.weights import averaged_weights, without_threshold
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,8 @@ def first_weights(
                 f"preprocess with --fingerprint {path / 'model.json'}",
             )
         weights = {name: value.to(device) for name, value in safetensors.torch.load(data).items()}
-        # As trained: export has moved the tumour's threshold to a half.
         threshold = description.card.get("tumor_threshold", 0.5)
-        bias = weights["heads.0.bias"].float()
-        bias[TUMOR - 1] += math.log(threshold / (1 - threshold))
-        weights["heads.0.bias"] = bias
-        return FirstWeights(weights, description.sha256)
+        return FirstWeights(without_threshold(weights, threshold), description.sha256)
     state: dict[str, Any] = checkpoint.load(
         path, device, "name a checkpoint that train has written, or a model's folder"
     )

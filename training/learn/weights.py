@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inference.engines.torch_unet import UNet
+from inference.labels import TUMOR
 from inference.model.architecture import NEGATIVE_SLOPE
 from training.recipe import Network
+
+HEAD_BIAS = "heads.0.bias"
 
 
 def build_network(settings: Network) -> UNet:
@@ -56,3 +60,16 @@ def inference_weights(state: dict[str, Any]) -> dict[str, Tensor]:
 
 def _is_bias_of_up(name: str) -> bool:
     return name.startswith("up.") and name.endswith(".bias")
+
+
+def with_threshold(weights: Mapping[str, Tensor], threshold: float) -> dict[str, Tensor]:
+    """Weights whose tumour begins at a probability of ``threshold``: inference always cuts at 0.5,
+    so the head's bias is moved. The other way round for :func:`without_threshold`."""
+    bias = weights[HEAD_BIAS].float().clone()
+    bias[TUMOR - 1] -= math.log(threshold / (1 - threshold))
+    return {**weights, HEAD_BIAS: bias}
+
+
+def without_threshold(weights: Mapping[str, Tensor], threshold: float) -> dict[str, Tensor]:
+    """As trained: what :func:`with_threshold` has moved is moved back."""
+    return with_threshold(weights, 1 - threshold)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ import torch
 from safetensors.torch import save as safetensors
 
 from inference.errors import AbdoboxError, OutputError
-from inference.labels import TUMOR
 from inference.model.description import Crop, Intensity, ModelDescription
 from inference.model.folder import WEIGHTS
 from inference.scan.atomic import write_atomically
 from training.data.folders import make_folder
 from training.data.store import Store
 from training.learn import checkpoint
-from training.learn.weights import inference_weights
+from training.learn.weights import inference_weights, with_threshold
 from training.options import add_threshold, share
 from training.recipe import Recipe, from_dict
 
@@ -114,14 +112,7 @@ def export(
     if not averaged:
         state["average"] = None
     recipe = from_dict(state["recipe"])
-    trained = inference_weights(state)
-    bias = trained["heads.0.bias"].clone()
-    bias[TUMOR - 1] -= math.log(tumor_threshold / (1 - tumor_threshold))
-    weights = {
-        name: weight.to(torch.float16).contiguous()
-        for name, weight in {**trained, "heads.0.bias": bias}.items()
-    }
-    data = safetensors(weights)
+    data = packed(with_threshold(inference_weights(state), tumor_threshold))
     description = ModelDescription(
         name=name,
         version=version,
@@ -139,12 +130,23 @@ def export(
     if crop is not None:
         check_finder(folder.parent / crop.model / "model.json", description.card)
     description.card.update(_metrics(run, description))
+    write_model(folder, description, data)
+    return description
+
+
+def packed(weights: Mapping[str, torch.Tensor]) -> bytes:
+    """Weights as a model's folder has them: safetensors, float16."""
+    half = {name: weight.to(torch.float16).contiguous() for name, weight in weights.items()}
+    return bytes(safetensors(half))
+
+
+def write_model(folder: Path, description: ModelDescription, data: bytes) -> None:
+    """Both files of a model's folder, which is made where it is missing. Raises OutputError."""
     make_folder(folder)
     # The weights come first: a model.json always finds the weights whose hash it names, or an
     # error that says so.
     write_atomically(folder / "model.safetensors", data)
     write_atomically(folder / "model.json", model_json(description).encode())
-    return description
 
 
 def model_json(description: ModelDescription) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,18 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from inference.errors import AbdoboxError, ModelError, OutputError
-from inference.labels import TUMOR
 from inference.model.description import ModelDescription, verified_weights
 from inference.model.folder import WEIGHTS, model_folder
-from inference.scan.atomic import write_atomically
-from training.data.folders import make_folder
+from training.learn.weights import with_threshold, without_threshold
 from training.options import add_threshold, probability
-from training.ship.export import check_finder, model_json
+from training.ship.export import check_finder, packed, write_model
 
-HEAD_BIAS = "heads.0.bias"
 # What must be equal for an average to mean anything.
 _SAME = ("architecture", "spacing", "patch", "intensity")
 # What an average has anew: it is no model that was scored, and its maps reach elsewhere.
@@ -98,12 +94,11 @@ def soup(
             "average a model with one that was trained on from it",
         )
     parts = [
-        _without_threshold(load(verified_weights(path, model)), model)
+        _as_trained(load(verified_weights(path, model)), model)
         for path, model in zip(folders, (old, new), strict=True)
     ]
     mixed = {key: torch.lerp(parts[0][key], parts[1][key], share) for key in parts[1]}
-    mixed[HEAD_BIAS][TUMOR - 1] -= _logit(tumor_threshold)
-    data = save({key: weight.to(torch.float16).contiguous() for key, weight in mixed.items()})
+    data = packed(with_threshold(mixed, tumor_threshold))
     description = replace(
         new,
         name=name,
@@ -115,24 +110,16 @@ def soup(
     check_finder(folders[0] / "model.json", description.card)
     if new.crop is not None:
         check_finder(folder.parent / new.crop.model / "model.json", description.card)
-    make_folder(folder)
-    # As in export: a model.json always finds the weights whose hash it names.
-    write_atomically(folder / "model.safetensors", data)
-    write_atomically(folder / "model.json", model_json(description).encode())
+    write_model(folder, description, data)
     return description
 
 
-def _without_threshold(
+def _as_trained(
     weights: Mapping[str, torch.Tensor], model: ModelDescription
 ) -> dict[str, torch.Tensor]:
     """A model's weights in float32, as if its tumour began at a probability of 0.5."""
-    plain = {key: weight.float() for key, weight in weights.items()}
-    plain[HEAD_BIAS][TUMOR - 1] += _logit(float(model.card.get("tumor_threshold", 0.5)))
-    return plain
-
-
-def _logit(threshold: float) -> float:
-    return math.log(threshold / (1 - threshold))
+    threshold = float(model.card.get("tumor_threshold", 0.5))
+    return {key: w.float() for key, w in without_threshold(weights, threshold).items()}
 
 
 def _card(

@@ -11,7 +11,7 @@ from inference.labels import TUMOR
 from inference.model.description import Crop, ModelDescription, verified_weights
 from tests.random_model import TINY, random_weights, write_model
 from training import __main__ as cli
-from training.ship.soup import HEAD_BIAS
+from training.learn.weights import HEAD_BIAS
 
 
 def logit(p):
