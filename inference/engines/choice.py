@@ -112,7 +112,12 @@ def load_network(
         return OpenVinoNetwork(description, weights, precision)
     from .torch_network import TorchNetwork
 
-    return TorchNetwork(description, weights, device.removeprefix("torch-"), resampler, precision)
+    def on_cpu() -> Network:
+        return load_network(description, weights, choose_device("cpu"), precision=precision)
+
+    return TorchNetwork(
+        description, weights, device.removeprefix("torch-"), resampler, precision, on_cpu
+    )
 
 
 def ready_network(

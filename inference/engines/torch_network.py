@@ -13,7 +13,6 @@ from torch import Tensor
 from ..model.description import ModelDescription
 from ..steps.windows import NoRoomError, Room
 from ..types import Shape
-from .choice import choose_device, load_network
 from .device_memory import WINDOW_BYTES, window_bytes
 from .gpu import Gpu
 from .interface import HalfPrecisionError, Network, Precision
@@ -49,12 +48,13 @@ class TorchNetwork:
         device: ``cpu`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``.
         precision: ``f32``, or ``auto`` for float16 on CUDA.
+        on_cpu: makes the network that takes over where a GPU has no memory even for one window.
 
     Attributes:
         device: where it runs.
         gpu: the same, if it is one; what it says of its memory decides about windows.
         arrays: of that device.
-        precision: as given; also of what takes over on the CPU.
+        precision, on_cpu: as given.
         dtype: of its numbers.
         compute: logits (N, labels, z, y, x) of a batch (N, inputs, z, y, x) by the network.
     """
@@ -66,8 +66,9 @@ class TorchNetwork:
         device: str,
         resampler: str = "torch",
         precision: Precision = "auto",
+        on_cpu: Callable[[], Network] | None = None,
     ) -> None:
-        self._description, self._weights = description, weights
+        self._description, self._weights, self.on_cpu = description, weights, on_cpu
         self.device = torch.device(device)
         cuda = self.device.type == "cuda"
         self.gpu = Gpu(self.device) if cuda else None
@@ -129,16 +130,15 @@ class TorchNetwork:
     def fallback(self, error: Exception) -> Network | None:
         if isinstance(error, HalfPrecisionError):
             return TorchNetwork(
-                self._description, self._weights, str(self.device), self._resampler, "f32"
+                self._description,
+                self._weights,
+                str(self.device),
+                self._resampler,
+                "f32",
+                self.on_cpu,
             )
         short = _out_of_memory(error) or isinstance(error, NoRoomError)
         return HostNetwork(self) if self.gpu and short else None
-
-    def on_cpu(self) -> Network:
-        """The same model on the CPU."""
-        return load_network(
-            self._description, self._weights, choose_device("cpu"), precision=self.precision
-        )
 
     def _fitting_batch(self, gpu: Gpu) -> int:
         voxels = int(np.prod(self._description.patch))
@@ -177,7 +177,8 @@ class HostNetwork:
             full = self._network.fallback(error)
             assert isinstance(full, TorchNetwork)
             return HostNetwork(full)
-        return self._network.on_cpu() if _out_of_memory(error) else None
+        on_cpu = self._network.on_cpu
+        return on_cpu() if on_cpu and _out_of_memory(error) else None
 
 
 class _HostArrays(NumpyArrays):
