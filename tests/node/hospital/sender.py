@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.filereader import read_file_meta_info
 
 from tests.node.hospital.dcmtk import CALLING
 from tests.node.hospital.running import AET
@@ -40,7 +41,7 @@ def send(
     called: str = AET,
     pause: float = 0.0,
 ) -> Sent:
-    """Send files over one association, each once, until one is not answered.
+    """Send files over one association, each once and as it is, until one is not answered.
 
     Args:
         pause: seconds before each file.
@@ -51,7 +52,9 @@ def send(
     entity = AE(ae_title=calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
     entity.connection_timeout = 10
-    entity.add_requested_context(CTImageStorage, "1.2.840.10008.1.2.1")
+    paths = list(paths)
+    for syntax in sorted({read_file_meta_info(path).TransferSyntaxUID for path in paths}):
+        entity.add_requested_context(CTImageStorage, syntax)
     sent = Sent()
     association = entity.associate("127.0.0.1", port, ae_title=called)
     if not association.is_established:
