@@ -28,6 +28,7 @@ from .derived import (
     shortened,
     write_derived,
 )
+from .run_lengths import rle_frame
 from .source import DicomSource
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def segmentation(
 ) -> Dataset:
     """The SEG of labels (n_frames, rows, columns) on the source's frames."""
     from highdicom.seg import Segmentation
-    from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+    from pydicom.uid import ExplicitVRLittleEndian
 
     labelmap = seg_type == "labelmap"
     images = _source_images(whole)
@@ -96,7 +97,7 @@ def segmentation(
         manufacturer_model_name=MANUFACTURER,
         software_versions=__version__,
         device_serial_number=whole.algorithm.sha256[:16],
-        transfer_syntax_uid=RLELossless if labelmap else ExplicitVRLittleEndian,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
         omit_empty_frames=not labelmap,
         content_label="ABDOBOX",
         content_description=DESCRIPTION,
@@ -104,6 +105,8 @@ def segmentation(
         content_date=date,
         content_time=time,
     )
+    if labelmap:
+        _compress(seg)
     _make_repeatable(seg, whole)
     seg.ContentCreatorName = None  # type 2, and left out by highdicom
     whole.copy_patient_and_study(seg)
@@ -114,6 +117,18 @@ def segmentation(
     if remarks.scan:
         seg.ImageComments = shortened("; ".join(remarks.scan), LT_LENGTH)
     return seg
+
+
+def _compress(seg: Dataset) -> None:
+    """RLE Lossless, a fifth of a second where highdicom's encoder needs more than one."""
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import RLELossless
+
+    shape = (int(seg.NumberOfFrames), seg.Rows, seg.Columns)
+    frames = np.frombuffer(seg.PixelData, np.uint8, math.prod(shape)).reshape(shape)
+    seg.PixelData = encapsulate([rle_frame(frame) for frame in frames])
+    seg["PixelData"].is_undefined_length = True
+    seg.file_meta.TransferSyntaxUID = RLELossless
 
 
 def _source_images(whole: Derivation) -> list[Dataset]:
