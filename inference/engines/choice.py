@@ -112,8 +112,8 @@ def load_network(
         return OpenVinoNetwork(description, weights, precision)
     from .torch_network import TorchNetwork
 
-    def on_cpu() -> Network:
-        return load_network(description, weights, choose_device("cpu"), precision=precision)
+    def on_cpu(wanted: Precision) -> Network:
+        return load_network(description, weights, choose_device("cpu"), precision=wanted)
 
     return TorchNetwork(
         description, weights, device.removeprefix("torch-"), resampler, precision, on_cpu

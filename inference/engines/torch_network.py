@@ -48,13 +48,15 @@ class TorchNetwork:
         device: ``cpu`` or ``cuda:N``.
         resampler: ``torch`` or ``cupy``.
         precision: ``f32``, or ``auto`` for float16 on CUDA.
-        on_cpu: makes the network that takes over where a GPU has no memory even for one window.
+        on_cpu: makes the network of a precision that takes over where a GPU has no memory even for
+            one window.
 
     Attributes:
         device: where it runs.
         gpu: the same, if it is one; what it says of its memory decides about windows.
         arrays: of that device.
-        precision, on_cpu: as given.
+        precision: as given; also of what takes over on the CPU.
+        on_cpu: as given.
         dtype: of its numbers.
         compute: logits (N, labels, z, y, x) of a batch (N, inputs, z, y, x) by the network.
     """
@@ -66,7 +68,7 @@ class TorchNetwork:
         device: str,
         resampler: str = "torch",
         precision: Precision = "auto",
-        on_cpu: Callable[[], Network] | None = None,
+        on_cpu: Callable[[Precision], Network] | None = None,
     ) -> None:
         self._description, self._weights, self.on_cpu = description, weights, on_cpu
         self.device = torch.device(device)
@@ -178,7 +180,7 @@ class HostNetwork:
             assert isinstance(full, TorchNetwork)
             return HostNetwork(full)
         on_cpu = self._network.on_cpu
-        return on_cpu() if on_cpu and _out_of_memory(error) else None
+        return on_cpu(self._network.precision) if on_cpu and _out_of_memory(error) else None
 
 
 class _HostArrays(NumpyArrays):

@@ -27,10 +27,15 @@ from benchmarks.gpu.correctness import (
 from benchmarks.gpu.data import scan, usual_scan
 from inference.cli.main import main
 from inference.engines import choice, torch_network
+from inference.engines.choice import load_network
 from inference.engines.device_memory import memory_plan
+from inference.engines.interface import HalfPrecisionError, Network, Precision
+from inference.engines.torch_network import TorchNetwork
+from inference.model.description import ModelDescription
 from inference.model.folder import WEIGHTS
 from inference.scan.volume import Volume, read_labels, write_image
 from inference.segmenter import Segmenter
+from inference.steps.windows import NoRoomError
 from tests.inference.fake_cuda import TOTAL, DeviceTensor, allocator, fake_cuda
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real CUDA device is here")
@@ -87,6 +92,25 @@ def test_steps(device: list[str], steps):
     checks: list[Check] = list(steps(CUDA))
     assert checks
     assert [check for check in checks if not check.ok] == []
+
+
+def test_what_takes_over_on_the_cpu_keeps_the_precision(device: list[str], tiny_model: Path):
+    asked: list[Precision] = []
+
+    def on_cpu(precision: Precision) -> Network:
+        asked.append(precision)
+        return load_network(description, weights, "openvino", precision=precision)
+
+    description = ModelDescription.load(tiny_model)
+    weights = (tiny_model / "model.safetensors").read_bytes()
+    network = TorchNetwork(description, weights, "cuda:0", on_cpu=on_cpu)
+    full = network.fallback(HalfPrecisionError("not finite"))
+    assert full is not None
+    for one in (network, full):
+        host = one.fallback(NoRoomError("no window fits"))
+        assert host is not None
+        host.fallback(torch.OutOfMemoryError("out of memory"))
+    assert asked == ["auto", "f32"]
 
 
 def test_network_in_half_precision(device: list[str], tiny_model: Path):
