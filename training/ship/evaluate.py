@@ -21,6 +21,7 @@ from evaluation.cases import CaseResult
 from evaluation.rules import MODES
 from evaluation.scoring import evaluate_case
 from evaluation.table import cases_csv, summarise, summary_markdown
+from inference.engines.interface import Precision
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.labels import NAMES
@@ -111,7 +112,11 @@ def model_scores(arguments: argparse.Namespace) -> Scored:
     Raises:
         AbdoboxError: it or a scan cannot be read, or there are no cases.
     """
-    segmenter = Segmenter.load(WEIGHTS, arguments.device, model=str(arguments.model))
+    # What is recorded must not hang on the processor that computed it.
+    precision: Precision = "f32" if arguments.record else "auto"
+    segmenter = Segmenter.load(
+        WEIGHTS, arguments.device, model=str(arguments.model), precision=precision
+    )
     decode = arguments.decode or segmenter.description.decode
     cases = _cases(arguments)
     seen = {*segmenter.description.card.get("data", {}).get("train", [])}
@@ -267,7 +272,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="folder for metrics.* (default: the run's; else none are written)"
     )
     parser.add_argument(
-        "--record", action="store_true", help="write the scores into the model's model.json"
+        "--record",
+        action="store_true",
+        help="compute in float32, and write the scores into the model's model.json",
     )
     parser.add_argument("--decode", choices=DECODES, help="by default the recipe's, or the model's")
     parser.add_argument("--mode", default="default", choices=("default", "flare23"))
