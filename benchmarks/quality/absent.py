@@ -1,7 +1,8 @@
 """Organs taken away from real scans: what does a model draw where an organ was removed?
 
-The organ and its rim become fat with loops of bowel in it, as after an operation. The scan's own
-noise stays where it was: only what lies beneath it is exchanged.
+The organ and its rim become fat with loops of bowel in it, as after an operation, under noise as
+strong as the scan's. Not under the scan's own: what a filter leaves of a border is the organ's
+outline, and would say where it was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from benchmarks.quality.degrade import soft_noise
 from benchmarks.quality.scan import Scan, segment
 from inference.labels import BACKGROUND, NAMES
 from inference.segmenter import Segmenter
@@ -23,6 +25,8 @@ REMOVABLE: tuple[int, ...] = (3, 2, 13, 9, 11)
 _RIM_MM = 4.0
 _SMOOTH_MM = 3.0
 _EDGE_MM = 1.0
+# Standard deviations of a normal distribution in its median absolute value.
+_NORMAL_SD = 1.4826
 _LOOP_MM = 12.0
 # Share of the place that bowel takes, the rest being fat.
 _BOWEL_SHARE = 0.4
@@ -97,10 +101,9 @@ def without(scan: Scan, organ: int) -> Scan:
     labels, hu = scan.labels_ZYX[box], scan.voxels_ZYX[box].astype(np.float32)
     own = labels == organ
     taken = _grown(own, scan) & (own | (labels == BACKGROUND))
-    noise = hu - ndimage.gaussian_filter(hu, [_SMOOTH_MM / s for s in scan.spacing])
-    # At the rim the smoothing knows of other tissue: the noise there is that of the organ's inside.
-    spread = np.percentile(np.abs(noise[own]), 95)
-    filled = _filling(scan, taken.shape) + np.clip(noise, -spread, spread)
+    rough = hu - ndimage.gaussian_filter(hu, [_SMOOTH_MM / s for s in scan.spacing])
+    sd_hu = _NORMAL_SD * float(np.median(np.abs(rough[own])))
+    filled = _filling(scan, taken.shape) + soft_noise(taken.shape, scan.spacing, sd_hu)
     share = ndimage.gaussian_filter(taken.astype(np.float32), [_EDGE_MM / s for s in scan.spacing])
     share *= own | (labels == BACKGROUND)
     share[own] = 1.0

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from benchmarks.quality.scan import Scan
 from inference.labels import BACKGROUND
+from inference.types import Triple
 
 Degradation = Callable[[Scan], Scan]
 # A noise texture of one to two pixels, as soft reconstruction kernels leave it.
@@ -84,11 +85,17 @@ def _between(
 
 def noisy(scan: Scan, sd_hu: float) -> Scan:
     """Normal noise with a soft texture in the plane; the same for the same scan and level."""
-    noise = np.random.default_rng(0).standard_normal(scan.voxels_ZYX.shape, np.float32)
-    noise = ndimage.gaussian_filter(noise, (0, *(NOISE_MM / s for s in scan.spacing[1:])))
-    noise *= sd_hu / noise.std()
+    noise = soft_noise(scan.voxels_ZYX.shape, scan.spacing, sd_hu)
     voxels = np.clip(np.rint(scan.voxels_ZYX + noise), -1024, 3071)
     return replace(scan, voxels_ZYX=voxels.astype(np.int16))
+
+
+def soft_noise(shape: tuple[int, ...], spacing: Triple, sd_hu: float) -> npt.NDArray[np.float32]:
+    """Normal noise of a standard deviation, with the grain of a soft kernel in the plane."""
+    noise = np.random.default_rng(0).standard_normal(shape, np.float32)
+    noise = ndimage.gaussian_filter(noise, (0, *(NOISE_MM / s for s in spacing[1:])))
+    noise *= sd_hu / noise.std()
+    return noise
 
 
 def cropped(scan: Scan, top: float = 0.0, bottom: float = 0.0) -> Scan:
