@@ -99,8 +99,14 @@ def cut_field_of_view(draw: Draw, image_ZYX: Tensor, labels_ZYX: Tensor, spacing
 
 
 def averaged(image_ZYX: Tensor) -> Tensor:
-    """Mean over 3x3x3 voxels."""
-    return F.avg_pool3d(image_ZYX[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+    """Mean over those of 3x3x3 voxels that are there, be the image as thin as one voxel."""
+    # Padding by avg_pool3d itself refuses images of two voxels along an axis.
+    inside = torch.ones_like(image_ZYX)
+    sums, counts = (
+        F.avg_pool3d(F.pad(image[None, None], (1,) * 6), 3, 1)[0, 0]
+        for image in (image_ZYX, inside)
+    )
+    return sums / counts
 
 
 def fine_noise(image_ZYX: Tensor) -> Tensor:

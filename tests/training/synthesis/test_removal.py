@@ -73,3 +73,14 @@ def test_an_organ_with_a_tumour_stays() -> None:
 def test_the_same_seed_takes_away_alike() -> None:
     one, two, other = (take_away(*body(), SPLEEN, generator(s), SPACING)[0] for s in (5, 5, 6))
     assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_an_organ_of_which_the_patch_shows_its_last_voxels_goes() -> None:
+    image, labels = body()
+    image, labels = image[:, 18:21], labels[:, 18:21]
+    for thin in (1, 2, 3):
+        emptied, left = take_away(
+            image[:, 3 - thin :], labels[:, 3 - thin :], SPLEEN, generator(0), (5.0, 4.0, 4.0)
+        )
+        assert not (left == SPLEEN).any()
+        assert emptied.isfinite().all()
