@@ -15,9 +15,10 @@ from .metrics import Metrics
 from .nodes import BEAT_S
 from .receiver import Receiver
 from .receiving import Receiving
-from .retention import Retention, drop_sources
+from .retention import Retention
 from .sender import Sender
 from .sending import targets
+from .series import drop_sources
 from .settings import Settings
 from .spool import STATES, Held, Spool
 from .watch import Watch

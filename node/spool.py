@@ -7,7 +7,7 @@
     working/<study>.<n>@<node>     has results.part/, then results/
                                    and a file together.<m> where it holds all that m has
     sending/<study>.<n>@<node>     and a file sent.<AET> for each destination that has them all
-    done/<study>.<n>               results/
+    done/<study>.<n>               results/, and series.json once the source is gone
     failed/<study>.<n>             reason.txt
 
 Beside them ``incoming/<node>/`` (instances that are being received) and ``nodes/``. ``<study>`` is
