@@ -50,7 +50,7 @@ class Receiver:
     ) -> None:
         self._settings, self._spool, self._receiving = settings, spool, receiving
         self._log, self._metrics = log, metrics
-        self._peers = Peers(settings.allowed)
+        self._peers = Peers(settings.allowed, log)
         self._rate = Rate(settings.associations.max_per_minute)
         self._commitment = Commitment(settings, spool, log)
         self._answering, self._leaving = 0, False
@@ -83,6 +83,7 @@ class Receiver:
             server_class=GuardedServer,
             contexts=accepted_contexts(limits.commitment),
         )
+        self._peers.names.start()
         self._server = cast(GuardedServer, server)
         self._server.guard(self._known, limits.max)
         self._listener = threading.Thread(
@@ -102,6 +103,7 @@ class Receiver:
 
     def stop(self) -> None:
         """Take no more, answer what is in flight, and abort the rest."""
+        self._peers.names.stop()
         if self._server is None:
             return
         with self._turn:
