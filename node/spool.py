@@ -167,10 +167,14 @@ class Spool:
         return adopted
 
     def leave(self) -> None:
-        """Give back what is being worked on, and be no node any more."""
-        for held in self.held("working", mine=True):
-            with suppress(OSError):
-                self.give_back(held)
+        """Give back what is being worked on, and be no node any more.
+
+        Where the spool cannot be reached, others will take over: nothing keeps the process.
+        """
+        with suppress(OSError):
+            for held in self.held("working", mine=True):
+                with suppress(OSError):
+                    self.give_back(held)
         shutil.rmtree(self.incoming, ignore_errors=True)
         self.nodes.leave()
 
