@@ -145,7 +145,13 @@ class Receiver:
     def _connected(self, event: Event) -> None:
         limits = self._settings.associations
         room = self._receiving.room_for_more_of_one
-        guard_connection(event, limits.max_pdu, limits.timeout_seconds, room)
+        address = _address(event)
+
+        def tls_failed(reason: str) -> None:
+            self._log("connection_refused", "warning", address=address, reason=reason)
+            self._metrics.rejected.add()
+
+        guard_connection(event, limits.max_pdu, limits.timeout_seconds, room, tls_failed)
 
     def _requested(self, event: Event) -> None:
         """Refuse an AE title that comes from an address that is not its own."""
