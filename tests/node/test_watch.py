@@ -43,11 +43,12 @@ def values(text: str) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
-def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path):
+@pytest.mark.parametrize("least_free", [0, 2000000])
+def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path, least_free: int):
     free = tmp_path / "free"
     free.write_text("5000000")
     node = start(
-        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=2000000, seams={"NODE_TEST_FREE": str(free)}
+        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=least_free, seams={"NODE_TEST_FREE": str(free)}
     )
     send(node.port, slices())
     node.wait("study_done")
