@@ -48,6 +48,7 @@ def drop_sources(held: Held) -> bool:
         Whether any were there.
 
     Raises:
+        FileNotFoundError: the study has moved on meanwhile.
         OutputError: they cannot be noted; they stay.
         OSError: they cannot be removed.
     """
@@ -57,7 +58,7 @@ def drop_sources(held: Held) -> bool:
         try:
             _note(held, slices)
         except OutputError:  # the disk is full to the last byte: the first one makes room
-            found.pop().unlink(missing_ok=True)
+            found.pop().unlink()
             _note(held, slices)
     for path in found:
         path.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from node import series
+from node.box import OutputError
 from node.log import Log
 from node.retention import Retention
 from node.segmenting import Order, Outcome, _find
@@ -125,9 +127,6 @@ def test_sources_that_go_while_a_destination_is_down_are_remembered(bench: Bench
 
 def test_a_full_disk_keeps_no_sources(bench: Bench, monkeypatch):  # noqa: F811
     """Not a byte is free for the note of them: one of them makes room for it."""
-    from node import series
-    from node.box import OutputError
-
     bench.work = as_ordered
     bench.put(0, 1, 2)
     assert bench.step()
@@ -145,6 +144,21 @@ def test_a_full_disk_keeps_no_sources(bench: Bench, monkeypatch):  # noqa: F811
     bench.put(3)
     assert bench.step()
     assert "3 slices" in (bench.held("failed")[0].path / "reason.txt").read_text()
+
+
+def test_a_study_that_moves_on_while_its_sources_go_is_no_trouble(bench: Bench, monkeypatch):  # noqa: F811
+    bench.work = as_ordered
+    bench.put(0, 1, 2)
+    assert bench.step()
+    write = series.write_atomically
+
+    def late(path: Path, data: bytes) -> None:
+        finish(bench)
+        write(path, data)
+
+    monkeypatch.setattr(series, "write_atomically", late)
+    Retention(bench.spool, SpoolSettings(), Log(bench.lines)).step(short_of_room=True)
+    assert bench.held("done")[0].instances() == []
 
 
 def test_slices_that_come_while_their_series_is_computed_are_in_its_result(bench: Bench):  # noqa: F811
