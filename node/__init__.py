@@ -19,7 +19,8 @@
                   its own:  segmenting     failed/<study>.<n>            done/<study>.<n>
 
 ``spool`` and ``durable`` make the moves, ``nodes`` says whose is what (several nodes may share a
-spool), ``retention`` removes what is finished, ``watch`` and ``log`` tell of it, ``settings``,
-``settings_sources`` and ``checks`` say what is wrong before anything starts. States are folders and
-every change of state is one rename: killed at any moment, the next start goes on from there.
+spool), ``gathering`` and ``series`` bring slices that come late to the others, ``retention``
+removes what is finished, ``watch`` and ``log`` tell of it, ``settings``, ``settings_sources`` and
+``checks`` say what is wrong before anything starts. States are folders and every change of state is
+one rename: killed at any moment, the next start goes on from there.
 """

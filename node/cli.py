@@ -119,4 +119,4 @@ def run(settings: Settings, **seams: Any) -> int:
         return FAILED
     node.wait(signalled)
     node.stop()
-    return 128 + received[0] if received else FAILED
+    return FAILED if node.failed else 128 + received[0]

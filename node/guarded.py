@@ -7,6 +7,7 @@ too. These are held here, on the connection, before its state machine sees a byt
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any
 
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
+
+from .tls import tls_reason
 
 # Of everything but P-DATA: an A-ASSOCIATE-RQ of 128 contexts with many syntaxes has some 100 kB.
 _MOST_OTHER_BYTES = 1 << 20
@@ -81,7 +84,11 @@ class Rate:
 
 
 def guard_connection(
-    event: Event, max_pdu: int, timeout_s: float, room: Callable[[], bool]
+    event: Event,
+    max_pdu: int,
+    timeout_s: float,
+    room: Callable[[], bool],
+    tls_failed: Callable[[str], None],
 ) -> None:
     """Bound every PDU of a connection, in length and in the time that it takes to come.
 
@@ -91,17 +98,18 @@ def guard_connection(
         timeout_s: for each PDU.
         room: whether the disk takes more, asked every now and then: a data set goes there as it
             comes, and its length is not known before its end.
+        tls_failed: told why a handshake, which comes with the first bytes, has failed.
     """
     guarded: Any = event.assoc.dul.socket
     raw = guarded.socket
     raw.settimeout(timeout_s)
     most = max(max_pdu, _MOST_OTHER_BYTES) + 6
 
-    since_asked = 0
+    since_asked, begun = 0, False
 
     def recv(count: int) -> bytearray:
         """As AssociationSocket.recv: the bytes, fewer where the connection ends."""
-        nonlocal since_asked
+        nonlocal since_asked, begun
         if count > most:
             raise OSError(f"a PDU of {count} bytes")
         since_asked += count
@@ -114,7 +122,13 @@ def guard_connection(
         while len(received) < count:
             if time.monotonic() > deadline:
                 raise TimeoutError("a PDU takes too long")
-            chunk = raw.recv(min(_CHUNK_BYTES, count - len(received)))
+            try:
+                chunk = raw.recv(min(_CHUNK_BYTES, count - len(received)))
+            except ssl.SSLError as error:
+                if not begun:
+                    tls_failed(tls_reason(error) or "")
+                raise
+            begun = True
             if not chunk:
                 break
             received += chunk

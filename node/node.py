@@ -15,9 +15,10 @@ from .metrics import Metrics
 from .nodes import BEAT_S
 from .receiver import Receiver
 from .receiving import Receiving
-from .retention import Retention, drop_sources
+from .retention import Retention
 from .sender import Sender
 from .sending import targets
+from .series import drop_sources
 from .settings import Settings
 from .spool import STATES, Held, Spool
 from .watch import Watch
@@ -44,7 +45,8 @@ class Node:
 
     Attributes:
         port, http_port: that are listened on, once started.
-        failed: whether a thread has ended by an error that is the node's own.
+        failed: whether a thread has ended by an error that is the node's own: then it is not well,
+            and its process ends with an exit status that says so, to be started again.
     """
 
     def __init__(
@@ -116,10 +118,11 @@ class Node:
         """Until told to stop, or something in here cannot go on."""
         while not (signalled.is_set() or self._stop.is_set()):
             signalled.wait(_CLOCK_S)
-            if not self._receiver.listening:
-                self._log("internal_error", "error", thread="listener", reason="it has ended")
+            threads = {"listener": self._receiver.listening, "http": self._watch.listening}
+            for name in [name for name, alive in threads.items() if not alive]:
+                self._log("internal_error", "error", thread=name, reason="it has ended")
                 self.failed = True
-                break
+                self._stop.set()
 
     def stop(self) -> None:
         """End: what is in flight is answered, what is being worked on goes back to waiting."""
@@ -135,7 +138,9 @@ class Node:
 
     def trouble(self) -> list[str]:
         """Why the node is not well; nothing where it is."""
-        found = [] if self._worker.trouble is None else [f"worker: {self._worker.trouble}"]
+        found = ["an internal error: the node ends; see the log"] if self.failed else []
+        if self._worker.trouble is not None:
+            found.append(f"worker: {self._worker.trouble}")
         try:
             if not self._receiving.room():
                 found.append("disk full: instances are refused")

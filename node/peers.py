@@ -9,7 +9,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_NAMES_HOLD_S = 30.0
+from .box import one_line
+from .log import Log
+
+# How long addresses hold, when they are asked for again where they were not found, and how long
+# the node waits for the first ones before it listens.
+_NAMES_HOLD_S, _AGAIN_S, _FIRST_S = 30.0, 5.0, 5.0
 _LONGEST_AET = 16
 _LAST_PORT = 65535
 _OF_IPV4 = frozenset("0123456789.")
@@ -48,10 +53,16 @@ class Allowed:
 
     def covers(self, address: Address, names: HostNames) -> bool:
         """Whether a connection from there may come from this peer."""
+        network = self.network
+        return address in (names.addresses(self.place) if network is None else network)
+
+    @property
+    def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+        """Where that is; None: at a host whose addresses have to be looked up."""
         try:
-            return address in ipaddress.ip_network(self.place, strict=False)
+            return ipaddress.ip_network(self.place, strict=False)
         except ValueError:
-            return address in names.addresses(self.place)
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +99,75 @@ def _split(text: str) -> tuple[str, str]:
 
 
 class HostNames:
-    """The addresses of hosts, asked for again after half a minute: containers move.
+    """The addresses of hosts, each asked for by a thread of its own: who wants them never waits.
 
-    Where nobody answers, the last ones hold: a name server that is down shuts nobody out.
+    They are asked for again every half a minute: containers move. Where nobody answers, the last
+    ones hold: a name server that is down shuts nobody out.
+
+    Args:
+        hosts: their names.
+        log: told of those that are not found, and found again.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[float, frozenset[Address]]] = {}
-        self._lock = threading.Lock()
+    def __init__(self, hosts: Iterable[str], log: Log) -> None:
+        self._known: dict[str, frozenset[Address]] = {}
+        self._asked = {host: threading.Event() for host in hosts}
+        self._lacking: set[str] = set()
+        self._log, self._stop, self._lock = log, threading.Event(), threading.Lock()
+
+    def start(self) -> None:
+        """Begin to ask, and give the first answers a moment to come."""
+        for host in self._asked:
+            name = f"addresses of {host}"
+            threading.Thread(target=self._follow, args=(host,), name=name, daemon=True).start()
+        deadline = time.monotonic() + _FIRST_S
+        for host, asked in self._asked.items():
+            if not asked.wait(max(0.0, deadline - time.monotonic())):
+                with self._lock:
+                    if not asked.is_set():
+                        self._say_lacking(host, "the name server does not answer")
+
+    def stop(self) -> None:
+        """Ask no more; a question that is open is left to itself."""
+        self._stop.set()
 
     def addresses(self, host: str) -> frozenset[Address]:
-        """All of a host's addresses; none where it was never known."""
-        with self._lock:
-            asked, found = self._known.get(host, (float("-inf"), frozenset[Address]()))
-        if time.monotonic() - asked < _NAMES_HOLD_S:
-            return found
-        try:
-            answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            found = frozenset(parse_address(str(answer[4][0])) for answer in answers)
-        except (OSError, ValueError, UnicodeError):
-            pass
-        with self._lock:
-            self._known[host] = time.monotonic(), found
-        return found
+        """All of a host's addresses, as far as they are known."""
+        return self._known.get(host, frozenset())
+
+    def _follow(self, host: str) -> None:
+        while not self._stop.is_set():
+            try:
+                found = looked_up(host)
+            except (OSError, ValueError) as error:  # UnicodeError is a ValueError
+                with self._lock:
+                    self._say_lacking(host, one_line(str(error)))
+                    self._asked[host].set()
+                self._stop.wait(_AGAIN_S)
+            else:
+                self._known[host] = found
+                with self._lock:
+                    self._say_found(host)
+                    self._asked[host].set()
+                self._stop.wait(_NAMES_HOLD_S)
+
+    def _say_lacking(self, host: str, reason: str) -> None:
+        if host not in self._lacking:
+            self._lacking.add(host)
+            kept = "its last addresses hold" if host in self._known else "nobody may send from it"
+            reason = f"{reason}; until it is found, {kept}; check the name in allow"
+            self._log("host_not_found", "warning", host=host, reason=reason)
+
+    def _say_found(self, host: str) -> None:
+        if host in self._lacking:
+            self._lacking.remove(host)
+            self._log("host_found", host=host)
+
+
+def looked_up(host: str) -> frozenset[Address]:
+    """All of a host's addresses, by the system's resolver. Raises OSError, ValueError."""
+    answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return frozenset(parse_address(str(answer[4][0])) for answer in answers)
 
 
 def parse_address(text: str) -> Address:
@@ -121,18 +178,23 @@ def parse_address(text: str) -> Address:
 
 
 class Peers:
-    """Everybody who may send."""
+    """Everybody who may send.
 
-    def __init__(self, allowed: Iterable[Allowed]) -> None:
+    Args:
+        allowed: by the settings.
+        log: told of hosts whose addresses are not found.
+    """
+
+    def __init__(self, allowed: Iterable[Allowed], log: Log) -> None:
         self._allowed = tuple(allowed)
-        self._names = HostNames()
+        self.names = HostNames({one.place for one in self._allowed if one.network is None}, log)
 
     def know(self, address: str) -> bool:
         """Whether anybody at all may send from there."""
         place = parse_address(address)
-        return any(one.covers(place, self._names) for one in self._allowed)
+        return any(one.covers(place, self.names) for one in self._allowed)
 
     def allow(self, aet: str, address: str) -> bool:
         """Whether this AE may send from there."""
         place = parse_address(address)
-        return any(one.aet == aet and one.covers(place, self._names) for one in self._allowed)
+        return any(one.aet == aet and one.covers(place, self.names) for one in self._allowed)

@@ -50,7 +50,7 @@ class Receiver:
     ) -> None:
         self._settings, self._spool, self._receiving = settings, spool, receiving
         self._log, self._metrics = log, metrics
-        self._peers = Peers(settings.allowed)
+        self._peers = Peers(settings.allowed, log)
         self._rate = Rate(settings.associations.max_per_minute)
         self._commitment = Commitment(settings, spool, log)
         self._answering, self._leaving = 0, False
@@ -83,6 +83,7 @@ class Receiver:
             server_class=GuardedServer,
             contexts=accepted_contexts(limits.commitment),
         )
+        self._peers.names.start()
         self._server = cast(GuardedServer, server)
         self._server.guard(self._known, limits.max)
         self._listener = threading.Thread(
@@ -102,6 +103,7 @@ class Receiver:
 
     def stop(self) -> None:
         """Take no more, answer what is in flight, and abort the rest."""
+        self._peers.names.stop()
         if self._server is None:
             return
         with self._turn:
@@ -143,7 +145,13 @@ class Receiver:
     def _connected(self, event: Event) -> None:
         limits = self._settings.associations
         room = self._receiving.room_for_more_of_one
-        guard_connection(event, limits.max_pdu, limits.timeout_seconds, room)
+        address = _address(event)
+
+        def tls_failed(reason: str) -> None:
+            self._log("connection_refused", "warning", address=address, reason=reason)
+            self._metrics.rejected.add()
+
+        guard_connection(event, limits.max_pdu, limits.timeout_seconds, room, tls_failed)
 
     def _requested(self, event: Event) -> None:
         """Refuse an AE title that comes from an address that is not its own."""

@@ -7,18 +7,11 @@ import shutil
 from contextlib import suppress
 
 from .log import Log
+from .series import drop_sources
 from .settings import SpoolSettings
 from .spool import Held, Spool
 
 _DAY_S = 86_400.0
-
-
-def drop_sources(held: Held) -> bool:
-    """Remove the source instances of a study. Returns whether any were there."""
-    found = held.instances()
-    for path in found:
-        path.unlink(missing_ok=True)
-    return bool(found)
 
 
 class Retention:

@@ -47,12 +47,14 @@ class Order:
     Attributes:
         folder: its instances; results go below it.
         formats, seg_type, html: as the command line's.
+        apart: series of which only a part is there: they get no result.
     """
 
     folder: str
     formats: list[str] = field(default_factory=lambda: ["dicom-seg"])
     seg_type: str = "labelmap"
     html: bool = False
+    apart: list[str] = field(default_factory=list)
 
     def line(self) -> bytes:
         """For the pipe."""
@@ -96,7 +98,7 @@ def segment_study(segmenter: Segmenter, order: Order) -> Outcome:
     folder = Path(order.folder)
     partial = folder / PARTIAL
     partial.mkdir(exist_ok=True)
-    found = _find(folder, partial)
+    found = _find(folder, partial, set(order.apart))
     wanted = Wanted(formats=order.formats, seg_type=_seg_type(order.seg_type), html=order.html)
     options = BatchOptions(jobs=1, skip_existing=True, wanted=wanted)
     report = RunReport()
@@ -116,7 +118,7 @@ def segment_study(segmenter: Segmenter, order: Order) -> Outcome:
     )
 
 
-def _find(folder: Path, partial: Path) -> Found:
+def _find(folder: Path, partial: Path, apart: set[str]) -> Found:
     """The study's series; one alone would be named after a folder whose name changes."""
     if TYPE_CHECKING or __package__ == "node":
         from inference.many.cases import find_cases
@@ -125,6 +127,8 @@ def _find(folder: Path, partial: Path) -> Found:
     found = find_cases(folder, partial)
     cases: list[Case] = []
     for case in found.cases:
+        if case.series and not apart.isdisjoint(one.series_uid for one in case.series.headers):
+            continue
         of_folder = case.name == folder.name
         target = case.target.with_name(f"{_ONE_SERIES}.nii.gz") if of_folder else case.target
         cases.append(replace(case, target=target))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from .contexts import UNCOMPRESSED
 from .peers import Destination
 from .settings import Settings, StowSettings
-from .tls import client_context
+from .tls import client_context, tls_reason
 
 _STOW = "STOW"
 # "Duplicate SOP Instance" (PS3.7, C.5.6): what a destination says that lets nobody replace what it
@@ -155,7 +155,7 @@ class StowTarget:
             if code != 409:  # which tells of each instance
                 raise RefusedError(f"HTTP status {code}") from error
         except RequestException as error:
-            raise UnreachableError(type(error).__name__) from error
+            raise UnreachableError(tls_reason(error) or type(error).__name__) from error
         except Exception:  # the client reads no XML with sequences in it
             if not answers:
                 raise
@@ -214,7 +214,8 @@ def requested(entity: Any, to: Destination, settings: Settings, **more: Any) -> 
     entity.acse_timeout = entity.dimse_timeout = limits.timeout_seconds
     entity.network_timeout = limits.timeout_seconds
     entity.connection_timeout = min(10.0, limits.timeout_seconds)
-    context = client_context(settings.tls)
+    tls_failed: list[str] = []
+    context = client_context(settings.tls, tls_failed.append)
     try:
         association = entity.associate(
             to.host,
@@ -231,7 +232,7 @@ def requested(entity: Any, to: Destination, settings: Settings, **more: Any) -> 
         line = association.dul.socket
         if line is not None and line.socket is not None:
             line.socket.close()  # which pynetdicom leaves to the garbage collector
-        raise _no_association(association)
+        raise UnreachableError(tls_failed[-1]) if tls_failed else _no_association(association)
     try:
         yield association
     finally:
@@ -252,7 +253,7 @@ def _no_association(association: Any) -> UnreachableError | RefusedError:
     if association.rejected_contexts:  # all of them, and pynetdicom has aborted it
         classes = dict.fromkeys(one.abstract_syntax for one in association.rejected_contexts)
         return RefusedError(_not_taken(list(classes)))
-    return UnreachableError("no association: it is down, does not answer, or TLS has failed")
+    return UnreachableError("no association: it is down, does not answer, or refuses TLS")
 
 
 def targets(settings: Settings) -> list[StoreTarget | StowTarget]:

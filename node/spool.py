@@ -7,7 +7,7 @@
     working/<study>.<n>@<node>     has results.part/, then results/
                                    and a file together.<m> where it holds all that m has
     sending/<study>.<n>@<node>     and a file sent.<AET> for each destination that has them all
-    done/<study>.<n>               results/
+    done/<study>.<n>               results/, and series.json once the source is gone
     failed/<study>.<n>             reason.txt
 
 Beside them ``incoming/<node>/`` (instances that are being received) and ``nodes/``. ``<study>`` is
@@ -167,10 +167,14 @@ class Spool:
         return adopted
 
     def leave(self) -> None:
-        """Give back what is being worked on, and be no node any more."""
-        for held in self.held("working", mine=True):
-            with suppress(OSError):
-                self.give_back(held)
+        """Give back what is being worked on, and be no node any more.
+
+        Where the spool cannot be reached, others will take over: nothing keeps the process.
+        """
+        with suppress(OSError):
+            for held in self.held("working", mine=True):
+                with suppress(OSError):
+                    self.give_back(held)
         shutil.rmtree(self.incoming, ignore_errors=True)
         self.nodes.leave()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from .settings import TlsSettings
@@ -36,11 +37,52 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext | None:
     return context
 
 
-def client_context(tls: TlsSettings) -> ssl.SSLContext | None:
-    """For destinations, whose certificate and host name are checked. None: no TLS."""
+def client_context(
+    tls: TlsSettings, failed: Callable[[str], None] | None = None
+) -> ssl.SSLContext | None:
+    """For destinations, whose certificate and host name are checked. None: no TLS.
+
+    From Python 3.13 on they are checked strictly (RFC 5280).
+
+    Args:
+        tls: the settings.
+        failed: told why a handshake has failed, which pynetdicom keeps to itself.
+
+    Raises:
+        OSError: a file cannot be used.
+    """
     if not tls.certificate:
         return None
     context = ssl.create_default_context(cafile=tls.ca or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(tls.certificate, tls.key, password=_none)
+
+    class Telling(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            try:
+                super().do_handshake(block)
+            except ssl.SSLError as error:
+                if failed is not None:
+                    failed(tls_reason(error) or "")
+                raise
+
+    context.sslsocket_class = Telling
     return context
+
+
+def tls_reason(error: BaseException) -> str | None:
+    """What TLS has found wrong with the other side, and what to do; None: it was not TLS.
+
+    Args:
+        error: or one that it has led to.
+    """
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, ssl.SSLCertVerificationError):
+            cause = f"its certificate does not hold: {known.verify_message.rstrip('.')}"
+            return f"TLS has failed ({cause}); deploy/node.md says how to make one that does"
+        if isinstance(known, ssl.SSLError):
+            remedy = "check that both sides speak TLS 1.2 or later, and show a certificate"
+            return f"TLS has failed ({known.reason or type(known).__name__}); {remedy}"
+        known = known.__cause__ or known.__context__
+    return None

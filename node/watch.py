@@ -34,6 +34,7 @@ class Watch:
     def __init__(self, settings: HttpSettings, watched: Watched) -> None:
         self._settings, self._watched = settings, watched
         self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self) -> int:
         """Listen. Returns the port, 0 where there is none. Raises OSError."""
@@ -41,8 +42,14 @@ class Watch:
             return 0
         handler = type("Handler", (_Handler,), {"watched": self._watched})
         self._server = _Server((self._settings.bind, self._settings.port), handler)
-        threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread.start()
         return int(self._server.server_address[1])
+
+    @property
+    def listening(self) -> bool:
+        """Whether whoever asks is answered, as far as that is wanted."""
+        return self._thread is None or self._thread.is_alive()
 
     def stop(self) -> None:
         """Listen no more."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import errno
-import filecmp
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 
 from .attempts import FILE, Attempts, note_begun, note_failed, note_stopped
 from .box import write_atomically
 from .contexts import CT_CLASSES
-from .durable import link_or_copy, sync_folder
+from .durable import sync_folder
 from .file_meta import class_and_instance
+from .gathering import Gathering, drop_partial
 from .log import Log
 from .metrics import Metrics
 from .segmenting import PARTIAL, RESULTS, Order, Outcome
@@ -28,8 +27,6 @@ _LOOK_S = 0.3
 _RESTART_S = 5.0
 _FULL_S = 10.0
 _NO_ROOM = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
-# For a study that moves from state to state meanwhile.
-_LOOKS = 5
 
 
 class Worker:
@@ -58,6 +55,7 @@ class Worker:
         metrics: Metrics,
     ) -> None:
         self._spool, self._settings, self._process = spool, settings, process
+        self._gathering = Gathering(spool)
         self._room, self._again = room, 0.0
         self._finished, self._log, self._metrics = finished, log, metrics
         self.trouble: str | None = "the model is being loaded"
@@ -84,9 +82,11 @@ class Worker:
         now = self._spool.nodes.beat()
         working = self._spool.held("working")
         worked_on = {held.study for held in working if held.owner != self._spool.nodes.id}
+        # Of what is still coming, a result would be of a part.
+        not_now = worked_on | self._gathering.coming()
         for waiting in self._spool.held("waiting"):
             with suppress(FileNotFoundError):  # another node's by now
-                if waiting.study not in worked_on and self._due(waiting, now):
+                if waiting.study not in not_now and self._due(waiting, now):
                     held = self._spool.claim(waiting)
                     if self._alone(held):
                         self._work(held, stop)
@@ -138,7 +138,8 @@ class Worker:
             log("nothing_to_segment", instances=len(held.instances()))
             self._finished(held)
             return
-        together, gone = self._gather(held)
+        together, gone = self._gathering.gather(held)
+        lacking = self._gathering.lacking(held)
         count = len(held.instances())
         log("work_begun", instances=count, together_with=together, without=gone)
         note_begun(held.path)
@@ -147,6 +148,7 @@ class Worker:
             list(self._settings.formats),
             self._settings.seg_type,
             self._settings.html,
+            list(lacking),
         )
         begun = time.monotonic()
         try:
@@ -160,6 +162,7 @@ class Worker:
             log("worker_died", "error", reason=str(error), trace=self._process.trace())
         self._metrics.work_seconds.add(time.monotonic() - begun)
         self._metrics.work_count.add()
+        outcome = replace(outcome, failed=[*lacking.values(), *outcome.failed])
         self._settle(held, outcome, log)
 
     def _settle(self, held: Held, outcome: Outcome, log: Log) -> None:
@@ -168,6 +171,11 @@ class Worker:
             log("series_failed", "error", reason=reason)
         if outcome.failed and (not self._room() or _full(outcome)):
             self._again = time.monotonic() + _FULL_S
+            note_stopped(held.path)
+            self._spool.give_back(held)
+            return
+        if self._gathering.more_came(held):
+            log("more_came", results=outcome.results)
             note_stopped(held.path)
             self._spool.give_back(held)
             return
@@ -188,7 +196,7 @@ class Worker:
         if outcome.results:
             self._publish(held)
         else:
-            _drop_partial(held)
+            drop_partial(held)
             self._finished(held)
 
     def _end_tries(self, held: Held, log: Log) -> None:
@@ -217,66 +225,11 @@ class Worker:
     def _give_up(self, held: Held, log: Log) -> None:
         failed = Attempts.of(held.path).failed
         reason = failed[-1] if failed else "the node was interrupted each time"
-        _drop_partial(held)
+        drop_partial(held)
         write_atomically(held.path / "reason.txt", f"{reason}\n".encode())
         self._spool.finish(held, "failed")
         self._metrics.studies.add(of="failed")
         log("study_failed", "error", reason=reason, tries=len(failed))
-
-    def _gather(self, held: Held) -> tuple[list[int], list[int]]:
-        """Bring what else is held of the study beside what came now.
-
-        Returns:
-            The numbers of it, and those of which no instances are left.
-        """
-        others = {other.number for other in self._spool.of_study(held.study)} - {held.number}
-        brought = {number: self._brought(number, held) for number in sorted(others)}
-        return [n for n, found in brought.items() if found], [n for n in brought if not brought[n]]
-
-    def _brought(self, number: int, held: Held) -> bool:
-        for _ in range(_LOOKS):
-            others = self._spool.of_study(held.study)
-            other = next((one for one in others if one.number == number), None)
-            if other is None or (other.path.parent.name == "working" and other.owner != held.owner):
-                return False
-            with suppress(FileNotFoundError):  # it moves on meanwhile
-                return self._take_from(other, held)
-        return False
-
-    def _take_from(self, found: Held, held: Held) -> bool:
-        """Whether there was anything. Raises FileNotFoundError: it has moved on meanwhile.
-
-        What is in ``working`` is this node's, from a look before that was interrupted.
-        """
-        state = found.path.parent.name
-        other = self._spool.claim(found) if state == "waiting" else found
-        instances = other.instances()
-        new = [path for path in instances if _supersedes(path, other, held)]
-        if new:  # results of an earlier try are of fewer instances
-            _drop_partial(held)
-        for path in new:
-            if (held.path / path.name).exists():
-                for mark in held.path.glob(held.whole_of(0).stem + ".*"):  # true no more
-                    mark.unlink()
-                (held.path / path.name).unlink()
-            link_or_copy(path, held.path / path.name)
-        sync_folder(held.path)
-        if instances and all(_same_as(path, held) for path in instances):
-            write_atomically(held.whole_of(other.number), b"")
-        if state in ("waiting", "working", "failed"):  # all of it is here now
-            shutil.rmtree(other.path)
-        return bool(instances)
-
-
-def _supersedes(path: Path, other: Held, held: Held) -> bool:
-    """Whether an instance of another number belongs into ``held``: what came last counts."""
-    mine = held.path / path.name
-    return not mine.exists() or (other.number > held.number and not _same_as(path, held))
-
-
-def _same_as(path: Path, held: Held) -> bool:
-    mine = held.path / path.name
-    return path.samefile(mine) or filecmp.cmp(path, mine, shallow=False)
 
 
 def _has_ct(held: Held) -> bool:
@@ -287,8 +240,3 @@ def _has_ct(held: Held) -> bool:
 def _full(outcome: Outcome) -> bool:
     """Whether a result could not be written for want of room, which is no fault of the study."""
     return any(text in line for line in outcome.failed for text in _NO_ROOM)
-
-
-def _drop_partial(held: Held) -> None:
-    if (held.path / PARTIAL).is_dir():
-        shutil.rmtree(held.path / PARTIAL)

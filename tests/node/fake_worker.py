@@ -21,6 +21,7 @@ from inference.errors import OutputError, ScanError
 from node.segmenting import PARTIAL, Order, Outcome, serve
 
 CT, SECONDARY_CAPTURE = b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.10008.5.1.4.1.1.7\0"
+SERIES = b"\x20\x00\x0e\x00UI"
 PATIENT_ID, INSTANCE_NUMBER = b"\x10\x00\x20\x00LO", b"\x20\x00\x13\x00IS"
 
 
@@ -34,6 +35,8 @@ def work(order: Order) -> Outcome:
     folder = Path(order.folder)
     files = sorted(folder.glob("*.dcm"))
     data = files[0].read_bytes()
+    if data[slice(*value(data, SERIES))].decode().strip("\0") in order.apart:
+        return Outcome()
     what = data[slice(*value(data, PATIENT_ID))].decode().strip()
     if what == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)

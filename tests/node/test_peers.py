@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
+import socket
+import threading
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node import peers as names
+from node.log import Log
 from node.peers import Allowed, Destination, Peers, aet_problem, parse_address
+from tests.node.running import until
 
 
 @pytest.mark.parametrize(
@@ -26,13 +34,15 @@ from node.peers import Allowed, Destination, Peers, aet_problem, parse_address
     ],
 )
 def test_a_title_counts_with_its_address_alone(allowed: str, aet: str, address: str, yes: bool):
-    peers = Peers([Allowed.parse(allowed)])
+    peers = Peers([Allowed.parse(allowed)], Log(io.StringIO()))
+    peers.names.start()
+    peers.names.stop()
     assert peers.allow(aet, address) is yes
     assert not peers.allow("OTHER", address)
 
 
 def test_an_address_may_belong_to_several():
-    peers = Peers([Allowed.parse("A@10.0.0.1"), Allowed.parse("B@10.0.0.2")])
+    peers = Peers([Allowed.parse("A@10.0.0.1"), Allowed.parse("B@10.0.0.2")], Log())
     assert peers.know("10.0.0.1")
     assert peers.know("10.0.0.2")
     assert not peers.know("10.0.0.3")
@@ -71,17 +81,64 @@ def test_scope_ids_are_no_part_of_an_address():
     assert str(parse_address("fe80::1%eth0")) == "fe80::1"
 
 
-def test_a_name_server_that_is_down_shuts_nobody_out(monkeypatch: pytest.MonkeyPatch):
-    answers: list[object] = [[(2, 1, 6, "", ("10.0.0.9", 0))]]
+class Resolver:
+    """The system's, for one host: slow, or down, or as it should be."""
 
-    def asked(*args: object, **said: object) -> object:
-        if not answers:
-            raise OSError("Temporary failure in name resolution")
-        return answers.pop()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers, self.fails, self.asked = threading.Event(), False, 0
+        usual = socket.getaddrinfo
 
-    monkeypatch.setattr("node.peers.socket.getaddrinfo", asked)
-    monkeypatch.setattr("node.peers._NAMES_HOLD_S", 0.0)
-    peers = Peers([Allowed.parse("A@pacs")])
-    assert peers.know("10.0.0.9")
-    assert peers.know("10.0.0.9")
-    assert not peers.know("10.0.0.8")
+        def look_up(host: object, *more: object, **said: object) -> object:
+            if host != "pacs.hospital":
+                return usual(host, *more, **said)
+            self.asked += 1
+            assert self.answers.wait(60)
+            if self.fails:
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            return usual("10.0.0.5", *more, **said)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        for name in ("_NAMES_HOLD_S", "_AGAIN_S", "_FIRST_S"):
+            monkeypatch.setattr(names, name, 0.1)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch):
+    one = Resolver(monkeypatch)
+    yield one
+    one.answers.set()
+
+
+def test_a_name_server_that_does_not_answer_holds_up_nobody(resolver: Resolver):
+    lines = io.StringIO()
+    peers = Peers([Allowed.parse("A@pacs.hospital"), Allowed.parse("B@10.0.0.6")], Log(lines))
+    peers.names.start()
+    try:
+        assert peers.know("10.0.0.6")  # at once, while the other's address is being asked for
+        assert not peers.know("10.0.0.5")
+        (said,) = map(json.loads, lines.getvalue().splitlines())
+        assert (said["event"], said["level"]) == ("host_not_found", "warning")
+        assert said["host"] == "pacs.hospital"
+        resolver.answers.set()
+        until(lambda: peers.know("10.0.0.5"))
+        until(lambda: "host_found" in lines.getvalue())
+    finally:
+        peers.names.stop()
+
+
+def test_the_last_addresses_hold_while_the_name_server_is_down(resolver: Resolver):
+    lines = io.StringIO()
+    peers = Peers([Allowed.parse("A@pacs.hospital")], Log(lines))
+    resolver.answers.set()
+    peers.names.start()
+    try:
+        assert peers.allow("A", "10.0.0.5")
+        assert lines.getvalue() == ""
+        resolver.fails = True
+        until(lambda: "host_not_found" in lines.getvalue())
+        asked = resolver.asked
+        until(lambda: resolver.asked > asked + 2)
+        assert peers.allow("A", "10.0.0.5")
+        assert len(lines.getvalue().splitlines()) == 1
+    finally:
+        peers.names.stop()

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -385,3 +386,21 @@ def test_released_studies_are_taken_at_once(listen):
     one = listen(study=StudySettings(quiet_seconds=3600, on_release=True))
     send(one.port, study(1)[:2])
     until(lambda: bool(one.receiving.take_whole()))
+
+
+def test_a_slow_name_server_keeps_nobody_from_sending(listen, monkeypatch: pytest.MonkeyPatch):
+    answers, usual = threading.Event(), socket.getaddrinfo
+
+    def look_up(host: object, *more: object, **said: object) -> object:
+        if host == "slow.hospital":
+            answers.wait(60)
+        return usual(host, *more, **said)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("node.peers._FIRST_S", 0.1, raising=False)
+    one = listen(allow=("SLOW@slow.hospital", "PACS@127.0.0.1"))
+    try:
+        assert send(one.port, study(1)[:1]) == [0]
+        assert not answers.is_set()
+    finally:
+        answers.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -133,6 +134,12 @@ def test_who_was_taken_for_dead_notices(spool: Spool):
     (spool.root / "nodes" / spool.nodes.id).unlink()
     with pytest.raises(DeposedError):
         spool.nodes.beat()
+
+
+def test_a_spool_that_is_gone_keeps_nobody_from_leaving(tmp_path: Path):
+    spool = Spool(tmp_path)
+    shutil.rmtree(tmp_path)
+    spool.leave()
 
 
 def finished(spool: Spool, study: str, state: str, age_s: float, size: int = 10) -> Path:

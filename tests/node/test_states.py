@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 Start = Callable[..., RunningNode]
 SLICES = 3
 # Of one study of three slices: what a node changes on the disk, one after the other.
-CHANGES = 16
+CHANGES = 18
 
 
 def slices(number: int = 1, patient: str = "P1"):
@@ -41,7 +41,12 @@ def test_the_way_of_a_study(start: Start, archive: Archive):
     ]  # fmt: skip
     done = node.store / "done" / f"{study_uid(1)}.1"
     assert node.in_state("done") == [done.name]
-    assert {p.name for p in done.iterdir()} == {"results", "sent.ARCHIVE", "attempts.log"}
+    assert {p.name for p in done.iterdir()} == {
+        "results",
+        "sent.ARCHIVE",
+        "attempts.log",
+        "series.json",
+    }
     assert [p.name for p in (done / "results").iterdir()] == ["series.seg.dcm"]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,11 +18,11 @@ from pynetdicom.sop_class import CTImageStorage, Verification
 
 from node.checks import problems
 from node.peers import Destination
-from node.sending import StoreTarget, UnreachableError
-from node.settings import AssociationSettings, Settings, TlsSettings
+from node.sending import StoreTarget, StowTarget, UnreachableError
+from node.settings import AssociationSettings, Settings, StowSettings, TlsSettings
 from node.tls import server_context
 from tests.node.pacs import study
-from tests.node.running import until
+from tests.node.running import ROOT, until
 from tests.node.test_receiver import Listening
 
 # pynetdicom's own server leaves sockets open whose peer has gone.
@@ -68,12 +72,12 @@ def listening(root: Path, settings: TlsSettings, seconds: float = 20) -> Listeni
     return Listening(root, one)
 
 
-def echo(port: int, context: ssl.SSLContext | None) -> bool:
+def echo(port: int, context: ssl.SSLContext | None, name: str = "localhost") -> bool:
     entity = AE("PACS")
     entity.acse_timeout = entity.connection_timeout = 20
     entity.add_requested_context(Verification)
     association = entity.associate(
-        "127.0.0.1", port, ae_title="ABDOBOX", tls_args=(context, "localhost") if context else None
+        "127.0.0.1", port, ae_title="ABDOBOX", tls_args=(context, name) if context else None
     )
     if not association.is_established:
         line = association.dul.socket
@@ -100,9 +104,15 @@ def test_senders_show_a_certificate_where_there_is_a_ca(pems: Path, tmp_path: Pa
         assert not echo(one.port, client(pems, None))
         assert not echo(one.port, client(pems, "other"))
         assert not echo(one.port, None)
+        lines = one.lines.getvalue
+        until(lambda: lines().count("connection_refused") == 3)
     finally:
         one.receiver.stop()
         one.spool.leave()
+    said = [json.loads(line) for line in lines().splitlines()]
+    reasons = "\n".join(line["reason"] for line in said if line["event"] == "connection_refused")
+    assert "TLS has failed (PEER_DID_NOT_RETURN_A_CERTIFICATE); check that" in reasons
+    assert "TLS has failed (its certificate does not hold: " in reasons
 
 
 def test_one_who_does_not_shake_hands_holds_up_nobody(pems: Path, tmp_path: Path):
@@ -146,3 +156,69 @@ def test_a_destination_shows_one_too(pems: Path, tmp_path: Path, who: str, taken
     finally:
         server.shutdown()
     until(lambda: not server.active_associations)
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates are verified as from Python 3.13 on."""
+    usual = ssl.create_default_context
+
+    def create(*words: object, **said: object) -> ssl.SSLContext:
+        context = usual(*words, **said)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", create)
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_certificate_that_does_not_hold_is_one_clear_line(pems: Path, tmp_path: Path):
+    """Of a CA without key usage: what small hospitals make."""
+    one = listening(tmp_path / "spool", tls(pems, ca=False))
+    (ds, *_) = study(1)
+    ds.save_as(tmp_path / "a.dcm")
+    settings = Settings(tls=tls(pems), associations=AssociationSettings(timeout_seconds=10))
+    target = StoreTarget(Destination("ABDOBOX", "localhost", one.port), settings)
+    try:
+        with pytest.raises(UnreachableError) as error:
+            target.send([tmp_path / "a.dcm"])
+    finally:
+        one.receiver.stop()
+        one.spool.leave()
+    assert str(error.value) == (
+        "TLS has failed (its certificate does not hold: CA cert does not include key usage "
+        "extension); deploy/node.md says how to make one that does"
+    )
+
+
+def test_so_it_is_with_stow(pems: Path, tmp_path: Path):
+    pytest.importorskip("dicomweb_client")
+    study(1)[0].save_as(tmp_path / "a.dcm")
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.handle_error = lambda *args: None
+    context = server_context(tls(pems, "other", ca=False))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        stow = StowSettings(f"https://localhost:{server.server_address[1]}")
+        with pytest.raises(UnreachableError, match="its certificate does not hold"):
+            StowTarget(stow, 20, str(pems / "ca.pem")).send([tmp_path / "a.dcm"])
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.usefixtures("strict")
+def test_certificates_made_as_the_manual_says_hold(tmp_path: Path):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make certificates with")
+    text = (ROOT / "deploy" / "node.md").read_text()
+    (commands,) = [one for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "-x509" in one]
+    subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, check=True, capture_output=True)
+    one = listening(tmp_path / "spool", tls(tmp_path))
+    try:
+        assert echo(one.port, client(tmp_path, "node"), "node.hospital")
+        assert not echo(one.port, client(tmp_path, "node"), "another.hospital")
+    finally:
+        one.receiver.stop()
+        one.spool.leave()

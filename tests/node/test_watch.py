@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
+import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from socketserver import BaseServer
 
 import pytest
 
+from node.cli import run
+from node.log import Log
 from node.metrics import Metrics
-from node.settings import HttpSettings
+from node.node import Node
+from node.nodes import DeposedError
+from node.receiver import Receiver
+from node.sender import Sender
+from node.settings import HttpSettings, Settings, SpoolSettings
 from node.watch import Watch
+from tests.node.launch import WORKER
 from tests.node.pacs import Archive, send
 from tests.node.running import RunningNode, until
 from tests.node.test_sending import free_port
@@ -32,11 +43,12 @@ def values(text: str) -> dict[str, float]:
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
-def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path):
+@pytest.mark.parametrize("least_free", [0, 2000000])
+def test_health_metrics_and_page(start: Start, archive: Archive, tmp_path: Path, least_free: int):
     free = tmp_path / "free"
     free.write_text("5000000")
     node = start(
-        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=2000000, seams={"NODE_TEST_FREE": str(free)}
+        HTTP_PORT=free_port(), SPOOL_MIN_FREE_BYTES=least_free, seams={"NODE_TEST_FREE": str(free)}
     )
     send(node.port, slices())
     node.wait("study_done")
@@ -130,3 +142,88 @@ def test_a_node_that_others_take_for_dead_ends(start: Start):
     until(lambda: not node.running())
     assert node.ended() == 1
     assert node.wait("internal_error")["reason"]["type"] == "DeposedError"
+
+
+@pytest.mark.parametrize("error", [ValueError("Doe^Jane"), DeposedError()])
+def test_an_error_of_its_own_ends_the_node_and_shows_until_then(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+):
+    """In a thread that nobody waits for: the process ends, so that it is started again."""
+    fails, ending, go_on = threading.Event(), threading.Event(), threading.Event()
+    lines, port, statuses = io.StringIO(), free_port(), []
+
+    def step(sender: Sender, stop: threading.Event) -> None:
+        if fails.is_set():
+            raise error
+
+    def slowly(receiver: Receiver) -> None:
+        ending.set()
+        assert go_on.wait(60)
+        stop(receiver)
+
+    stop = Receiver.stop
+    monkeypatch.setattr(Sender, "step", step)
+    monkeypatch.setattr(Receiver, "stop", slowly)
+    for name in ("signal.signal", "os.umask"):  # which are of the whole process
+        monkeypatch.setattr(f"node.cli.{name}", lambda *args: None)
+    monkeypatch.setattr("node.cli.Log", lambda: Log(lines))
+    monkeypatch.setattr("node.cli._hush", lambda *args: None)
+    settings = Settings(
+        port=0,
+        bind="127.0.0.1",
+        store=str(tmp_path),
+        allow=("PACS@127.0.0.1",),
+        send=("ARCHIVE@127.0.0.1:9",),
+        spool=SpoolSettings(min_free_bytes=0),
+        http=HttpSettings(port=port),
+    )
+    running = threading.Thread(
+        target=lambda: statuses.append(run(settings, command=[sys.executable, WORKER]))
+    )
+    running.start()
+    try:
+        until(lambda: health(port)[0] == 200)
+        fails.set()
+        assert ending.wait(60)
+        status, reason = health(port)
+        assert status == 503
+        assert "internal error" in reason
+    finally:
+        fails.set()
+        go_on.set()
+        running.join(60)
+    assert statuses == [1]
+    assert "internal_error" in lines.getvalue()
+    assert "Doe" not in lines.getvalue()
+
+
+def health(port: int) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+@pytest.mark.parametrize("part", ["_receiver", "_watch"])
+def test_who_listens_no_more_ends_the_node(tmp_path: Path, part: str):
+    lines = io.StringIO()
+    settings = Settings(
+        port=0,
+        bind="127.0.0.1",
+        store=str(tmp_path),
+        allow=("PACS@127.0.0.1",),
+        http=HttpSettings(port=free_port()),
+    )
+    node = Node(settings, Log(lines), command=[sys.executable, WORKER])
+    node.start()
+    try:
+        BaseServer.shutdown(getattr(node, part)._server)
+        node.wait(threading.Event())
+        assert node.failed
+        assert "it has ended" in lines.getvalue()
+    finally:
+        node.stop()

@@ -46,15 +46,20 @@ class Bench:
     def trace(self) -> list[str]:
         return []
 
-    def put(self, *numbers: int, more: bytes = b"") -> Held:
-        """Slices of the study, waiting."""
+    def arrive(self, *numbers: int, more: bytes = b"", series: str = "") -> None:
+        """Slices of the study, in ``receiving``."""
         folder = self.spool.state("receiving") / STUDY
         folder.mkdir()
         for number in numbers:
             ds = study(1)[number]
+            ds.SeriesInstanceUID = series or ds.SeriesInstanceUID
             ds.save_as(folder / f"{ds.SOPInstanceUID}.dcm")
             with (folder / f"{ds.SOPInstanceUID}.dcm").open("ab") as file:
                 file.write(more)
+
+    def put(self, *numbers: int, more: bytes = b"", series: str = "") -> Held:
+        """Slices of the study, waiting."""
+        self.arrive(*numbers, more=more, series=series)
         return self.spool.take(STUDY)
 
     def step(self) -> bool:
@@ -190,6 +195,6 @@ def test_what_an_interrupted_look_has_left_is_brought_by_the_next_one(bench: Ben
     bench.put(0, 1)
     bench.spool.claim(bench.put(2))
     held = bench.spool.claim(bench.held("waiting")[0])
-    assert bench.worker._gather(held) == ([2], [])
+    assert bench.worker._gathering.gather(held) == ([2], [])
     assert len(held.instances()) == 3
     assert [one.number for one in bench.held("working")] == [1]
