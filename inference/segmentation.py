@@ -99,11 +99,14 @@ class Segmentation:
         return Remarks() if self.image is None else self.doubts().remarks()
 
     def write_seg_nrrd(self, path: Path | str) -> None:
-        """Write as 3D Slicer's .seg.nrrd. Raises OutputError."""
-        self.writer().write("seg-nrrd", Path(path))
+        """Write as 3D Slicer's .seg.nrrd. Raises OutputError.
+
+        It says what is doubted, as long as the scan's voxels are held.
+        """
+        self.writer(self._remarks()).write("seg-nrrd", Path(path))
 
     def writer(self, remarks: Remarks | None = None) -> LabelWriter:
-        """What writes the labels, in any format; DICOM with ``remarks``."""
+        """What writes the labels, in any format; DICOM and .seg.nrrd with ``remarks``."""
         algorithm = None
         if self.source is not None:
             from .scan.dicom.derived import Algorithm

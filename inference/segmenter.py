@@ -19,7 +19,8 @@ from .labels import BACKGROUND, NAMES
 from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
-from .scan.volume import Volume, as_volume
+from .scan.given import as_volume
+from .scan.volume import Volume
 from .segmentation import Segmentation
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box

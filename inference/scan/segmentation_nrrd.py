@@ -15,18 +15,24 @@ from ..grid import Grid
 from ..labels import STRUCTURES, Code, Structure
 from ..types import Labels
 from .atomic import write_atomically
+from .remarks import Remarks
 
 _LEVEL = 1
 _CHUNK_BYTES = 1 << 24
+_NOTHING = Remarks()
 
 
-def write_segmentation_nrrd(path: Path, labels_ZYX: Labels, grid: Grid) -> None:
+def write_segmentation_nrrd(
+    path: Path, labels_ZYX: Labels, grid: Grid, remarks: Remarks = _NOTHING
+) -> None:
     """Write labels as .seg.nrrd, with all 14 segments, absent ones too. Whole or not at all.
 
     Args:
         path: ends in .seg.nrrd, by which Slicer knows it.
         labels_ZYX: uint8, in the axis order of ``grid``.
         grid: where they lie.
+        remarks: why labels are doubted: of a segment its tag ``abdobox.Doubt``, of the whole scan
+            the key ``abdobox.ScanDoubts``, which Slicer passes over.
 
     Raises:
         OutputError: another name; the folder is missing, read-only or full.
@@ -35,7 +41,7 @@ def write_segmentation_nrrd(path: Path, labels_ZYX: Labels, grid: Grid) -> None:
         raise OutputError(path, "is no name for a segmentation", "end it in .seg.nrrd")
     compressor = isal_zlib.compressobj(_LEVEL, wbits=31)
     voxels = np.ascontiguousarray(labels_ZYX).reshape(-1).data
-    data = [_header(grid).encode("ascii")]
+    data = [_header(grid, remarks).encode("ascii")]
     data += [
         compressor.compress(voxels[i : i + _CHUNK_BYTES])
         for i in range(0, len(voxels), _CHUNK_BYTES)
@@ -44,7 +50,7 @@ def write_segmentation_nrrd(path: Path, labels_ZYX: Labels, grid: Grid) -> None:
     write_atomically(path, b"".join(data))
 
 
-def _header(grid: Grid) -> str:
+def _header(grid: Grid, remarks: Remarks) -> str:
     sizes = grid.shape[::-1]
     steps = (np.array(grid.direction).reshape(3, 3) * grid.spacing[::-1]).T
     lines = [
@@ -60,16 +66,19 @@ def _header(grid: Grid) -> str:
     ]
     extent = " ".join(f"0 {n - 1}" for n in sizes)
     for index, (value, one) in enumerate(STRUCTURES.items()):
-        lines += [f"Segment{index}_{line}" for line in _segment(value, one, extent)]
+        doubt = remarks.labels.get(value, "")
+        lines += [f"Segment{index}_{line}" for line in _segment(value, one, extent, doubt)]
     lines += [
         "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
         "Segmentation_MasterRepresentation:=Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset:=0 0 0",
     ]
+    if remarks.scan:
+        lines.append(f"abdobox.ScanDoubts:={_plain('; '.join(remarks.scan))}")
     return "\n".join(lines) + "\n\n"
 
 
-def _segment(value: int, one: Structure, extent: str) -> list[str]:
+def _segment(value: int, one: Structure, extent: str, doubt: str) -> list[str]:
     colour = " ".join(f"{part / 255:.6f}" for part in one.rgb)
     terminology = "~".join(
         (
@@ -82,6 +91,7 @@ def _segment(value: int, one: Structure, extent: str) -> list[str]:
             _code(None),
         )
     )
+    tag = f"abdobox.Doubt:{_plain(doubt)}|" if doubt else ""
     return [
         f"ID:=Segment_{value}",
         f"Name:={one.name}",
@@ -91,12 +101,17 @@ def _segment(value: int, one: Structure, extent: str) -> list[str]:
         f"LabelValue:={value}",
         "Layer:=0",
         f"Extent:={extent}",
-        f"Tags:=Segmentation.Status:completed|TerminologyEntry:{terminology}|",
+        f"Tags:=Segmentation.Status:completed|TerminologyEntry:{terminology}|{tag}",
     ]
 
 
 def _code(code: Code | None) -> str:
     return "^^" if code is None else f"{code.scheme}^{code.value}^{code.meaning}"
+
+
+def _plain(words: str) -> str:
+    """Printable ASCII in one line, without what ends a tag and what NRRD has for escapes."""
+    return "".join(c if " " <= c <= "~" and c not in "|\\" else "?" for c in words)
 
 
 def _vector(values: tuple[float, ...] | list[float]) -> str:

@@ -30,7 +30,7 @@ class LabelWriter:
         header: the NIfTI header that they carry.
         source: the DICOM frames of the scan; None for other formats.
         algorithm: who made them; DICOM wants to know.
-        remarks: what DICOM says beside them.
+        remarks: what DICOM and .seg.nrrd say beside them.
     """
 
     labels_ZYX: Labels
@@ -62,7 +62,7 @@ class LabelWriter:
         if form == "nifti":
             write_labels(path, self.labels_ZYX, self.header, label_table=label_table)
         elif form == "seg-nrrd":
-            write_segmentation_nrrd(path, self.labels_ZYX, self.grid)
+            write_segmentation_nrrd(path, self.labels_ZYX, self.grid, self.remarks)
         else:
             self._write_dicom(form, path, seg_type)
 

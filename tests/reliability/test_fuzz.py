@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
@@ -17,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.errors import ScanError
-from inference.grid import Orientation
-from inference.scan.volume import Volume, read_volume, write_labels
+from inference.scan.volume import read_volume, write_labels
 from tests.inference.memory import resident_growth
 from tests.inference.nifti_files import nifti_bytes
 from tests.reliability.conftest import ROOT
 from tests.reliability.mutations import VOXELS, mutant
+from tests.reliability.soundness import assert_sound
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -30,20 +29,6 @@ LIMIT_BYTES = 64 << 20
 # A header may rightly announce 2 GiB that are not there; finding out must not take long. Seconds of
 # processor time, since the machine may be busy.
 LIMIT_S = 1.0
-
-
-def assert_sound(volume: Volume) -> None:
-    """Whatever the header said, this can be segmented."""
-    grid = volume.grid
-    assert volume.voxels_ZYX.shape == grid.shape
-    assert volume.voxels_ZYX.dtype in (np.int16, np.float32)
-    assert np.isfinite(volume.voxels_ZYX).all()
-    assert all(math.isfinite(v) and v > 0 for v in grid.spacing)
-    assert all(math.isfinite(v) for v in grid.origin)
-    matrix = np.array(grid.direction).reshape(3, 3)
-    np.testing.assert_allclose(matrix.T @ matrix, np.eye(3), atol=1e-3)
-    orientation = Orientation.of(grid.direction)
-    assert orientation.invert(orientation.apply(volume.voxels_ZYX)).shape == grid.shape
 
 
 def read_mutants(folder: Path, numbers: range) -> tuple[int, float]:
@@ -160,15 +145,23 @@ def test_any_geometry_is_sound_or_refused_and_survives_writing(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_coverage_guided(tmp_path: Path, quick_folder: Path):
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize(
+    ("target", "runs", "longest_bytes"), [("reading", 60_000, 2000), ("dicom", 20_000, 8000)]
+)
+def test_coverage_guided(
+    tmp_path: Path, quick_folder: Path, target: str, runs: int, longest_bytes: int
+):
     """A fixed number of runs, since a fixed time would find other things on another machine."""
     pytest.importorskip("atheris", reason="requirements-fuzz.txt has no wheel for this Python")
-    words = [sys.executable, "-m", "tests.reliability.fuzz_reading", "-seed=1", "-runs=60000",
-             "-max_len=2000", "-rss_limit_mb=1024", "-timeout=5", str(tmp_path)]  # fmt: skip
+    words = [
+        *(sys.executable, "-m", f"tests.reliability.fuzz_{target}", str(tmp_path)),
+        *("-seed=1", f"-runs={runs}", f"-max_len={longest_bytes}"),
+        *("-rss_limit_mb=1024", "-timeout=5"),
+    ]
     environment = {**os.environ, "TMPDIR": str(quick_folder)}
     result = subprocess.run(
         words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "Done 60000 runs" in result.stderr
+    assert f"Done {runs} runs" in result.stderr

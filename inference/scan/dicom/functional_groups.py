@@ -5,17 +5,31 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ...errors import HeaderError
+
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+# No place, direction or spacing; sums and squares of what is smaller have room in float64.
+_BEYOND = 1e9
+
+
 def numbers(texts: list[str], count: int) -> tuple[float, ...] | None:
-    """Exactly ``count`` finite numbers, or None."""
+    """Exactly ``count`` finite numbers, or None.
+
+    Raises:
+        HeaderError: one of them is beyond all that is measured.
+    """
     try:
         values = tuple(float(text) for text in texts)
     except ValueError:
         return None
-    return values if len(values) == count and all(map(math.isfinite, values)) else None
+    if len(values) != count or not all(map(math.isfinite, values)):
+        return None
+    if abs(most := max(values, key=abs)) > _BEYOND:
+        raise HeaderError(f"states its place, orientation or spacing as {most:g}")
+    return values
 
 
 class FunctionalGroups:
@@ -39,5 +53,5 @@ class FunctionalGroups:
         return "\\".join(str(value) for value in self.values(macro, keyword))
 
     def numbers(self, macro: str, keyword: str, count: int) -> tuple[float, ...] | None:
-        """Exactly ``count`` finite numbers, or None."""
+        """See :func:`numbers`."""
         return numbers([str(value) for value in self.values(macro, keyword)], count)

@@ -91,6 +91,26 @@ def test_a_scan_that_is_no_series_is_refused_in_one_line_and_the_series_is_done(
     assert states == {"scan": "failed", "series": "done"}
 
 
+def test_every_format_with_room_for_words_says_the_same_doubts(
+    run: Run, mixed: Path, tmp_path: Path
+):
+    slicerio = pytest.importorskip("slicerio")
+    out = tmp_path / "out"
+    assert run(mixed / "series", out, "--quiet", "--format", *EVERY) == 0
+    seg = dcmread(out / "series.seg.dcm")
+    said = {int(s.SegmentNumber): s.get("SegmentDescription") for s in seg.SegmentSequence}
+    said.pop(0, None)
+    assert any(said.values())  # the test's model draws what is no abdomen
+    read = slicerio.read_segmentation(str(out / "series.seg.nrrd"), skip_voxels=True)
+    tags = {s["labelValue"]: s.get("tags", {}).get("abdobox.Doubt") for s in read["segments"]}
+    assert tags == said
+    assert read.get("abdobox.ScanDoubts") == seg.get("ImageComments")
+    rois = {
+        int(r.ROINumber): r for r in dcmread(out / "series.rtstruct.dcm").StructureSetROISequence
+    }
+    assert {n: r.get("ROIDescription") for n, r in rois.items()} == {n: said[n] for n in rois}
+
+
 def test_skip_existing_wants_every_file(run: Run, mixed: Path, tmp_path: Path):
     out, words = tmp_path / "out", ("--quiet", "--format", "nifti", "seg-nrrd")
     assert run(mixed, out, *words) == 0

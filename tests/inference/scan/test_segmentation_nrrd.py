@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 
 from inference.errors import OutputError
 from inference.grid import Direction, Grid
-from inference.labels import STRUCTURES
+from inference.labels import ORGANS, STRUCTURES
+from inference.scan.remarks import Remarks
 from inference.scan.segmentation_nrrd import write_segmentation_nrrd
+from inference.scan.volume import read_labels
 from tests.inference.orientations import AXIS_ALIGNED, oblique
 
 GRID = Grid((5, 6, 7), (2.5, 0.8, 0.7), (-100.5, 20.25, 3.0))
@@ -69,6 +71,45 @@ def test_slicerio_reads_names_colours_and_terminology(tmp_path: Path):
         assert said.get("typeModifier") == (side and ["SCT", side.value, side.meaning])
         region = one.region
         assert said.get("anatomicRegion") == (region and ["SCT", region.value, region.meaning])
+
+
+def test_doubts_are_tags_that_slicerio_keeps(tmp_path: Path):
+    slicerio = pytest.importorskip("slicerio")
+    path, labels = tmp_path / "a.seg.nrrd", some_labels(GRID.shape)
+    words = {value: f"doubtful, score 0.{value:02}: odd; at 10:30" for value in ORGANS}
+    write_segmentation_nrrd(path, labels, GRID, Remarks(words, ("askew", "odder := yes")))
+    read = slicerio.read_segmentation(str(path))
+    slicerio.write_segmentation(str(tmp_path / "b.seg.nrrd"), read)
+    again = slicerio.read_segmentation(str(tmp_path / "b.seg.nrrd"))
+    for one in (read, again):
+        np.testing.assert_array_equal(one["voxels"], labels.transpose(2, 1, 0))
+        tags = {segment["labelValue"]: segment.get("tags") for segment in one["segments"]}
+        expected = {v: {"abdobox.Doubt": words[v]} if v in words else None for v in STRUCTURES}
+        assert tags == expected
+        assert {segment["status"] for segment in one["segments"]} == {"completed"}
+        assert all("terminology" in segment for segment in one["segments"])
+    assert read["abdobox.ScanDoubts"] == "askew; odder := yes"
+    image = sitk.ReadImage(str(path))
+    assert image.GetMetaData("abdobox.ScanDoubts") == "askew; odder := yes"
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), labels)
+    np.testing.assert_array_equal(read_labels(path)[0], labels)
+
+
+def test_words_cannot_end_a_tag_or_the_header(tmp_path: Path):
+    slicerio = pytest.importorskip("slicerio")
+    path, labels = tmp_path / "a.seg.nrrd", some_labels(GRID.shape)
+    odd = "a|b\n\nc\\nd \u00e9"
+    write_segmentation_nrrd(path, labels, GRID, Remarks({1: odd}, (odd,)))
+    read = slicerio.read_segmentation(str(path))
+    np.testing.assert_array_equal(read["voxels"], labels.transpose(2, 1, 0))
+    assert read["segments"][0]["tags"] == {"abdobox.Doubt": "a?b??c?nd ?"}
+    assert read["abdobox.ScanDoubts"] == "a?b??c?nd ?"
+
+
+def test_without_doubts_nothing_is_said(tmp_path: Path):
+    write_segmentation_nrrd(tmp_path / "a.seg.nrrd", some_labels(GRID.shape), GRID)
+    header = (tmp_path / "a.seg.nrrd").read_bytes().partition(b"\n\n")[0]
+    assert b"oubt" not in header
 
 
 def test_a_second_run_writes_the_same_file(tmp_path: Path):

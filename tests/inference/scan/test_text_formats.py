@@ -16,7 +16,8 @@ import SimpleITK as sitk
 
 from inference.errors import ScanError
 from inference.grid import Grid
-from inference.scan.volume import Volume, of_simpleitk, read_labels, read_volume, write_labels
+from inference.scan.given import of_simpleitk
+from inference.scan.volume import Volume, read_labels, read_volume, write_labels
 from phantom import make_phantom
 from tests.inference.nifti_files import scan_voxels
 from tests.inference.text_files import ORIGIN, SPACING, metaimage_bytes, nrrd_bytes, put

@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from tests.inference.scan.dicom.series_maker import (
     write_enhanced,
     write_series,
 )
+from tests.inference.scan.dicom.skimmed import check_skimmed
 
 GEOMETRY = Geometry(shape=(10, 12), spacing=(9.0, 8.0), along=tuple(8.0 * k for k in range(9)))
 SLICES = make_slices(GEOMETRY)
@@ -95,6 +97,30 @@ def test_frames_that_are_not_there(tmp_path: Path, count: int):
         tmp_path / "a.dcm", SLICES, change=lambda ds: ds.update({"NumberOfFrames": count})
     )
     assert f"claims {count} frames and describes 9" in refusal(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImagePositionPatient", ["1e308", "-1e308", "1e308"]),
+        ("ImageOrientationPatient", ["1e200", 0, 0, 0, "1e200", 0]),
+        ("PixelSpacing", ["1e155", "1e155"]),
+    ],
+)
+def test_numbers_beyond_all_that_is_measured(tmp_path: Path, keyword: str, value: list[object]):
+    """Of one slice: it is damaged, and said to be. Of all: no place is a billion mm away."""
+
+    def of(these: range) -> Callable[[Dataset, int], None]:
+        return lambda ds, k: ds.update({keyword: value}) if k in these else None
+
+    write_series(tmp_path / "one", SLICES, change=of(range(4, 5)))
+    volume = read_volume(tmp_path / "one")
+    assert volume.grid.shape[0] == 9
+    assert volume.warnings[0] == "1 file beside it cannot be read: slices may be missing"
+    write_series(tmp_path / "all", SLICES, change=of(range(9)))
+    said = refusal(tmp_path / "all")
+    assert "states its place, orientation or spacing as " in said
+    assert len(said.removeprefix(str(tmp_path))) < 200
 
 
 def test_a_deflated_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -305,22 +331,6 @@ def run_over(data: bytes, path: Path, gdcm: Gdcm) -> None:
                 assert len(header.reason) < 200
     except HeaderError as error:
         assert len(str(error)) < 400
-
-
-def check_skimmed(file: DicomFile) -> None:
-    """What is read the quick way is what pydicom reads."""
-    skimmed = headers._quickly(file)
-    if skimmed is None:
-        return
-    try:
-        stated = headers.by_pydicom(file)
-    except HeaderError:  # it stumbles over what is of no interest here, a character set for one
-        return
-    for name in headers._TAGS:
-        assert skimmed.text(name) == stated.text(name), name
-        assert skimmed.integer(name) == stated.integer(name), name
-    assert skimmed.meta_class == stated.meta_class
-    assert skimmed.meta_instance == stated.meta_instance
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.name)

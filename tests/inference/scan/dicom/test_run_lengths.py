@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydicom.encaps import encapsulate
@@ -20,6 +20,7 @@ FRAMES = arrays.arrays(
 
 
 @pytest.mark.parametrize("plugin", ["pydicom", "pylibjpeg"])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(frame=FRAMES)
 @example(frame=np.zeros((2, 512), np.uint8))
 def test_decoders_give_the_frame_back(plugin: str, frame: np.ndarray) -> None:
