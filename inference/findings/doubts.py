@@ -180,8 +180,8 @@ def _places(organ: int, look: Look) -> Iterator[Weight]:
 # docs/doubts.md with a DSC of 0.7 and more and the others; it falls from 1 to 0 around it. Both
 # networks are unsure of small organs' borders, and of adrenal glands it tells little.
 _AGREEMENT: dict[int, float] = {
-    1: 0.72, 2: 0.80, 3: 0.76, 4: 0.58, 5: 0.75, 6: 0.60, 7: 0.50, 8: 0.46, 9: 0.40, 10: 0.52,
-    11: 0.70, 12: 0.50, 13: 0.80,
+    1: 0.68, 2: 0.86, 3: 0.82, 4: 0.66, 5: 0.75, 6: 0.66, 7: 0.50, 8: 0.58, 9: 0.26, 10: 0.54,
+    11: 0.72, 12: 0.60, 13: 0.84,
 }  # fmt: skip
 _AGREEMENT_RAMP = 0.15
 
