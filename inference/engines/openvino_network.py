@@ -19,7 +19,12 @@ from .interface import Precision
 from .numpy_arrays import NumpyArrays
 from .offline_openvino import ov
 from .openvino_graph import Kind, build_graph, merged_stages, ranges_in_pairs
-from .processor import adds_bytes_in_pairs, multiplies_bytes, too_old_for_bytes
+from .processor import (
+    adds_bytes_in_pairs,
+    held_without_bfloat16,
+    multiplies_bytes,
+    too_old_for_bytes,
+)
 
 # Memory that the network and the accumulator may take where windows are cut to the patient.
 WINDOW_BYTES = 1100 << 20
@@ -67,13 +72,14 @@ class OpenVinoNetwork:
         self._weights = load_safetensors(weights)
         self.core = ov.Core()
         abilities = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._kind = _kind(description, precision, "BF16" in abilities)
+        native = "BF16" in abilities and not held_without_bfloat16()
+        self._kind = _kind(description, precision, native)
         self._ranges = description.ranges if self._kind == "int8" else None
         if self._kind == "int8_pairs":
             self._ranges = ranges_in_pairs(self._architecture, description.ranges)
         self.merged = merged_stages(self._architecture, self._weights, self._kind)
         # What int8 leaves in floating point stays in float32.
-        hint = "bf16" if self._kind == "bf16" else "f32"
+        hint = "bf16" if self._kind == "bf16" and native else "f32"
         settings: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": hint,
             "PERFORMANCE_HINT": "LATENCY",

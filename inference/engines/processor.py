@@ -10,13 +10,20 @@ _CPUINFO = Path("/proc/cpuinfo")
 _BYTES = {"avx512_vnni", "avx_vnni", "amx_int8"}
 # What ONEDNN_MAX_CPU_ISA may hold oneDNN to that has none of them.
 _HELD_WITHOUT_BYTES = {"sse41", "avx", "avx2", "avx512_core"}
+# And what has no products of bfloat16.
+_HELD_WITHOUT_BFLOAT16 = _HELD_WITHOUT_BYTES | {"avx2_vnni", "avx512_core_vnni"}
 
 
 def multiplies_bytes() -> bool:
     """Whether a product of 8-bit integers is both exact and quick here. False where it is not
     known."""
-    held = os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
-    return held not in _HELD_WITHOUT_BYTES and not _BYTES.isdisjoint(_flags())
+    return _held() not in _HELD_WITHOUT_BYTES and not _BYTES.isdisjoint(_flags())
+
+
+def held_without_bfloat16() -> bool:
+    """Whether oneDNN is held to instructions without bfloat16. OpenVINO says what the processor has
+    all the same, and then finds no primitive for it."""
+    return _held() in _HELD_WITHOUT_BFLOAT16
 
 
 def adds_bytes_in_pairs() -> bool:
@@ -29,6 +36,10 @@ def too_old_for_bytes() -> bool:
     """Whether OpenVINO has no int8 convolutions for this processor: known to lack AVX2."""
     flags = _flags()
     return "sse2" in flags and "avx2" not in flags
+
+
+def _held() -> str:
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
 
 
 def _flags() -> set[str]:

@@ -342,6 +342,9 @@ def test_what_linux_says_of_the_processor(
     if held is not None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
     monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    assert processor.held_without_bfloat16() is (
+        held in ("AVX2", "avx512_core", "AVX512_CORE_VNNI")
+    )
     assert not processor.multiplies_bytes()  # there is no such file
     assert not processor.adds_bytes_in_pairs()
     assert not processor.too_old_for_bytes()
