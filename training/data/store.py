@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ FORMAT = 1
 UNKNOWN = "unknown"  # spacing of stores that do not say
 # nnU-Net keeps 10,000 voxels over all classes; a few hundred for each are as random.
 FOREGROUND_VOXELS = 500
+# NumPy parses a file's header with ``ast``; in CPython 3.11 two threads at it can fail with
+# "AST constructor recursion depth mismatch" (a garbage collection lets the other thread in).
+_OPENING = threading.Lock()
 
 
 class StoreError(AbdoboxError):
@@ -142,7 +146,8 @@ class Store:
     def _array(self, case: StoredCase, kind: str) -> Any:
         path = self.folder / f"{case.name}.{kind}.npy"
         try:
-            return np.load(path, mmap_mode="r")
+            with _OPENING:
+                return np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(path, f"cannot be read ({error})", "preprocess again") from error
 

@@ -1,5 +1,9 @@
 """Preprocessed scans: label codes, resampling, and the way through the disk."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -37,6 +41,24 @@ def test_missing_and_damaged_stores_name_the_file(tmp_path):
     (tmp_path / "case0.image.npy").write_bytes(b"")
     with pytest.raises(StoreError, match=r"case0\.image\.npy"):
         store.image(store.cases[0])
+
+
+def test_threads_open_arrays_one_after_the_other(tmp_path, monkeypatch):
+    """Two threads in ``ast`` at once, as NumPy's headers need it, can fail in CPython 3.11."""
+    store, load, inside = make_store(tmp_path), np.load, threading.Semaphore(1)
+
+    def alone(*args, **options):
+        assert inside.acquire(blocking=False)
+        try:
+            time.sleep(0.005)
+            return load(*args, **options)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(np, "load", alone)
+    with ThreadPoolExecutor(4) as pool:
+        images = list(pool.map(store.image, store.cases * 4))
+    assert all(image.shape == SHAPE for image in images)
 
 
 def test_a_tumour_is_given_to_the_organ_around_it():
