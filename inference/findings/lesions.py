@@ -59,9 +59,13 @@ def lesions(labels_ZYX: Labels, pieces: Pieces, grid: Grid) -> tuple[Lesion, ...
     runs = pieces.runs.part(of_tumor)
     numbers = np.searchsorted(which, pieces.numbers[of_tumor])
     touched = _touched_mm2(labels_ZYX, runs, numbers, len(which), grid)
+    # Each lesion's runs behind one another: to look for them per lesion is slow where there are
+    # thousands of specks.
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], np.arange(len(which) + 1))
     found = []
     for number, size in enumerate(pieces.sizes[which]):
-        own = runs.part(numbers == number)
+        own = runs.part(order[starts[number] : starts[number + 1]])
         organs = touched[number, list(ORGANS)]
         surface = float(touched[number].sum())
         host = int(organs.argmax())
