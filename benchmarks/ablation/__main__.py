@@ -164,7 +164,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=600, help="of each training (default: 600)")
     parser.add_argument("--store", type=Path, help="real: preprocessed scans, sampling.native")
     parser.add_argument("--minutes", type=float, default=30, help="real: of each (default: 30)")
-    parser.add_argument("--seeds", type=int, default=2, help="real: how many (default: 2)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1], help="real: which (default: 0 1)"
+    )
     parser.add_argument("--out", type=Path, help="folder (default: build/ablation/WHAT)")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(argv)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import describe, line
+from inference.errors import AbdoboxError
+from training.learn.train import sitting
 
 # A recipe's text for each training; what a row evaluates is in ROWS.
 _BASE = 'base = "tiny_cpu"\ntitle = "{title}"\ndecode = "nearest"\nseed = {seed}\n'
@@ -52,26 +54,38 @@ Verb = Callable[..., None]
 
 
 def real(
-    folder: Path, store: Path, device: str, minutes: float, seeds: int, training: Verb, second: Verb
+    folder: Path,
+    store: Path,
+    device: str,
+    minutes: float,
+    seeds: Sequence[int],
+    training: Verb,
+    second: Verb,
 ) -> str:
     """Train and evaluate every row with every seed; what is finished is kept.
+
+    Seeds may be trained side by side, each by a call of its own, and brought together by another.
 
     Args:
         folder: for the runs, and for real.json with every figure.
         store: made by ``python -m training preprocess`` with ``sampling.native``.
         minutes: of each training.
+        seeds: one network of each row for each.
         training, second: run ``python -m training`` and its ``cascade``, given their words.
 
     Returns:
         Markdown.
+
+    Raises:
+        AbdoboxError: a training was stopped, or something cannot be read.
     """
     scores: dict[str, list[dict[str, Any]]] = {row.title: [] for row in ROWS}
-    for seed in range(seeds):
+    for seed in seeds:
         place = folder / f"seed_{seed}"
         data = _linked(store, place / "store")
         for name in RECIPES:
             options = ("--data", data, "--device", device)
-            run = _trained(place, name, seed, minutes, options, training)
+            run = _trained(place, name, seed, minutes, options)
             if name == FIRST_STAGE and not any(data.glob("*.previous.npy")):
                 training("export", "--run", run, "--data", data, "--out", place / "models",
                          "--name", "first", "--replace")  # fmt: skip
@@ -81,7 +95,7 @@ def real(
                     training("evaluate", "--run", run, "--decode", row.decode, *options)
                     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
                     scores[row.title].append(metrics["mean"])
-    result = {"machine": describe(), "minutes": minutes, "seeds": seeds, "rows": scores}
+    result = {"machine": describe(), "minutes": minutes, "seeds": len(seeds), "rows": scores}
     (folder / "real.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return real_table(result)
 
@@ -112,14 +126,16 @@ def _reach(values: list[float | None]) -> str:
 
 
 def _trained(
-    place: Path, name: str, seed: int, minutes: float, options: tuple[object, ...], training: Verb
+    place: Path, name: str, seed: int, minutes: float, options: tuple[object, ...]
 ) -> Path:
     recipe, run = place / f"{name}.toml", place / name
     text = _BASE.format(title=name, seed=seed) + RECIPES[name]
     recipe.write_text(text, encoding="utf-8")
     more = ("--resume",) if (run / "last.pt").exists() else ()
-    training("train", "--recipe", recipe, "--out", run, "--schedule-minutes", minutes,
-             *options, *more)  # fmt: skip
+    words = ("--recipe", recipe, "--out", run, "--schedule-minutes", minutes, *options, *more)
+    complete, step = sitting([str(word) for word in words])
+    if not complete:
+        raise AbdoboxError(run, f"was stopped at step {step}", "the same command goes on with it")
     return run
 
 

@@ -128,11 +128,23 @@ def test_every_row_of_the_table_of_real_scans_runs(
     ):  # fmt: skip
         assert training([str(word) for word in words]) == 0
     out = tmp_path / "out"
-    words = ["real", "--store", store, "--minutes", "0.01", "--seeds", "1", "--out", out]
+    words = ["real", "--store", store, "--minutes", "0.01", "--seeds", "0", "--out", out]
     assert main([str(word) for word in words]) == 0
+    first = json.loads((out / "real.json").read_text())["rows"]
+    assert main([str(word) for word in words]) == 0  # nothing is trained twice
     text = capsys.readouterr().out
     for row in ROWS:
         assert f"| {row.title} |" in text
     means = json.loads((out / "real.json").read_text())["rows"]
-    assert {len(found) for found in means.values()} == {1}
+    assert {len(found) for found in means.values()} == {1} and means == first
     assert (out / "seed_0" / "store").is_dir() and not any(store.glob("*.previous.npy"))
+
+
+def test_a_training_that_was_stopped_is_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Half a training beside whole ones would be a table of nothing."""
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr("benchmarks.ablation.real.sitting", lambda words: (False, 7))
+    words = ["real", "--store", tmp_path / "store", "--out", tmp_path / "out"]
+    with pytest.raises(SystemExit, match=r"was stopped at step 7.*same command goes on"):
+        main([str(word) for word in words])
+    assert not (tmp_path / "out" / "real.json").exists()
