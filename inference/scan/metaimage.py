@@ -27,7 +27,8 @@ from .text_header import (
     lines,
 )
 
-_FIELD = re.compile(rb"[ \t]*([A-Za-z0-9_]+)[ \t]*[=:](.*)", re.DOTALL)
+# ITK writes metadata as further fields, of any name: dim[0] of NIfTI, 0010|0010 of DICOM.
+_FIELD = re.compile(rb"([^=:]+)[=:](.*)", re.DOTALL)
 _NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
 _VOXEL_TYPES = {
     "MET_CHAR": "i1", "MET_ASCII_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2",
@@ -79,9 +80,9 @@ def _fields(data: bytes) -> tuple[Fields, int]:
         if not line.strip() or line.lstrip().startswith(b"#"):
             continue
         found = _FIELD.fullmatch(line)
-        if found is None:
+        if found is None or not found[1].strip():
             raise HeaderError(f"is no MetaImage file (line {number} of its header is no field)")
-        name = found[1].decode("latin-1")
+        name = found[1].strip().decode("latin-1")
         fields.add(name, found[2].strip())
         if name == "ElementDataFile" and after < LONGEST_HEADER:  # else it may be cut
             # So may a line without its end, of a file that is still being written: the voxels

@@ -83,6 +83,8 @@ def _fields(data: bytes) -> tuple[Fields, int | None]:
         elif found := _FIELD.fullmatch(line):
             name = found[1].decode("latin-1").lower().replace(" ", "")
             if name not in _KNOWN:
+                if b":=" in line:
+                    continue  # a key with a colon
                 raise HeaderError(f"has a field that NRRD does not know ({name[:40]})")
             if name in fields:
                 raise HeaderError(f"states {name} twice")

@@ -73,22 +73,29 @@ class TextHeader:
 
 
 class Fields:
-    """The fields of a header by name, as bytes: a file's name may be in any encoding."""
+    """The fields of a header by name, as bytes: a file's name may be in any encoding.
+
+    Whoever asks for one that is stated twice, in two ways, gets a HeaderError. A field that nobody
+    asks for, somebody's own note, may be there as often as it likes.
+    """
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
+        self._doubtful: set[str] = set()
 
     def add(self, name: str, value: bytes) -> None:
-        """Take a field in. Raises HeaderError where it is there already with another value."""
+        """Take a field in."""
         if self._values.setdefault(name, value) != value:
-            raise HeaderError(f"states {name} twice, in two ways")
+            self._doubtful.add(name)
 
     def __contains__(self, name: str) -> bool:
+        if name in self._doubtful:
+            raise HeaderError(f"states {name} twice, in two ways")
         return name in self._values
 
     def raw(self, name: str) -> bytes:
         """The value's bytes; none where it is missing."""
-        return self._values.get(name, b"")
+        return self._values[name] if name in self else b""
 
     def text(self, name: str) -> str:
         """The value; empty where it is missing."""
