@@ -40,6 +40,12 @@ _MATRIX = ("TransformMatrix", "Orientation", "Rotation")
 _ORIGIN = ("Offset", "Position", "Origin")
 _SPACING = ("ElementSpacing", "ElementSize")  # the first counts
 _BIG_ENDIAN = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+_SLOPE, _OFFSET = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
+_READ = frozenset((
+    *_NEEDED, *_MATRIX, *_ORIGIN, *_SPACING, *_BIG_ENDIAN, _SLOPE, _OFFSET, "ObjectType",
+    "ElementNumberOfChannels", "DistanceUnits", "BinaryData", "CompressedData", "HeaderSize",
+    "HeaderSizePerSlice",
+))  # fmt: skip
 _MOST_AXES = 10
 _ONE_VOLUME = "give one 3D volume of grey values per file"
 
@@ -75,14 +81,18 @@ def metaimage_header(path: Path, head: bytes) -> TextHeader:
 
 def _fields(data: bytes) -> tuple[Fields, int]:
     """The fields up to ElementDataFile, which is the last, and where the next line begins."""
-    fields = Fields()
+    fields, in_note = Fields(), False
     for number, (line, after) in enumerate(lines(data), 1):
-        if not line.strip() or line.lstrip().startswith(b"#"):
+        if not (text := line.strip()) or text.startswith(b"#"):
             continue
         found = _FIELD.fullmatch(line)
         if found is None or not found[1].strip():
+            # A text of several lines, as DICOM has them; but not a field that lacks its "=".
+            if in_note and text.split()[0].decode("latin-1") not in _READ:
+                continue
             raise HeaderError(f"is no MetaImage file (line {number} of its header is no field)")
         name = found[1].strip().decode("latin-1")
+        in_note = name not in _READ
         fields.add(name, found[2].strip())
         if name == "ElementDataFile" and after < LONGEST_HEADER:  # else it may be cut
             # So may a line without its end, of a file that is still being written: the voxels
@@ -166,10 +176,9 @@ def _matrix(fields: Fields, axes: int, note: Note) -> npt.NDArray[np.float64]:
 
 
 def _scale(fields: Fields) -> tuple[float, float]:
-    slope, offset = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
     return (
-        fields.reals(slope, 1)[0] if slope in fields else 1.0,
-        fields.reals(offset, 1)[0] if offset in fields else 0.0,
+        fields.reals(_SLOPE, 1)[0] if _SLOPE in fields else 1.0,
+        fields.reals(_OFFSET, 1)[0] if _OFFSET in fields else 0.0,
     )
 
 

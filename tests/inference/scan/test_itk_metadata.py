@@ -45,6 +45,20 @@ def test_a_nifti_file_that_simpleitk_converted(tmp_path: Path, suffix: str):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_real_series_that_simpleitk_converted(shared_data: Path, tmp_path: Path, suffix: str):
+    """Every attribute comes along, an address of four lines among them."""
+    folder, path = shared_data / "dicom" / "totalsegmentator_slab", tmp_path / f"scan.{suffix}"
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    reader.MetaDataDictionaryArrayUpdateOn()
+    image = reader.Execute()
+    for key in reader.GetMetaDataKeys(0):
+        image.SetMetaData(key, reader.GetMetaData(0, key))
+    sitk.WriteImage(image, str(path))
+    assert_as_simpleitk_has_it(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -58,15 +72,31 @@ def test_notes_of_any_name(tmp_path: Path, suffix: str, notes: dict[str, str]):
     assert_as_simpleitk_has_it(path)
 
 
-def test_a_note_may_be_there_twice_but_a_size_may_not(tmp_path: Path):
-    """The lines of a longer note become fields of their own."""
+@pytest.mark.parametrize(
+    "value",
+    ["Petersgraben\r\nBasel\r\nCHE", "a\n\nb", "side: left\nside: right", "a\n= b", "a\n: b\nc"],
+)
+def test_a_note_of_several_lines(tmp_path: Path, value: str):
+    """ITK writes them as they are; each is a line of the header then."""
     voxels, path = scan_voxels(), tmp_path / "scan.mha"
     raw = metaimage_bytes(voxels, voxels.tobytes())
-    path.write_bytes(raw.replace(b"NDims", b"side: left\nside: right\nNDims", 1))
+    path.write_bytes(raw.replace(b"NDims", f"0008|0081 = {value}\nNDims".encode(), 1))
     np.testing.assert_array_equal(read_volume(path).voxels_ZYX, voxels)
-    path.write_bytes(raw.replace(b"NDims", b"DimSize = 3 3 3\nNDims", 1))
-    with pytest.raises(ScanError, match="states DimSize twice, in two ways"):
-        read_volume(path)
-    path.write_bytes(raw.replace(b"NDims", b"no field\nNDims", 1))
-    with pytest.raises(ScanError, match="line 2 of its header is no field"):
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("DimSize = 3 3 3", "states DimSize twice, in two ways"),
+        ("no field", "line 2 of its header is no field"),  # ObjectType is no note
+        ("note = text\nOffset 1 2 3", "line 3 of its header is no field"),
+    ],
+)
+def test_a_field_that_lacks_its_sign_or_is_there_twice_is_no_note(
+    tmp_path: Path, line: str, cause: str
+):
+    voxels, path = scan_voxels(), tmp_path / "scan.mha"
+    raw = metaimage_bytes(voxels, voxels.tobytes())
+    path.write_bytes(raw.replace(b"NDims", line.encode() + b"\nNDims", 1))
+    with pytest.raises(ScanError, match=cause):
         read_volume(path)
