@@ -16,7 +16,7 @@ from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
 from .errors import DeviceError, ModelError, argument
 from .grid import Grid, Orientation
 from .labels import BACKGROUND, NAMES
-from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
+from .model.description import Crop, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
 from .scan.given import as_volume
@@ -24,7 +24,7 @@ from .scan.volume import Volume
 from .segmentation import Segmentation
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
-from .types import Box, Image, Labels
+from .types import DECODES, Box, Decode, Image, Labels
 
 T = TypeVar("T")
 

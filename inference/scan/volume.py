@@ -14,7 +14,7 @@ from isal import isal_zlib
 
 from ..errors import HeaderError, OutputError, ScanError
 from ..grid import Grid, Orientation
-from ..memory import Admit, check_memory
+from ..machine.memory import Admit, check_memory
 from ..types import Image, Labels
 from .atomic import write_atomically
 from .axes import straighten
