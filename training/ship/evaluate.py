@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evaluation.cases import CaseResult
+from evaluation.results import CaseResult
 from evaluation.rules import MODES
 from evaluation.scoring import evaluate_case
 from evaluation.table import cases_csv, summarise, summary_markdown
