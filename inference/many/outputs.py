@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
+from ..findings.page.assets import niivue
 from ..findings.page.failure_page import failure_page
 from ..labels import NAMES
 from ..scan.atomic import make_folder, write_atomically
@@ -45,6 +46,11 @@ class Wanted:
     seg_type: SegType = "labelmap"
     label_table: bool = True
     html: bool = False
+
+    def check(self) -> None:
+        """Say at once, not after the first scan, where pages cannot be made. Raises ModelError."""
+        if self.html:
+            niivue()
 
     def files(self, case: Case) -> Iterator[Path]:
         """Every file of a case."""
