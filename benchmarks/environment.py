@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from inference.steps.threads import processors
+from inference.machine.threads import processors
 
 ROOT = Path(__file__).resolve().parent.parent
 

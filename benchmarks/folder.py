@@ -30,9 +30,9 @@ from benchmarks import environment
 from benchmarks.environment import ROOT, child
 from benchmarks.models import HELP, How, chosen
 from inference.engines import openvino_network
+from inference.machine.threads import worker_count
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
-from inference.steps.threads import worker_count
 
 WORK = ROOT / "build" / "folder"
 TARGET = 0.9

@@ -21,9 +21,9 @@ import numpy as np
 from safetensors.numpy import load as load_safetensors
 
 from benchmarks.models import HELP, chosen
+from inference.machine.threads import processors
 from inference.model.architecture import IMAGE, Architecture, Convolution, Head, Transposed
 from inference.model.description import ModelDescription, verified_weights
-from inference.steps.threads import processors
 from inference.types import Shape
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from evaluation.cases import CaseResult, find_cases, read_annotated, score_cases, stem
+from evaluation.cases import find_cases, read_annotated, stem
 from evaluation.reading import CaseError
+from evaluation.results import CaseResult, score_cases
 from evaluation.rules import MODES
 from evaluation.summary import lesions_csv, lesions_markdown, summarise_cases, summary_json
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.bootstrap import LEVEL, RESAMPLES, SEED, Bootstrap, Interval
-from evaluation.cases import CaseResult
 from evaluation.lesions import DETECTED, MINIMUM_IOU, MISSED, SIZES, count_lesions
+from evaluation.results import CaseResult
 from inference.labels import NAMES, TUMOR
 
 Summary = dict[str, Any]

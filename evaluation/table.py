@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.cases import CaseResult
+from evaluation.results import CaseResult
 from evaluation.scoring import rounded
 from inference.labels import COLUMNS, NAMES, TUMOR
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from .engines.interface import Network
 from .grid import Grid
-from .model.description import Decode, ModelDescription
+from .model.description import ModelDescription
 from .steps.accumulator import accumulator
 from .steps.body import BODY_HU, body_mask
 from .steps.boxes import bounding_box, grown, whole, window_box
 from .steps.decode import Decoder
 from .steps.resample import reaches
 from .steps.windows import Placement, Room, mirror_index
-from .types import Array, Box, Image, Labels, Shape
+from .types import Array, Box, Decode, Image, Labels, Shape
 
 
 class Clock:

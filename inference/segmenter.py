@@ -7,16 +7,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from .engines.choice import ready_network
-from .engines.interface import HalfPrecisionError, Network, Precision, Resampler
-from .errors import DeviceError, ModelError, argument
+from .engines.fallbacks import with_fallbacks
+from .engines.interface import Network, Precision, Resampler
+from .errors import ModelError, argument
 from .grid import Grid, Orientation
 from .labels import BACKGROUND, NAMES
-from .model.description import DECODES, Crop, Decode, ModelDescription, verified_weights
+from .model.description import Crop, ModelDescription, verified_weights
 from .model.folder import WEIGHTS, finder_folder, model_folder
 from .pipeline import Clock, Pipeline
 from .scan.given import as_volume
@@ -24,9 +25,7 @@ from .scan.volume import Volume
 from .segmentation import Segmentation
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
-from .types import Box, Image, Labels
-
-T = TypeVar("T")
+from .types import DECODES, Box, Decode, Image, Labels
 
 
 class Segmenter:
@@ -186,7 +185,7 @@ class Segmenter:
         def walk(network: Network) -> Labels:
             return Pipeline(self.description, network, clock, self._turn).coarse(image_ZYX, grid)
 
-        return self._with_fallbacks(walk)
+        return with_fallbacks(self.network, walk)
 
     def _label(
         self,
@@ -203,7 +202,7 @@ class Segmenter:
             run = Pipeline(self.description, network, clock, self._turn)
             return run(image_ZYX, grid, decode, step, within), run
 
-        (labels_ZYX, run), notes = self._with_fallbacks(walk)
+        (labels_ZYX, run), notes = with_fallbacks(self.network, walk)
         return labels_ZYX, run, notes
 
     def _tidy(
@@ -230,39 +229,6 @@ class Segmenter:
                 were = "was" if len(gone) == 1 else "were"
                 notes += (f"{names} {were} found below the kidneys, too, and left out there",)
         return evidence, notes
-
-    def _with_fallbacks(self, walk: Callable[[Network], T]) -> tuple[T, tuple[str, ...]]:
-        """Do something with the network, or with what it falls back to.
-
-        Returns:
-            What came of it, and the fallbacks in words.
-
-        Raises:
-            DeviceError: not even the CPU has the memory.
-        """
-        network, notes = self.network, []
-        while True:
-            batch = network.batch
-            try:
-                result = walk(network)
-                if network.batch < batch:
-                    notes.append(f"{network.name} ran out of memory: batches of {network.batch}")
-                return result, tuple(notes)
-            except MemoryError as error:
-                raise DeviceError(
-                    "this machine",
-                    "has not enough memory for the scan",
-                    "give more memory, or crop the scan",
-                ) from error
-            except RuntimeError as error:
-                instead = network.fallback(error)
-                if instead is None:
-                    raise
-                lack = "range" if isinstance(error, HalfPrecisionError) else "memory"
-                notes.append(f"{network.name} ran out of {lack}: going on with {instead.name}")
-            # Outside the handler, whose traceback would keep the failed run's memory alive. Only
-            # this scan pays: the next one starts on the device again.
-            network = instead
 
 
 @dataclass(frozen=True)

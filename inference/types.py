@@ -1,8 +1,8 @@
-"""The types of arrays and places that all rooms share. Arrays are indexed (z, y, x)."""
+"""The types of arrays, places and choices that all rooms share. Arrays are indexed (z, y, x)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,3 +16,6 @@ Image = npt.NDArray[np.int16] | npt.NDArray[np.float32]  # HU
 Labels = npt.NDArray[np.uint8]  # values of labels.NAMES, 0 is background
 Logits = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+Decode = Literal["nearest", "linear"]  # to the scan's grid: of the labels, or of the logits
+DECODES: tuple[str, ...] = get_args(Decode)

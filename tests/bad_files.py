@@ -10,6 +10,7 @@ import math
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ from tests.inference.text_files import metaimage_bytes, nrrd_bytes
 
 SCAN = scan_voxels()
 Make = Callable[[Path], Path]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A bad scan and words that the cause in its message must have."""
+
+    make: Make
+    words: str
 
 
 def named(base: Path, suffix: str) -> Path:

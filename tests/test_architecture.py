@@ -12,13 +12,13 @@ VALUES = {"labels", "grid", "errors", "types"}
 # Room of inference/ -> the rooms that it may import from, besides itself.
 BELOW = {
     "values": set(),
-    "memory": {"values"},
-    "model": {"values", "memory"},
-    "steps": {"values", "memory", "model"},
-    "scan": {"values", "memory", "model", "steps"},
-    "engines": {"values", "memory", "model", "steps"},
-    "pipeline": {"values", "memory", "model", "steps", "scan", "engines"},
-    "findings": {"values", "memory", "model", "steps", "scan"},
+    "machine": {"values"},
+    "model": {"values", "machine"},
+    "steps": {"values", "machine", "model"},
+    "scan": {"values", "machine", "model", "steps"},
+    "engines": {"values", "machine", "model", "steps"},
+    "pipeline": {"values", "machine", "model", "steps", "scan", "engines"},
+    "findings": {"values", "machine", "model", "steps", "scan"},
 }
 BELOW["segmentation"] = BELOW["findings"] | {"findings"}
 BELOW["segmenter"] = {*BELOW}
@@ -72,9 +72,7 @@ def imported(path: Path, root: Path) -> set[tuple[str, ...]]:
 def room(parts: tuple[str, ...]) -> str:
     """The room that a module of inference/ belongs to."""
     name = parts[0].removesuffix(".py")
-    if name in VALUES:
-        return "values"
-    return "memory" if name == "control_groups" else name
+    return "values" if name in VALUES else name
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, TUMOR
 from inference.model.architecture import Architecture
-from inference.model.description import Decode
-from inference.types import Shape, Triple
+from inference.types import Decode, Shape, Triple
 
 FOLDER = Path(__file__).parent / "recipes"
 Range = tuple[float, float]

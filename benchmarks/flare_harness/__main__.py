@@ -14,7 +14,7 @@ from benchmarks.flare_harness.engine import Docker, Limits
 from benchmarks.flare_harness.machine import Gpu, NoGpuError
 from benchmarks.flare_harness.simulate import TABLE6_SLICES, write_scan
 from benchmarks.flare_harness.tables import draw_curves, markdown, write_official_csv
-from inference.steps.threads import processors
+from inference.machine.threads import processors
 
 
 def parser() -> argparse.ArgumentParser:

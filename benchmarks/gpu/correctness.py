@@ -21,14 +21,14 @@ from inference.engines.torch_network import TorchNetwork
 from inference.engines.torch_steps import resample_image as torch_resample
 from inference.engines.torch_steps import torch_decoder
 from inference.engines.torch_unet import UNet
-from inference.model.description import DECODES, Intensity, ModelDescription, verified_weights
+from inference.model.description import Intensity, ModelDescription, verified_weights
 from inference.scan.volume import Volume
 from inference.segmenter import Segmenter
 from inference.steps.accumulator import accumulator
 from inference.steps.decode import numpy_decoder
 from inference.steps.resample import resample_image
 from inference.steps.windows import Placement
-from inference.types import Image, Shape
+from inference.types import DECODES, Image, Shape
 
 INTENSITY = Intensity(lower=-160.0, upper=240.0, mean=80.0, std=60.0)
 # (scan's grid, network's grid): down, up, anisotropic, one slice, unchanged.

@@ -18,10 +18,10 @@ from inference.engines.device_memory import memory_plan
 from inference.engines.interface import Precision
 from inference.errors import DeviceError
 from inference.labels import NAMES
-from inference.model.description import Decode
 from inference.scan.volume import Volume
 from inference.segmentation import Segmentation
 from inference.segmenter import Segmenter
+from inference.types import Decode
 
 # Decoding and window step; None is the model's own.
 _WAYS: tuple[tuple[Decode, float | None], ...] = (

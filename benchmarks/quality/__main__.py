@@ -19,10 +19,9 @@ from benchmarks.quality.tumor import tumor_results, tumor_table
 from inference.engines.interface import Precision
 from inference.errors import AbdoboxError, DeviceError, ModelError
 from inference.labels import NAMES, TUMOR
-from inference.model.description import DECODES
 from inference.model.folder import WEIGHTS
 from inference.segmenter import Segmenter
-from inference.types import Labels
+from inference.types import DECODES, Labels
 from training.data.folders import make_folder
 
 Rows = dict[str, list[Scores]]

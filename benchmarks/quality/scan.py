@@ -13,10 +13,9 @@ from evaluation.scoring import Score, evaluate_case
 from inference.errors import AbdoboxError
 from inference.grid import Grid, Orientation
 from inference.labels import BACKGROUND, TUMOR
-from inference.model.description import Decode
 from inference.scan.volume import Volume, read_labels, read_volume
 from inference.segmenter import Segmenter
-from inference.types import Labels, Triple
+from inference.types import Decode, Labels, Triple
 from training.data.case import parse_classes
 from training.data.table import read_cases
 

@@ -160,11 +160,9 @@ def _read(args: argparse.Namespace) -> LabelWriter:
 
 def _prepare(folder: Path, labels: Path, files: Iterable[Path]) -> None:
     """Make the folder, and see that nothing is written over the labels. Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        cause = f"cannot be made ({error.strerror})"
-        raise OutputError(folder, cause, "check the path and its permissions") from error
+    from ..scan.atomic import make_folder
+
+    make_folder(folder)
     for path in files:
         if os.path.realpath(path) == os.path.realpath(labels):
             raise OutputError(path, "is the label map itself", "name another output folder")

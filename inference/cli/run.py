@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import AbdoboxError, OutputError
-from ..findings.page.assets import niivue
 from ..labels import NAMES
 from ..many.batch import Batch, BatchOptions, explained
 from ..many.cases import Case, find_cases
@@ -44,7 +43,7 @@ class Run:
         self._count = 0
         self._folder: Path | None = None  # of the labels, where there are any
         self._problems: list[tuple[str, str]] = []  # of what did not become a case
-        wanted = Wanted(
+        self._wanted = Wanted(
             args.labels or tuple(NAMES),
             args.split,
             args.statistics,
@@ -54,7 +53,7 @@ class Run:
             args.html,
         )
         options = BatchOptions(
-            args.decode, args.step, args.jobs, args.skip_existing, args.debug, wanted
+            args.decode, args.step, args.jobs, args.skip_existing, args.debug, self._wanted
         )
         self._batch = Batch(self._load, options, progress, self._report)
 
@@ -98,8 +97,7 @@ class Run:
 
     def _segment(self) -> int:
         args, report = self._args, self._report
-        if args.html:
-            niivue()  # says at once where the viewer is lacking
+        self._wanted.check()
         # Its warnings name no file; what matters of them the reader says in its own words.
         warnings.filterwarnings("ignore", module="pydicom")
         found = find_cases(args.input, args.output, args.shard or WHOLE)

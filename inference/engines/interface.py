@@ -7,10 +7,10 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..model.description import Decode, Intensity
+from ..model.description import Intensity
 from ..steps.decode import Decoder
 from ..steps.windows import Room
-from ..types import Array, Box, Image, Shape
+from ..types import Array, Box, Decode, Image, Shape
 
 Precision = Literal["auto", "int8", "f32"]
 Resampler = Literal["torch", "cupy"]

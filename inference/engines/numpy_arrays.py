@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..model.description import Decode, Intensity
+from ..model.description import Intensity
 from ..steps.bfloat16 import as_float32
 from ..steps.decode import Decoder, numpy_decoder
 from ..steps.resample import resample_image
-from ..types import Box, Image, Shape
+from ..types import Box, Decode, Image, Shape
 
 
 class NumpyArrays:

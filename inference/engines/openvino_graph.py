@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +40,16 @@ from ..model.architecture import (
 from ..model.int8_ranges import Ranges
 from ..types import Shape
 from .offline_openvino import ops, ov
+from .openvino_weights import (
+    Floats,
+    Node,
+    along,
+    constant,
+    merged_kernels,
+    per_channel,
+    weights_node,
+)
 
-Node = Any  # openvino.Output, which has no type information
-Floats = npt.NDArray[np.float32]
 Kind = Literal["f32", "bf16", "int8", "int8_pairs"]
 # The byte that stands for 0: in maps after LeakyReLU, whose negative values are small, and in maps
 # of both signs. Whole bytes, so that the 0 of padding is exact.
@@ -52,12 +59,9 @@ _LAST = np.array([0, 2, 3, 4, 1])
 # Stages whose transposed convolutions are merged; in coarser ones there is nothing to gain, and in
 # bytes without VNNI not in the second either.
 _MERGED_STAGES: dict[Kind, int] = {"f32": 2, "bf16": 2, "int8": 0, "int8_pairs": 1}
-# The most that two weights of one sign may add up to so that their products with bytes keep within
-# 16 bits: 255 * 128 < 2 ** 15.
-_PAIR = 128
 
 
-class _Map(NamedTuple):
+class FeatureMap(NamedTuple):
     """A feature map (1, channels, z, y, x) divided by ``factors`` per channel; None: as it is, in
     float32."""
 
@@ -146,9 +150,9 @@ class GraphBuilder:
         self._slope = ops.constant(np.array([NEGATIVE_SLOPE], np.float32))
         self._ends: dict[int, tuple[Node, Node]] = {}
 
-    def last_map(self, image: Node) -> _Map:
+    def last_map(self, image: Node) -> FeatureMap:
         """What the head reads."""
-        maps = {IMAGE: _Map(image)}
+        maps = {IMAGE: FeatureMap(image)}
         for layer in self._net.layers():
             read = [maps[name] for name in layer.reads]
             match layer:
@@ -167,34 +171,34 @@ class GraphBuilder:
                     maps[layer.name] = self._block(layer.name, y)
         raise AssertionError("a network without a head")
 
-    def head(self, x: _Map) -> Node:
+    def head(self, x: FeatureMap) -> Node:
         """Logits (1, z, y, x, labels) as oneDNN computes them, channels last and not converted:
         anything else would copy them."""
-        weights = _constant(self._floats("heads.0.weight"))
+        weights = constant(self._floats("heads.0.weight"))
         one, zero = [1, 1, 1], [0, 0, 0]
         logits = ops.convolution(x.node, weights, one, zero, zero, one).output(0)
-        logits = ops.add(logits, _channels(self._floats("heads.0.bias"))).output(0)
+        logits = ops.add(logits, per_channel(self._floats("heads.0.bias"))).output(0)
         return ops.transpose(logits, _LAST).output(0)
 
-    def head_as_product(self, x: _Map) -> Node:
+    def head_as_product(self, x: FeatureMap) -> Node:
         """The same by a matrix product: quicker in bfloat16, whose logits it writes as such."""
         weights = self._floats("heads.0.weight").reshape(self._net.outputs, -1)
         last = ops.transpose(x.node, _LAST).output(0)
-        logits = ops.matmul(last, _constant(weights), False, True).output(0)
-        return ops.add(logits, _constant(self._floats("heads.0.bias"))).output(0)
+        logits = ops.matmul(last, constant(weights), False, True).output(0)
+        return ops.add(logits, constant(self._floats("heads.0.bias"))).output(0)
 
-    def _block(self, name: str, convolved: Node) -> _Map:
+    def _block(self, name: str, convolved: Node) -> FeatureMap:
         """Normalisation, which would take the convolution's bias away again, and activation."""
         x = ops.mvn(convolved, self._axes, True, NORM_EPSILON, "inside_sqrt").output(0)
         factors = self._factors(name)
         divisors = 1 if factors is None else factors
-        x = ops.multiply(x, _channels(self._floats(f"{name}.norm.weight") / divisors)).output(0)
-        x = ops.add(x, _channels(self._floats(f"{name}.norm.bias") / divisors)).output(0)
+        x = ops.multiply(x, per_channel(self._floats(f"{name}.norm.weight") / divisors)).output(0)
+        x = ops.add(x, per_channel(self._floats(f"{name}.norm.bias") / divisors)).output(0)
         x = ops.prelu(x, self._slope).output(0)
         x.get_tensor().set_names({name})
-        return _Map(x if factors is None else self._in_bytes(x, _ZERO_ACTIVATED), factors)
+        return FeatureMap(x if factors is None else self._in_bytes(x, _ZERO_ACTIVATED), factors)
 
-    def _convolve(self, xs: list[_Map], layer: Convolution, first: int = 0) -> Node:
+    def _convolve(self, xs: list[FeatureMap], layer: Convolution, first: int = 0) -> Node:
         """Of ``xs`` joined, without joining them: convolutions of each, added up. No bias.
 
         ``first``: the input of the weights that the first channel of ``xs`` is.
@@ -203,31 +207,31 @@ class GraphBuilder:
         parts = []
         for x in xs:
             part = weights[:, first : (first := first + x.channels)]
-            kernels = _weights(part, x.factors, inputs=1, pairs=self._pairs)
+            kernels = weights_node(part, x.factors, inputs=1, pairs=self._pairs)
             stride, one = list(layer.stride), [1, 1, 1]
             parts.append(ops.convolution(x.node, kernels, stride, pad, pad, one).output(0))
         return reduce(lambda y, part: ops.add(part, y).output(0), parts)
 
-    def _up(self, x: _Map, layer: Transposed) -> _Map:
+    def _up(self, x: FeatureMap, layer: Transposed) -> FeatureMap:
         """Transposed convolution from the stage below."""
         name = layer.name
         weights, bias = self._floats(f"{name}.weight"), self._floats(f"{name}.bias")
         factors = self._factors(name)
         if factors is not None:
-            weights, bias = weights / _along(factors, 1), bias / factors
-        kernels = _weights(weights, x.factors, inputs=0)
+            weights, bias = weights / along(factors, 1), bias / factors
+        kernels = weights_node(weights, x.factors, inputs=0)
         y = ops.convolution_backprop_data(x.node, kernels, list(layer.stride))
-        y = ops.add(y, _channels(bias)).output(0)
+        y = ops.add(y, per_channel(bias)).output(0)
         y.get_tensor().set_names({name})
-        return _Map(y if factors is None else self._in_bytes(y, _ZERO_SIGNED), factors)
+        return FeatureMap(y if factors is None else self._in_bytes(y, _ZERO_SIGNED), factors)
 
-    def _up_and_convolve(self, x: _Map, skip: _Map, layer: Convolution) -> Node:
+    def _up_and_convolve(self, x: FeatureMap, skip: FeatureMap, layer: Convolution) -> Node:
         """Transposed convolution from the stage below, and what joins it and the skip."""
         up, joined = (
             self._floats(f"{name}.weight") for name in (f"up.{layer.stage}", layer.weight)
         )
         pad, one = [k // 2 for k in layer.kernel], [1, 1, 1]
-        kernels = _constant(merged_kernels(up, joined[:, : up.shape[1]]))
+        kernels = constant(merged_kernels(up, joined[:, : up.shape[1]]))
         stride = list(up.shape[2:])
         y = ops.convolution_backprop_data(x.node, kernels, stride, None, pad, pad, one).output(0)
         return ops.add(self._convolve([skip], layer, first=up.shape[1]), y).output(0)
@@ -235,7 +239,7 @@ class GraphBuilder:
     def _in_bytes(self, x: Node, zero: int) -> Node:
         """Values rounded to 256 levels, of which the one of that number is 0 and the last one 1."""
         if zero not in self._ends:
-            low, high = (_constant(np.full([1] * 5, n / (255 - zero))) for n in (-zero, 255 - zero))
+            low, high = (constant(np.full([1] * 5, n / (255 - zero))) for n in (-zero, 255 - zero))
             self._ends[zero] = low, high
         return ops.fake_quantize(x, *self._ends[zero], *self._ends[zero], 256).output(0)
 
@@ -244,73 +248,3 @@ class GraphBuilder:
 
     def _factors(self, name: str) -> Floats | None:
         return np.array(self._ranges[name], np.float32) if name in self._ranges else None
-
-
-def merged_kernels(up: Floats, conv: Floats) -> Floats:
-    """Of the transposed convolution that is as good as one without overlaps and a convolution after
-    it, padded by half its kernel.
-
-    Args:
-        up: weights (inputs, between, *stride) of the transposed convolution.
-        conv: weights (outputs, between, *kernel) of the convolution.
-
-    Returns:
-        Weights (inputs, outputs, *(stride + kernel - 1)); the stride stays, and half of ``kernel``
-        is cut off at every side.
-    """
-    stride, kernel = up.shape[2:], conv.shape[2:]
-    products = np.tensordot(up, conv[:, :, ::-1, ::-1, ::-1], axes=(1, 1))
-    size = [s + k - 1 for s, k in zip(stride, kernel, strict=True)]
-    kernels = np.zeros((up.shape[0], conv.shape[0], *size), np.float32)
-    for place in np.ndindex(*stride):
-        part = tuple(slice(p, p + k) for p, k in zip(place, kernel, strict=True))
-        kernels[(slice(None), slice(None), *part)] += products[(slice(None), *place)]
-    return kernels
-
-
-def _weights(values: Floats, factors: Floats | None, inputs: int, pairs: bool = False) -> Node:
-    """Weights for a map, in signed bytes where it is in bytes.
-
-    Args:
-        inputs: their axis of the map's channels, 1 where ``pairs``.
-        pairs: whether products are added up in pairs; see :data:`_PAIR`.
-    """
-    if factors is None:
-        return _constant(values)
-    values = values * _along(factors, inputs)
-    others = tuple(axis for axis in range(values.ndim) if axis != 1 - inputs)
-    most = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
-    if pairs:
-        # Half a unit less: rounding may add that much to either weight.
-        sums = _highest_pair(values).max(axis=others, keepdims=True) / np.float32(_PAIR - 0.5)
-        most = np.maximum(most, sums)
-    # Where an output channel has no weights, any unit does.
-    unit = np.where(most > 0, most, np.float32(1))
-    # Rounded here and not by the compiler, which takes three times as long for it.
-    in_bytes = ops.constant(np.rint(values / unit).astype(np.int8))
-    return ops.multiply(ops.convert(in_bytes, "f32"), _constant(unit)).output(0)
-
-
-def _highest_pair(weights: Floats) -> Floats:
-    """Of each two neighbouring inputs (axis 1; the last of an odd number alone) the magnitude that
-    their weights of one sign add up to, whichever sign adds up to more."""
-    signs = np.maximum(np.stack([weights, -weights]), 0)
-    signs = np.pad(signs, [(0, 0), (0, 0), (0, signs.shape[2] % 2), *[(0, 0)] * 3])
-    highest: Floats = (signs[:, :, ::2] + signs[:, :, 1::2]).max(axis=0)
-    return highest
-
-
-def _along(values: Floats, axis: int) -> Floats:
-    """One value per channel, to be multiplied along an axis of weights."""
-    shape = [1] * 5
-    shape[axis] = -1
-    return values.reshape(shape)
-
-
-def _channels(values: Floats) -> Node:
-    """One value per channel of a map."""
-    return _constant(_along(values, 1))
-
-
-def _constant(values: npt.NDArray[np.generic]) -> Node:
-    return ops.constant(np.ascontiguousarray(values, np.float32)).output(0)

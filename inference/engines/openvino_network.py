@@ -9,10 +9,10 @@ import numpy.typing as npt
 from safetensors.numpy import load as load_safetensors
 
 from ..errors import DeviceError, ModelError, argument
+from ..machine.threads import quota_threads
 from ..model.architecture import Architecture
 from ..model.description import Intensity, ModelDescription
 from ..steps.bfloat16 import bfloat16
-from ..steps.threads import quota_threads
 from ..steps.windows import Room
 from ..types import Box, Image, Shape
 from .interface import Precision

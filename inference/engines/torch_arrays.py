@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..model.description import Decode, Intensity
+from ..model.description import Intensity
 from ..steps.decode import Decoder
-from ..types import Box, Image, Shape
+from ..types import Box, Decode, Image, Shape
 from .gpu import Gpu
 from .torch_steps import resample_image, torch_decoder
 

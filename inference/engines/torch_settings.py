@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..steps.threads import quota_threads
+from ..machine.threads import quota_threads
 
 # Two threads that set and restore in turns would leave one's settings to the caller.
 _turn = threading.Lock()

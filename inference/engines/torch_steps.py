@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..labels import TUMOR
-from ..model.description import Decode, Intensity
+from ..model.description import Intensity
 from ..steps.boxes import whole
 from ..steps.decode import Decoder
 from ..steps.resample import Reach, Taps, linear_taps, reaches
-from ..types import Box, Image, Labels, Shape
+from ..types import Box, Decode, Image, Labels, Shape
 from .device_memory import IMAGE_PLANES, SLAB_PLANES, SLAB_SLICES
 
 

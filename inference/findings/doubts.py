@@ -1,7 +1,7 @@
 """May the labels be believed? One score for each organ, and what is odd about the scan.
 
 Everything is judged by what a run has anyway: the labels, the scan, and what the smaller model that
-looked first has seen. The figures behind the limits are in docs/doubts.md (benchmarks/doubts.py).
+looked first has seen. The figures behind the limits are in docs/doubts.md (benchmarks/doubts).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..labels import NAMES
+from ..machine.threads import in_chunks
 from ..steps.boxes import bounding_box
-from ..steps.threads import in_chunks
 from ..types import Image, Labels
 
 _ROWS = max(NAMES) + 1

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..grid import Grid, Orientation
 from ..labels import ORGANS
+from ..machine.threads import in_threads
 from ..steps.organs import Evidence
-from ..steps.threads import in_threads
 from ..types import Image, Labels
 from .extents import Extent, extents
 from .hounsfield import Hounsfield, hounsfield_by_label

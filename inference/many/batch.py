@@ -18,14 +18,14 @@ from ..errors import AbdoboxError, OutputError, ScanError, one_line
 from ..findings.document import document
 from ..findings.doubts import Doubts
 from ..findings.page.case_page import case_page
-from ..memory import Admit, SharedMemory
-from ..model.description import Decode
+from ..machine.memory import Admit, SharedMemory
+from ..machine.threads import worker_count
 from ..scan.atomic import remove_leftovers
 from ..scan.formats import check_formats
 from ..scan.volume import read_series, read_volume
 from ..segmentation import Segmentation
 from ..segmenter import Segmenter
-from ..steps.threads import worker_count
+from ..types import Decode
 from .cases import Case
 from .outputs import Said, Wanted, check_places, split_folder, write_case, write_failure
 from .progress import Progress

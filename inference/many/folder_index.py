@@ -6,13 +6,11 @@ gone on with, after several runs into one folder, and after the shares of severa
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError
 from ..findings.page.folder_page import folder_page
 from ..findings.page.summary import HEAD_BYTES, of_page
 from ..scan.atomic import write_atomically
@@ -22,8 +20,8 @@ _INDEX = re.compile(r"index(\.\d+-of-\d+)?")
 
 
 def index_name(shard: Shard = WHOLE) -> str:
-    """``index.html``; of a share of several, ``index.I-of-N.html``."""
-    return "index.html" if shard.count == 1 else f"index.{shard.index}-of-{shard.count}.html"
+    """``index.html``, or a share's."""
+    return shard.named("index", ".html")
 
 
 def is_index(name: str) -> bool:
@@ -51,26 +49,14 @@ def write_index(
 
 
 def _cases(folder: Path, shard: Shard) -> Iterator[dict[str, Any]]:
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if _may_be_one(entry, shard))
-    except OSError as error:
-        cause = f"cannot be read ({error.strerror})"
-        raise OutputError(folder, cause, "check its permissions") from error
-    for name in names:
+    for name in shard.files(folder, ".html"):
+        case = name.removesuffix(".html")
+        if is_index(case):
+            continue
         try:
             with (folder / name).open("rb") as file:
                 summary = of_page(file.read(HEAD_BYTES))
         except OSError:  # somebody else's
             continue
         if summary is not None:
-            yield {**summary, "case": name.removesuffix(".html")}
-
-
-def _may_be_one(entry: os.DirEntry[str], shard: Shard) -> bool:
-    stem = entry.name.removesuffix(".html")
-    return (
-        stem != entry.name
-        and not is_index(stem)
-        and shard.takes(stem)
-        and entry.is_file(follow_symlinks=False)
-    )
+            yield {**summary, "case": case}

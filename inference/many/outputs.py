@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
+from ..findings.page.assets import niivue
 from ..findings.page.failure_page import failure_page
 from ..labels import NAMES
-from ..scan.atomic import write_atomically
+from ..scan.atomic import make_folder, write_atomically
 from ..scan.formats import SegType
 from ..scan.remarks import Remarks
 from ..scan.volume import write_labels
@@ -45,6 +46,11 @@ class Wanted:
     seg_type: SegType = "labelmap"
     label_table: bool = True
     html: bool = False
+
+    def check(self) -> None:
+        """Say at once, not after the first scan, where pages cannot be made. Raises ModelError."""
+        if self.html:
+            niivue()
 
     def files(self, case: Case) -> Iterator[Path]:
         """Every file of a case."""
@@ -130,9 +136,9 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
         OutputError: a file cannot be written. Without one of the formats of the labels the others
             are there; without another file none of them is.
     """
-    _made(case.target.parent)
+    make_folder(case.target.parent)
     if wanted.split:
-        _made(split_folder(case))
+        make_folder(split_folder(case))
         for label, path in zip(wanted.labels, wanted.files(case), strict=False):
             mask = (result.labels == label).view(np.uint8)
             # Names belong to the values of the whole map; a mask has 1 alone.
@@ -162,14 +168,5 @@ def write_case(result: Segmentation, said: Said, case: Case, wanted: Wanted) -> 
 def write_failure(case: Case, reason: str) -> None:
     """Write a case's page without labels, so that the list of cases has it. Raises OutputError."""
     if not is_index(case.name):
-        _made(case.target.parent)
+        make_folder(case.target.parent)
         write_atomically(page_file(case), failure_page(case.name, reason))
-
-
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            folder, f"cannot be made ({error.strerror})", "check the path and its permissions"
-        ) from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import OutputError
 
 COUNT = "ABDOBOX_SHARDS"
 
@@ -28,6 +31,29 @@ class Shard:
 
         digest = hashlib.sha256(os.fsencode(name)).digest()
         return int.from_bytes(digest[:8]) % self.count == self.index - 1
+
+    def named(self, stem: str, suffix: str) -> str:
+        """``index.html``; of a share of several, ``index.I-of-N.html``."""
+        part = "" if self.count == 1 else f".{self.index}-of-{self.count}"
+        return f"{stem}{part}{suffix}"
+
+    def files(self, folder: Path, suffix: str) -> list[str]:
+        """Names of the files with that suffix that a folder holds of this share's cases, sorted.
+
+        Raises:
+            OutputError: the folder cannot be read.
+        """
+        try:
+            return sorted(
+                entry.name
+                for entry in os.scandir(folder)
+                if entry.name.endswith(suffix)
+                and self.takes(entry.name.removesuffix(suffix))
+                and entry.is_file(follow_symlinks=False)
+            )
+        except OSError as error:
+            cause = f"cannot be read ({error.strerror})"
+            raise OutputError(folder, cause, "check its permissions") from error
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"

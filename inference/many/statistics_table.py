@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,8 @@ _MOST_BYTES = 1 << 24
 
 
 def table_name(shard: Shard = WHOLE) -> str:
-    """``statistics.csv``; of a share of several, ``statistics.I-of-N.csv``."""
-    if shard.count == 1:
-        return "statistics.csv"
-    return f"statistics.{shard.index}-of-{shard.count}.csv"
+    """``statistics.csv``, or a share's."""
+    return shard.named("statistics", ".csv")
 
 
 def write_table(folder: Path, shard: Shard = WHOLE) -> int:
@@ -60,24 +57,13 @@ def write_table(folder: Path, shard: Shard = WHOLE) -> int:
 
 
 def _documents(folder: Path, shard: Shard) -> Iterator[dict[str, Any]]:
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if _may_be_one(entry, shard))
-    except OSError as error:
-        cause = f"cannot be read ({error.strerror})"
-        raise OutputError(folder, cause, "check its permissions") from error
-    for name in names:
+    for name in shard.files(folder, ".json"):
+        path = folder / name
         try:
-            document = json.loads((folder / name).read_bytes())
+            if path.stat().st_size > _MOST_BYTES:
+                continue
+            document = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError):  # somebody else's
             continue
         if isinstance(document, dict) and document.get("schema") == SCHEMA:
             yield {**document, "case": shown(name.removesuffix(".json"))}
-
-
-def _may_be_one(entry: os.DirEntry[str], shard: Shard) -> bool:
-    return (
-        entry.name.endswith(".json")
-        and shard.takes(entry.name.removesuffix(".json"))
-        and entry.is_file(follow_symlinks=False)
-        and entry.stat().st_size <= _MOST_BYTES
-    )

@@ -11,17 +11,15 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from ..errors import ModelError
 from ..labels import NAMES
-from ..types import Shape, Triple
+from ..types import DECODES, Decode, Shape, Triple
 from .architecture import Architecture
 from .int8_ranges import Ranges, read_ranges
 
 FORMAT = 1
-Decode = Literal["nearest", "linear"]
-DECODES: tuple[str, ...] = get_args(Decode)
 # What a network may be meant for; beyond that an image takes all memory, or float32 overflows.
 _MOST_HU = 1e6
 _LEAST_STD_HU = 1e-3

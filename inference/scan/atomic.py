@@ -49,6 +49,16 @@ def write_atomically(path: Path, data: bytes) -> None:
             _discard(partial)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, where it is missing. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            folder, f"cannot be made ({error.strerror})", "check the path and its permissions"
+        ) from error
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

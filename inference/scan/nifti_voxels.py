@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import HeaderError
-from ..memory import Admit, check_memory
+from ..machine.memory import Admit, check_memory
 from .encoded import AGAIN, Decoded, decoded, fill, skip, to_end, what_follows
 from .nifti_header import NiftiHeader
 from .regular_file import open_regular

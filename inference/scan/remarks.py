@@ -17,3 +17,6 @@ class Remarks:
 
     labels: Mapping[int, str] = field(default_factory=dict)
     scan: tuple[str, ...] = ()
+
+
+NO_REMARKS = Remarks()

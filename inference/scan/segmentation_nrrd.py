@@ -8,22 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from isal import isal_zlib
 
 from ..errors import OutputError
 from ..grid import Grid
 from ..labels import STRUCTURES, Code, Structure
 from ..types import Labels
 from .atomic import write_atomically
-from .remarks import Remarks
-
-_LEVEL = 1
-_CHUNK_BYTES = 1 << 24
-_NOTHING = Remarks()
+from .gzipped import gzipped
+from .remarks import NO_REMARKS, Remarks
 
 
 def write_segmentation_nrrd(
-    path: Path, labels_ZYX: Labels, grid: Grid, remarks: Remarks = _NOTHING
+    path: Path, labels_ZYX: Labels, grid: Grid, remarks: Remarks = NO_REMARKS
 ) -> None:
     """Write labels as .seg.nrrd, with all 14 segments, absent ones too. Whole or not at all.
 
@@ -39,15 +35,8 @@ def write_segmentation_nrrd(
     """
     if not path.name.lower().endswith(".seg.nrrd"):
         raise OutputError(path, "is no name for a segmentation", "end it in .seg.nrrd")
-    compressor = isal_zlib.compressobj(_LEVEL, wbits=31)
     voxels = np.ascontiguousarray(labels_ZYX).reshape(-1).data
-    data = [_header(grid, remarks).encode("ascii")]
-    data += [
-        compressor.compress(voxels[i : i + _CHUNK_BYTES])
-        for i in range(0, len(voxels), _CHUNK_BYTES)
-    ]
-    data.append(compressor.flush())
-    write_atomically(path, b"".join(data))
+    write_atomically(path, _header(grid, remarks).encode("ascii") + gzipped(voxels))
 
 
 def _header(grid: Grid, remarks: Remarks) -> str:

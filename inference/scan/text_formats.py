@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import HeaderError
 from ..grid import Grid
-from ..memory import Admit, check_memory
+from ..machine.memory import Admit, check_memory
 from ..types import Shape
 from .axes import straighten
 from .encoded import (

@@ -14,11 +14,12 @@ from isal import isal_zlib
 
 from ..errors import HeaderError, OutputError, ScanError
 from ..grid import Grid, Orientation
-from ..memory import Admit, check_memory
+from ..machine.memory import Admit, check_memory
 from ..types import Image, Labels
 from .atomic import write_atomically
 from .axes import straighten
 from .contents import check_contents, hounsfield
+from .gzipped import gzipped
 from .label_tables import caret_extension
 from .label_values import label_values
 from .limits import check_grid, unlikely_extent, unset_geometry
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI_SUFFIXES, *READERS)
-_CHUNK_BYTES = 1 << 24
-# ISA-L's level 1 is the quickest and, on label maps, smaller than its level 3 (RESULTS.md).
-_COMPRESSION_LEVEL = 1
 _INFLATE_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 
@@ -208,15 +206,9 @@ def write_image(
     """
     if not path.name.lower().endswith(".nii.gz"):
         raise OutputError(path, "is no name for labels", "end it in .nii.gz")
-    compressor = isal_zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
     voxels = np.ascontiguousarray(voxels_ZYX).reshape(-1).view(np.uint8).data
-    data = [compressor.compress(header.for_voxels(voxels_ZYX.dtype, extension))]
-    data += [
-        compressor.compress(voxels[i : i + _CHUNK_BYTES])
-        for i in range(0, len(voxels), _CHUNK_BYTES)
-    ]
-    data.append(compressor.flush())
-    write_atomically(path, b"".join(data))
+    head = header.for_voxels(voxels_ZYX.dtype, extension)
+    write_atomically(path, gzipped(head, voxels))
 
 
 def _read_nifti(path: Path, admit: Admit) -> Volume:

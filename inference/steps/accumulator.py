@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..machine.threads import in_threads
 from ..types import Array, Shape
 from .bfloat16 import copied, weighted
 from .boxes import window_box
-from .threads import in_threads
 from .windows import BLENDED_PLANES, Placement, accumulator_bytes, importance, importance_planes
 
 # Logit of voxels that no window was asked about: far on the background's side.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..machine.threads import in_chunks
 from ..types import Array
-from .threads import in_chunks
 
 
 def as_float32(values: Array) -> Array:

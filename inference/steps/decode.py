@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..labels import TUMOR
-from ..model.description import Decode
-from ..types import Array, Box, Labels, Logits, Shape
+from ..machine.threads import in_threads
+from ..types import Array, Box, Decode, Labels, Logits, Shape
 from .bfloat16 import as_float32, copied, positive_channels
 from .resample import Taps, gather_labels, reaches
-from .threads import in_threads
 
 Indices = npt.NDArray[np.int64]
 

@@ -13,10 +13,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..machine.threads import in_chunks
 from ..model.description import Intensity
 from ..types import Box, Image, Shape
 from .boxes import whole
-from .threads import in_chunks
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 

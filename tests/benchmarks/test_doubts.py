@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import doubts as calibration
-from benchmarks.doubts import Run, collected, counts, tables, wrong_inputs
+from benchmarks.doubts import collecting
+from benchmarks.doubts.collecting import collected
+from benchmarks.doubts.runs import Run
+from benchmarks.doubts.tables import counts, tables
 from benchmarks.quality.absent import without
 from benchmarks.quality.degrade import aside, blurred, degradations, more_degradations, stretched
 from benchmarks.quality.scan import Scan
+from benchmarks.quality.wrong_inputs import wrong_inputs
 from inference.findings.doubts import judged
 from inference.findings.look import Look
 from inference.labels import NAMES
@@ -98,9 +101,9 @@ def test_what_is_collected_comes_back(
         "mirrored": wrong_inputs()["mirrored"],
         "none": lambda scan: without(without(scan, 9), 9),
     }
-    monkeypatch.setattr(calibration, "GROUPS", {"wrong inputs": lambda: ways})
+    monkeypatch.setattr(collecting, "GROUPS", {"wrong inputs": lambda: ways})
     for name in ("head", "legs"):
-        monkeypatch.setattr(calibration, name, lambda: scan.volume)
+        monkeypatch.setattr(collecting, name, lambda: scan.volume)
     segmenter = Segmenter.load(tiny_model, "cpu")
     found = [*collected(segmenter, [scan], {("legs", "legs")})]
     assert [(run.scan, run.variant) for run in found] == [("phantom", "mirrored"), ("head", "head")]

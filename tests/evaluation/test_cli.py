@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.cases import find_cases, score_cases
+from evaluation.cases import find_cases
+from evaluation.results import score_cases
 from tests.evaluation.conftest import Folders, some_labels
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from evaluation.bootstrap import Bootstrap
-from evaluation.cases import CaseResult
 from evaluation.lesions import Lesion
+from evaluation.results import CaseResult
 from evaluation.summary import lesions_csv, lesions_markdown, summarise_cases, summary_json
 
 

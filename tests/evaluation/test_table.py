@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from evaluation.cases import CaseResult
+from evaluation.results import CaseResult
 from evaluation.table import cases_csv, summarise, summary_csv, summary_markdown
 
 RESULTS = [

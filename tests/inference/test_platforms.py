@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from inference import control_groups, memory
-from inference.control_groups import processor_quota
 from inference.engines import processor
+from inference.machine import control_groups, memory
+from inference.machine.control_groups import processor_quota
+from inference.machine.memory import available_bytes
+from inference.machine.threads import worker_count
 from inference.many.run_report import RunReport
-from inference.memory import available_bytes
-from inference.steps.threads import worker_count
 from tests.inference.scan_folders import Run, contents
 
 ROOT = Path(__file__).resolve().parents[2]

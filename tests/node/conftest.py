@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.node.listening import Listening, local
 from tests.node.pacs import Archive
 from tests.node.running import Launcher, RunningNode
 
@@ -38,5 +39,21 @@ def start(
         def make(store: Path | None = None, **said: Any) -> RunningNode:
             said.setdefault("send", f"ARCHIVE@127.0.0.1:{archive.port}")
             return nodes.enter_context(RunningNode(launcher, store or tmp_path / "spool", **said))
+
+        yield make
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Callable[..., Listening]]:
+    """A function that starts a receiver by itself, settings as for :func:`local`."""
+    with ExitStack() as stack:
+
+        def make(**said: object) -> Listening:
+            root = tmp_path / "spool"
+            root.mkdir()
+            one = Listening(root, local(root, **said))
+            stack.callback(one.spool.leave)
+            stack.callback(one.receiver.stop)
+            return one
 
         yield make

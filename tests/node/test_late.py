@@ -38,12 +38,24 @@ def finish(bench: Bench) -> None:  # noqa: F811
         bench.spool.finish(held, "done")
 
 
-def test_late_slices_alone_make_no_result(bench: Bench):  # noqa: F811
+def finish_and_forget(bench: Bench) -> None:  # noqa: F811
+    """A series of three slices is done, and its sources are gone, as after hold_seconds."""
     bench.work = as_ordered
     bench.put(0, 1, 2)
     assert bench.step()
     finish(bench)
-    drop_sources(bench.held("done")[0])  # as after hold_seconds
+    drop_sources(bench.held("done")[0])
+
+
+def noted(bench: Bench) -> list[Order]:  # noqa: F811
+    """Orders from now on; each has a result."""
+    orders: list[Order] = []
+    bench.work = lambda order: (orders.append(order), made(order, "x"), Outcome(results=1))[2]
+    return orders
+
+
+def test_late_slices_alone_make_no_result(bench: Bench):  # noqa: F811
+    finish_and_forget(bench)
     bench.put(3, 4)
     assert bench.step()
     assert bench.held("sending") == []
@@ -66,11 +78,7 @@ def test_the_whole_series_again_takes_the_late_slices_over(bench: Bench):  # noq
 
 
 def test_even_one_by_one(bench: Bench):  # noqa: F811
-    bench.work = as_ordered
-    bench.put(0, 1, 2)
-    assert bench.step()
-    finish(bench)
-    drop_sources(bench.held("done")[0])
+    finish_and_forget(bench)
     for number in (3, 4):
         bench.put(number)
         assert bench.step()
@@ -84,29 +92,19 @@ def test_even_one_by_one(bench: Bench):  # noqa: F811
 
 
 def test_another_series_of_the_study_is_whole(bench: Bench):  # noqa: F811
-    bench.work = as_ordered
-    bench.put(0, 1, 2)
-    assert bench.step()
-    finish(bench)
-    drop_sources(bench.held("done")[0])
+    finish_and_forget(bench)
     bench.put(3, 4, series="1.2.9")
-    orders: list[Order] = []
-    bench.work = lambda order: (orders.append(order), made(order, "x"), Outcome(results=1))[2]
+    orders = noted(bench)
     assert bench.step()
     assert [order.apart for order in orders] == [[]]
     assert len(bench.held("sending")) == 1
 
 
 def test_what_is_sound_beside_late_slices_is_sent(bench: Bench):  # noqa: F811
-    bench.work = as_ordered
-    bench.put(0, 1, 2)
-    assert bench.step()
-    finish(bench)
-    drop_sources(bench.held("done")[0])
+    finish_and_forget(bench)
     bench.put(3)
     bench.put(4, 5, series="1.2.9")
-    orders: list[Order] = []
-    bench.work = lambda order: (orders.append(order), made(order, "x"), Outcome(results=1))[2]
+    orders = noted(bench)
     assert bench.step()
     assert [order.apart for order in orders] == [[SERIES]]
     assert len(bench.held("sending")) == 1

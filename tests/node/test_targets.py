@@ -20,9 +20,9 @@ from node.commitment import STORAGE_COMMITMENT
 from node.peers import Destination
 from node.sending import RefusedError, StoreTarget, StowTarget, UnreachableError, requested
 from node.settings import AssociationSettings, Settings, StowSettings
+from tests.node.listening import Listening
 from tests.node.pacs import send, study
 from tests.node.running import until
-from tests.node.test_receiver import Listening, listen  # noqa: F401 (a fixture)
 
 # pynetdicom's own server leaves sockets open whose peer has gone.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -261,11 +261,11 @@ def asked(port: int, instances: list[str]) -> int:
     return int(status.Status)
 
 
-def test_commitment_is_off_unless_it_is_switched_on(listen):  # noqa: F811
+def test_commitment_is_off_unless_it_is_switched_on(listen):
     assert asked(listen().port, ["1.2.3"]) == -1
 
 
-def test_commitment_to_what_is_held_and_nothing_else(listen):  # noqa: F811
+def test_commitment_to_what_is_held_and_nothing_else(listen):
     entity, reports = AE("PACS"), []
     entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
 
@@ -298,6 +298,6 @@ def test_commitment_to_what_is_held_and_nothing_else(listen):  # noqa: F811
     assert some.TransactionUID == "1.2.9"
 
 
-def test_who_cannot_be_reported_to_is_refused(listen):  # noqa: F811
+def test_who_cannot_be_reported_to_is_refused(listen):
     one = listen(associations=AssociationSettings(commitment=True, timeout_seconds=20))
     assert asked(one.port, ["1.2.3"]) == 0x0110

@@ -21,9 +21,9 @@ from node.peers import Destination
 from node.sending import StoreTarget, StowTarget, UnreachableError
 from node.settings import AssociationSettings, Settings, StowSettings, TlsSettings
 from node.tls import server_context
+from tests.node.listening import Listening, local, quick
 from tests.node.pacs import study
 from tests.node.running import ROOT, until
-from tests.node.test_receiver import Listening
 
 # pynetdicom's own server leaves sockets open whose peer has gone.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -60,14 +60,7 @@ def tls(pems: Path, who: str = "node", ca: bool = True) -> TlsSettings:
 
 def listening(root: Path, settings: TlsSettings, seconds: float = 20) -> Listening:
     root.mkdir()
-    one = Settings(
-        port=0,
-        bind="127.0.0.1",
-        allow=("PACS@127.0.0.1",),
-        store=str(root),
-        tls=settings,
-        associations=AssociationSettings(timeout_seconds=seconds),
-    )
+    one = local(root, tls=settings, associations=quick(seconds))
     assert problems(one) == []
     return Listening(root, one)
 

@@ -23,9 +23,10 @@ from node.node import Node
 from node.nodes import DeposedError
 from node.receiver import Receiver
 from node.sender import Sender
-from node.settings import HttpSettings, Settings, SpoolSettings
+from node.settings import HttpSettings, SpoolSettings
 from node.watch import Watch
 from tests.node.launch import WORKER
+from tests.node.listening import local
 from tests.node.pacs import Archive, send
 from tests.node.running import RunningNode, until
 from tests.node.test_sending import free_port
@@ -168,11 +169,8 @@ def test_an_error_of_its_own_ends_the_node_and_shows_until_then(
         monkeypatch.setattr(f"node.cli.{name}", lambda *args: None)
     monkeypatch.setattr("node.cli.Log", lambda: Log(lines))
     monkeypatch.setattr("node.cli._hush", lambda *args: None)
-    settings = Settings(
-        port=0,
-        bind="127.0.0.1",
-        store=str(tmp_path),
-        allow=("PACS@127.0.0.1",),
+    settings = local(
+        tmp_path,
         send=("ARCHIVE@127.0.0.1:9",),
         spool=SpoolSettings(min_free_bytes=0),
         http=HttpSettings(port=port),
@@ -211,13 +209,7 @@ def health(port: int) -> tuple[int, str]:
 @pytest.mark.parametrize("part", ["_receiver", "_watch"])
 def test_who_listens_no_more_ends_the_node(tmp_path: Path, part: str):
     lines = io.StringIO()
-    settings = Settings(
-        port=0,
-        bind="127.0.0.1",
-        store=str(tmp_path),
-        allow=("PACS@127.0.0.1",),
-        http=HttpSettings(port=free_port()),
-    )
+    settings = local(tmp_path, http=HttpSettings(port=free_port()))
     node = Node(settings, Log(lines), command=[sys.executable, WORKER])
     node.start()
     try:

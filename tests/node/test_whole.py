@@ -15,9 +15,10 @@ from pydicom import Dataset, dcmread
 from inference.cli.main import main as segment
 from node.log import Log
 from node.node import Node
-from node.settings import HttpSettings, Settings, SpoolSettings, StudySettings, WorkSettings
+from node.settings import HttpSettings, SpoolSettings, StudySettings, WorkSettings
 from phantom import make_phantom
 from tests.inference.scan.dicom.series_maker import of_volume, write_series
+from tests.node.listening import local
 from tests.node.pacs import LABELMAP, Archive, send, study, study_uid
 from tests.node.running import until
 
@@ -28,11 +29,8 @@ RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 def running(store: Path, archive: Archive, work: WorkSettings) -> Iterator[tuple[int, io.StringIO]]:
     """A node in this process: its port, and what it logs."""
     lines = io.StringIO()
-    settings = Settings(
-        port=0,
-        bind="127.0.0.1",
-        store=str(store),
-        allow=("PACS@127.0.0.1",),
+    settings = local(
+        store,
         send=(f"ARCHIVE@127.0.0.1:{archive.port}",),
         study=StudySettings(quiet_seconds=1.0),
         work=work,

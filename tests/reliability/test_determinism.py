@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from inference.machine.threads import processors
 from inference.scan.volume import read_labels
-from inference.steps.threads import processors
 from phantom import make_phantom
 from tests.reliability.conftest import ROOT, contents
 

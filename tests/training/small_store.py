@@ -16,6 +16,16 @@ from training.recipe import Augmentation, Recipe, load_recipe
 INTENSITY = Intensity(-200.0, 300.0, 50.0, 100.0)
 SHAPE = (24, 40, 40)
 SPACING = (5.0, 3.9, 3.9)
+# Of a recipe for a network and patches as small as the store.
+SMALL_SECTIONS = """
+[network]
+features = [4, 8]
+strides = [[1, 1, 1], [2, 2, 2]]
+kernels = [[3, 3, 3], [3, 3, 3]]
+[sampling]
+patch = [16, 16, 16]
+batch = 2
+"""
 # No augmentation.
 STILL = Augmentation(
     rotation=0,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.training.small_store import INTENSITY, scan
+from tests.training.small_store import INTENSITY, SMALL_SECTIONS, scan
 from training.__main__ import main
 from training.data.coding import members
 from training.data.store import Store
@@ -60,19 +60,13 @@ def fused(tmp_path_factory):
         "name,source,classes\ncase0,truth,1 14\ncase0,hk,1 2 3\ncase1,hk,1 2 3\n"
     )
     (folder / "fingerprint.json").write_text(json.dumps({"intensity_hu": vars(INTENSITY)}))
-    (folder / "mine.toml").write_text("""
-        base = "tiny"
-        [network]
-        features = [4, 8]
-        strides = [[1, 1, 1], [2, 2, 2]]
-        kernels = [[3, 3, 3], [3, 3, 3]]
-        [sampling]
-        patch = [16, 16, 16]
-        batch = 2
-        [optimisation]
-        epochs = 2
-        steps_per_epoch = 2
-    """)
+    (folder / "mine.toml").write_text(f"""
+base = "tiny"
+{SMALL_SECTIONS}
+[optimisation]
+epochs = 2
+steps_per_epoch = 2
+""")
     assert (
         main(
             [

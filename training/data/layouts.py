@@ -16,9 +16,9 @@ import numpy as np
 
 from inference.errors import AbdoboxError
 from inference.labels import NAMES, ORGANS, TUMOR
+from inference.machine.threads import worker_count
 from inference.scan.names import CHANNEL, counted, is_utf8
 from inference.scan.volume import read_labels
-from inference.steps.threads import worker_count
 from training.data.case import (
     DRAWN,
     SUFFIX,

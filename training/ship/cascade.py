@@ -23,11 +23,11 @@ from inference.engines.torch_arrays import TorchArrays
 from inference.engines.torch_network import TorchNetwork
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
-from inference.model.description import Decode, Intensity, ModelDescription, verified_weights
+from inference.model.description import Intensity, ModelDescription, verified_weights
 from inference.scan.volume import read_volume
 from inference.segmenter import Segmenter
 from inference.steps.boxes import whole
-from inference.types import Box, Image, Labels, Shape
+from inference.types import Box, Decode, Image, Labels, Shape
 from training.data.coding import code_labels, one_hot, resample_coded
 from training.data.store import Store, StoredCase, StoreError
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evaluation.cases import CaseResult
+from evaluation.results import CaseResult
 from evaluation.rules import MODES
 from evaluation.scoring import evaluate_case
 from evaluation.table import cases_csv, summarise, summary_markdown
@@ -25,13 +25,13 @@ from inference.engines.interface import Precision
 from inference.errors import AbdoboxError
 from inference.grid import Orientation
 from inference.labels import NAMES
-from inference.model.description import DECODES, Decode, ModelDescription
+from inference.model.description import ModelDescription
 from inference.model.folder import WEIGHTS
 from inference.model.folder import model_folder as named_model
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import read_labels
 from inference.segmenter import Segmenter
-from inference.types import Labels
+from inference.types import DECODES, Decode, Labels
 from training.data.folders import make_folder
 from training.data.store import Store, StoredCase, StoreError
 from training.learn import checkpoint

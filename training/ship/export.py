@@ -46,10 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        if not arguments.replace and (folder / "model.json").exists():
-            raise OutputError(
-                folder, "holds a model already", "take another --name, or add --replace"
-            )
+        if not arguments.replace:
+            check_free(folder)
         description = export(
             arguments.run,
             folder,
@@ -186,6 +184,12 @@ def _card(state: dict[str, Any], recipe: Recipe, run: Path, store: Path | None) 
             for split in ("train", "validation")
         }
     return card
+
+
+def check_free(folder: Path) -> None:
+    """Raises OutputError where a folder holds a model."""
+    if (folder / "model.json").exists():
+        raise OutputError(folder, "holds a model already", "take another --name, or add --replace")
 
 
 def check_finder(path: Path, card: dict[str, Any]) -> None:

@@ -40,12 +40,10 @@ from training.learn.first_weights import first_weights
 from training.options import length, minutes
 from training.recipe import FOLDER, load_recipe
 from training.ship import parts
+from training.ship.kept import keep, restore, step_kept, step_of
 
 PART_BYTES = 60_000_000
-CHECKPOINT_PART_BYTES = 16 * parts.MIB
 NAME = "package"
-# Beside the checkpoints; all small.
-KEPT = ("log.jsonl", "recipe.json", "report.md", "curve.png")
 POLL_SECONDS = 2.0
 
 
@@ -112,7 +110,7 @@ def train(arguments: argparse.Namespace) -> int:
     data = unpack(arguments.package, work)
     make_folder(out)
     make_folder(run)
-    if parts.exists(out, checkpoint.LAST) and _step_kept(out, run) > _step(run / checkpoint.LAST):
+    if parts.exists(out, checkpoint.LAST) and step_kept(out, run) > step_of(run / checkpoint.LAST):
         restore(out, run)
     process = subprocess.Popen(_command(arguments, data, run))  # noqa: S603
 
@@ -164,55 +162,6 @@ def unpack(package: Path, work: Path) -> Path:
             archive.extractall(partial, filter="data")
         partial.rename(data)
     return data
-
-
-def keep(run: Path, out: Path, kept: dict[str, int]) -> None:
-    """Bring what has changed in a run's folder into ``out``.
-
-    Args:
-        run, out: folders.
-        kept: name to time of change (ns) of what is there already; brought up to date.
-    """
-    for name in (checkpoint.LAST, checkpoint.BEST, *KEPT):
-        path = run / name
-        if not path.exists() or path.stat().st_mtime_ns == kept.get(name):
-            continue
-        changed = path.stat().st_mtime_ns
-        if name in KEPT:
-            shutil.copyfile(path, out / name)
-        else:
-            parts.split(path, out, CHECKPOINT_PART_BYTES)
-        kept[name] = changed
-
-
-def restore(out: Path, run: Path) -> None:
-    """A run's folder from what was kept of it.
-
-    Raises:
-        PartsError: a part is missing or damaged, or there is no checkpoint.
-    """
-    if not parts.exists(out, checkpoint.LAST):
-        raise parts.PartsError(out, "holds no checkpoint", "name the folder that train has kept")
-    for name in (checkpoint.BEST, checkpoint.LAST):
-        if parts.exists(out, name):
-            parts.join(out, name, run / name)
-    for name in KEPT:
-        if (out / name).exists():
-            shutil.copyfile(out / name, run / name)
-
-
-def _step_kept(out: Path, run: Path) -> int:
-    """How far what was kept has come."""
-    copy = run / "kept.pt"
-    parts.join(out, checkpoint.LAST, copy)
-    step = _step(copy)
-    copy.unlink()
-    return step
-
-
-def _step(path: Path) -> int:
-    """How far a checkpoint has come; -1 where there is none."""
-    return int(checkpoint.load(path)["position"]["step"]) if path.exists() else -1
 
 
 def _digest(data: bytes) -> str:

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from safetensors.torch import load
 
-from inference.errors import AbdoboxError, ModelError, OutputError
+from inference.errors import AbdoboxError, ModelError
 from inference.model.description import ModelDescription, verified_weights
 from inference.model.folder import WEIGHTS, model_folder
 from training.learn.weights import with_threshold, without_threshold
 from training.options import add_threshold, probability
-from training.ship.export import check_finder, packed, write_model
+from training.ship.export import check_finder, check_free, packed, write_model
 
 # What must be equal for an average to mean anything.
 _SAME = ("architecture", "spacing", "patch", "intensity")
@@ -40,10 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     folder = arguments.out / arguments.name
     try:
-        if not arguments.replace and (folder / "model.json").exists():
-            raise OutputError(
-                folder, "holds a model already", "take another --name, or add --replace"
-            )
+        if not arguments.replace:
+            check_free(folder)
         first, second = (model_folder(WEIGHTS, name) for name in (arguments.old, arguments.new))
         description = soup(
             (first, second),

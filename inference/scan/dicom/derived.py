@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ... import __version__
 from ...errors import HeaderError, OutputError
-from ...labels import STRUCTURES, Code
+from ...labels import STRUCTURES
 from ...types import Labels
 from ..atomic import write_atomically
-from ..remarks import Remarks
-from .source import DicomSource, SourceFrame
+from .source import DicomSource
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 AlgorithmType = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]  # PS3.3, C.8.20.2
 
 MANUFACTURER = "abdobox"
-DESCRIPTION = "abdobox: abdominal organs and tumors"
 # Patient, General Study, Patient Study, Clinical Trial Subject and Study (PS3.3, C.7.1 and C.7.2):
 # what a viewer files the result by. All are texts, whose bytes are the same in every transfer
 # syntax. Comments and the like stay with the scan.
@@ -43,10 +41,7 @@ _NEEDED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
     "AccessionNumber", "StudyID", "ReferringPhysicianName",
 )  # fmt: skip
-# Characters that a value of these VRs may have (PS3.5, 6.2).
-ST_LENGTH, LT_LENGTH = 1024, 10240
 _DATES = ("Content", "Acquisition", "Series", "Study")
-_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,7 @@ class Derivation:
         """A UID by UUID (PS3.5, B.2), the same for the same source and algorithm."""
         source = self.source
         words = [part, *dict.fromkeys(frame.sop_instance_uid for frame in source.frames)]
-        if multi_frame(source):
+        if source.multi_frame:
             # One file may hold two scans; and anonymisers give all slices of several one UID.
             words += [source.study_uid, source.series_uid]
             words += [f"{frame.frame} {frame.position}" for frame in source.frames]
@@ -214,54 +209,6 @@ def _encoded(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
-
-
-def shortened(text: str, length: int) -> str:
-    """A text of at most ``length`` characters; one that was cut shows it."""
-    return text if len(text) <= length else f"{text[: length - 3]}..."
-
-
-def series_description(remarks: Remarks) -> str:
-    """What lists of series show: at most 64 characters (LO)."""
-    count = len(remarks.labels)
-    organs = [f"{count} organ{'s' * (count > 1)}"] if count else []
-    doubtful = ["scan"] * bool(remarks.scan) + organs
-    return f"{DESCRIPTION}; doubtful: {', '.join(doubtful)}" if doubtful else DESCRIPTION
-
-
-def code_item(code: Code) -> Dataset:
-    """A coded concept as an item of a sequence (PS3.3, 8.8)."""
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme
-    item.CodeMeaning = code.meaning
-    return item
-
-
-def reference(frame: SourceFrame, with_frame: bool) -> Dataset:
-    """A reference to a source instance (PS3.3, 10.3), and to the frame in a multi-frame one."""
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.ReferencedSOPClassUID = frame.sop_class_uid or _CT_IMAGE
-    item.ReferencedSOPInstanceUID = frame.sop_instance_uid
-    if with_frame:
-        item.ReferencedFrameNumber = frame.frame + 1
-    return item
-
-
-def references(source: DicomSource) -> list[Dataset]:
-    """References to all source instances, each once."""
-    once = {frame.sop_instance_uid: frame for frame in source.frames}
-    return [reference(frame, with_frame=False) for frame in once.values()]
-
-
-def multi_frame(source: DicomSource) -> bool:
-    """Whether frames are parts of files (Enhanced CT), not files of their own."""
-    return len({frame.sop_instance_uid for frame in source.frames}) < len(source.frames) or any(
-        frame.frame for frame in source.frames
-    )
 
 
 def _is_moment(date: str, time: str) -> bool:

@@ -11,7 +11,6 @@ import sys
 import threading
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -38,12 +37,7 @@ class Gdcm:
     def __enter__(self) -> Gdcm:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         while True:
             try:
                 _end(self._idle.get_nowait())

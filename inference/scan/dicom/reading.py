@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import HeaderError
-from ...memory import Admit
-from ...steps.threads import worker_count
+from ...machine.memory import Admit
+from ...machine.threads import worker_count
 from ...types import Image
 from .candidates import candidates
 from .gdcm import Gdcm

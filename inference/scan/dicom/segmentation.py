@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import __version__
-from ...labels import STRUCTURES, Structure
+from ...labels import STRUCTURES
 from ...types import Labels
 from ..formats import SegType
-from ..remarks import Remarks
-from .derived import (
+from ..remarks import NO_REMARKS, Remarks
+from .derived import MANUFACTURER, Algorithm, Derivation, write_derived
+from .items import (
+    CT_IMAGE,
     DESCRIPTION,
     LT_LENGTH,
-    MANUFACTURER,
     ST_LENGTH,
-    Algorithm,
-    Derivation,
-    code_item,
-    multi_frame,
+    add_side,
     reference,
     references,
     series_description,
     shortened,
-    write_derived,
 )
 from .run_lengths import rle_frame
 from .source import DicomSource
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _FIRST_SERIES = 9000
-_NOTHING = Remarks()
 
 
 def write_segmentation(
@@ -44,7 +40,7 @@ def write_segmentation(
     source: DicomSource,
     algorithm: Algorithm,
     seg_type: SegType = "labelmap",
-    remarks: Remarks = _NOTHING,
+    remarks: Remarks = NO_REMARKS,
 ) -> None:
     """Write labels as a SEG on the source's own frames. Appears whole or not at all.
 
@@ -72,7 +68,7 @@ def write_segmentation(
 
 
 def segmentation(
-    labels: Labels, whole: Derivation, seg_type: SegType, remarks: Remarks = _NOTHING
+    labels: Labels, whole: Derivation, seg_type: SegType, remarks: Remarks = NO_REMARKS
 ) -> Dataset:
     """The SEG of labels (n_frames, rows, columns) on the source's frames."""
     from highdicom.seg import Segmentation
@@ -148,7 +144,7 @@ def _source_images(whole: Derivation) -> list[Dataset]:
     common.SeriesInstanceUID = whole.source_series_uid
     common.FrameOfReferenceUID = whole.frame_of_reference_uid
     common.Modality = "CT"
-    common.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    common.SOPClassUID = CT_IMAGE
     common.Rows, common.Columns = first.rows, first.columns
     common.ImageOrientationPatient = [DSfloat(v, auto_format=True) for v in first.orientation]
     common.PixelSpacing = [DSfloat(v, auto_format=True) for v in first.pixel_spacing]
@@ -158,7 +154,7 @@ def _source_images(whole: Derivation) -> list[Dataset]:
                     "LossyImageCompressionRatio", "LossyImageCompressionMethod"):  # fmt: skip
         if whole.header.get(keyword):
             common[keyword] = whole.header[keyword]
-    images, multi = [], multi_frame(source)
+    images, multi = [], source.multi_frame
     for number, frame in enumerate(source.frames, 1):
         image = Dataset()
         image.update(common)
@@ -203,7 +199,9 @@ def _description(value: int, whole: Derivation) -> Any:
         anatomic_regions=None if one.region is None else [_concept(one.region)],
         display_color=CIELabColor.from_rgb(*one.rgb),
     )
-    _add_side(description, one)
+    # highdicom has no argument for it.
+    (item,) = description.SegmentedPropertyTypeCodeSequence
+    add_side(item, one)
     return description
 
 
@@ -211,13 +209,6 @@ def _concept(code: Any) -> Any:
     from pydicom.sr.coding import Code
 
     return Code(code.value, code.scheme, code.meaning)
-
-
-def _add_side(description: Dataset, one: Structure) -> None:
-    """The side within the type's item, where the standard has it and highdicom no argument for."""
-    if one.modifier is not None:
-        (item,) = description.SegmentedPropertyTypeCodeSequence
-        item.SegmentedPropertyTypeModifierCodeSequence = [code_item(one.modifier)]
 
 
 def _make_repeatable(seg: Dataset, whole: Derivation) -> None:
@@ -240,7 +231,7 @@ def _refer(seg: Dataset, whole: Derivation) -> None:
     series.ReferencedInstanceSequence = instances
     seg.ReferencedSeriesSequence, seg.SourceImageSequence = [series], instances
     positions = np.array([frame.position for frame in source.frames])
-    multi = multi_frame(source)
+    multi = source.multi_frame
     for item in seg.PerFrameFunctionalGroupsSequence:
         position = np.array(item.PlanePositionSequence[0].ImagePositionPatient, float)
         nearest = int(np.abs(positions - position).sum(1).argmin())

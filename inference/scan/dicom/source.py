@@ -73,6 +73,12 @@ class DicomSource:
     offsets: tuple[tuple[int, int], ...]
     exact: bool
 
+    @property
+    def multi_frame(self) -> bool:
+        """Whether frames are parts of files (Enhanced CT), not files of their own."""
+        instances = {frame.sop_instance_uid for frame in self.frames}
+        return len(instances) < len(self.frames) or any(frame.frame for frame in self.frames)
+
     def labels_on_frames(self, labels_ZYX: Labels) -> Labels:
         """Labels of the volume on the frames' own pixels.
 

@@ -10,20 +10,17 @@ import numpy as np
 from ... import __version__
 from ...labels import STRUCTURES, TUMOR
 from ...types import Labels
-from ..remarks import Remarks
+from ..remarks import NO_REMARKS, Remarks
 from .contours import Points, contours
-from .derived import (
-    MANUFACTURER,
+from .derived import MANUFACTURER, Algorithm, Derivation, write_derived
+from .items import (
     ST_LENGTH,
-    Algorithm,
-    Derivation,
+    add_side,
     code_item,
-    multi_frame,
     reference,
     references,
     series_description,
     shortened,
-    write_derived,
 )
 from .source import DicomSource, SourceFrame
 
@@ -34,7 +31,6 @@ _RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, and what the standard names here
 _CONTOUR_DATA = 0x30060050
 _FIRST_SERIES = 8000
-_NOTHING = Remarks()
 
 
 def write_structure_set(
@@ -42,7 +38,7 @@ def write_structure_set(
     labels_ZYX: Labels,
     source: DicomSource,
     algorithm: Algorithm,
-    remarks: Remarks = _NOTHING,
+    remarks: Remarks = NO_REMARKS,
 ) -> None:
     """Write labels as an RTSTRUCT (PS3.3, A.19). Appears whole or not at all.
 
@@ -70,7 +66,7 @@ def write_structure_set(
     write_derived(path, labels_ZYX, source, algorithm, "RTSTRUCT", made)
 
 
-def structure_set(labels: Labels, whole: Derivation, remarks: Remarks = _NOTHING) -> Dataset:
+def structure_set(labels: Labels, whole: Derivation, remarks: Remarks = NO_REMARKS) -> Dataset:
     """The RTSTRUCT of labels (n_frames, rows, columns) on the source's frames."""
     from pydicom import Dataset
 
@@ -156,7 +152,7 @@ def _frame_of_reference(whole: Derivation) -> Dataset:
 def _contour_item(value: int, labels: Labels, source: DicomSource) -> Dataset:
     from pydicom import Dataset
 
-    multi = multi_frame(source)
+    multi = source.multi_frame
     items = []
     for frame, rings in zip(source.frames, contours(labels == value), strict=True):
         for ring in rings:
@@ -200,8 +196,7 @@ def _observation(value: int) -> Dataset:
 
     one = STRUCTURES[value]
     kind = code_item(one.type)
-    if one.modifier is not None:
-        kind.SegmentedPropertyTypeModifierCodeSequence = [code_item(one.modifier)]
+    add_side(kind, one)
     item = Dataset()
     item.ObservationNumber = item.ReferencedROINumber = value
     item.RTROIIdentificationCodeSequence = [kind]

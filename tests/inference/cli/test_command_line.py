@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from inference import __version__
 from inference.labels import NAMES
-from inference.steps.threads import processors
+from inference.machine.threads import processors
 from phantom import Phantom
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
-from inference.engines import openvino_graph, openvino_network, processor
+from inference.engines import openvino_graph, openvino_network, openvino_weights, processor
 from inference.engines.choice import load_network
 from inference.engines.openvino_graph import Kind, ranges_in_pairs
 from inference.engines.openvino_network import OpenVinoNetwork
@@ -74,7 +74,7 @@ def test_weights_are_rounded_for_each_output_channel():
     weights[2] = 0
     factors = np.array([2.0, 0.5], np.float32)
     image = np.eye(2, dtype=np.float32).reshape(1, 2, 1, 1, 2)
-    node = openvino_graph._weights(weights, factors, inputs=1)
+    node = openvino_weights.weights_node(weights, factors, inputs=1)
     found = computed(
         lambda x: ops.convolution(x, node, [1] * 3, [0] * 3, [0] * 3, [1] * 3).output(0), image
     ).reshape(3, 2)
@@ -96,7 +96,7 @@ def test_no_pair_of_weights_leaves_16_bits(seed: int, inputs: int, tail: float):
     normal = rng.normal(size=(3, inputs, 1, 2, 2))
     weights = (np.sign(normal) * np.abs(normal) ** tail).astype(np.float32)
     factors = rng.uniform(0.1, 10, inputs).astype(np.float32)
-    node = openvino_graph._weights(weights, factors, inputs=1, pairs=True).get_node()
+    node = openvino_weights.weights_node(weights, factors, inputs=1, pairs=True).get_node()
     in_bytes, unit = (
         node.input_value(0).get_node().input_value(0).get_node().data.astype(np.int64),
         node.input_value(1).get_node().data,
@@ -117,7 +117,7 @@ def test_saturated_maps_and_the_largest_weights_are_summed_exactly():
     """Bytes of 255 all over, and weights that are all as large as any: as bad as it gets."""
     weights = np.ones((8, 16, 3, 3, 3), np.float32)
     weights[4:] *= -1
-    node = openvino_graph._weights(weights, np.ones(16, np.float32), inputs=1, pairs=True)
+    node = openvino_weights.weights_node(weights, np.ones(16, np.float32), inputs=1, pairs=True)
     builder = openvino_graph.GraphBuilder(TINY.architecture, {}, {})
 
     def convolved(x: object) -> object:

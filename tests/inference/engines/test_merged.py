@@ -13,8 +13,8 @@ from openvino import opset13 as ops
 from safetensors.numpy import save as save_safetensors
 
 from inference.engines import openvino_graph, openvino_network
-from inference.engines.openvino_graph import merged_kernels
 from inference.engines.openvino_network import Kind, OpenVinoNetwork, window_bytes
+from inference.engines.openvino_weights import merged_kernels
 from inference.engines.processor import adds_bytes_in_pairs
 from inference.model.architecture import Architecture
 from inference.model.int8_ranges import byte_maps
@@ -109,7 +109,7 @@ def test_the_heads_product_takes_nothing_of_other_voxels(features: int):
     shape = [1, features, 4, 8, 16]
     image = ops.parameter(shape, ov.Type.bf16)
     builder = openvino_graph.GraphBuilder(net, random_weights(net), {})
-    last = openvino_graph._Map(ops.convert(image, "f32").output(0))
+    last = openvino_graph.FeatureMap(ops.convert(image, "f32").output(0))
     logits = ops.convert(builder.head_as_product(last), "f32")
     core = ov.Core()
     core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "bf16"})

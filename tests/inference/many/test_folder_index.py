@@ -13,11 +13,12 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from inference.cli.main import main
+from inference.cli.merge import main as merge
 from inference.findings.page import assets, case_page
 from inference.findings.page.folder_page import page_address
+from inference.many import outputs
 from inference.many.folder_index import index_name, is_index, write_index
 from inference.many.shard import Shard
-from inference.merge import main as merge
 from inference.scan.nifti_header import NiftiHeader
 from inference.scan.volume import write_image
 from phantom import Phantom
@@ -32,9 +33,8 @@ def listed(file: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def viewer(monkeypatch: pytest.MonkeyPatch):
-    for module in (case_page, "inference.cli.run"):
-        target = f"{module}.niivue" if isinstance(module, str) else f"{module.__name__}.niivue"
-        monkeypatch.setattr(target, lambda: "var niivue = {};")
+    for module in (case_page, outputs):
+        monkeypatch.setattr(module, "niivue", lambda: "var niivue = {};")
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_where_memory_is_short_scans_go_one_at_a_time(
     folder: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     crowd = Crowd()
-    monkeypatch.setattr("inference.memory.available_bytes", lambda: 1 << 28)
+    monkeypatch.setattr("inference.machine.memory.available_bytes", lambda: 1 << 28)
     monkeypatch.setattr(batch, "write_case", crowded(crowd, batch.write_case))
     monkeypatch.setattr(Segmenter, "segment", crowded(crowd, Segmenter.segment))
     words = ["-i", folder, "-o", tmp_path / "out", "--device", "cpu", "--model", tiny_model]

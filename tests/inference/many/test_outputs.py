@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from inference import merge
+from inference.cli import merge
 from inference.findings.document import COLUMNS
 from inference.labels import NAMES
 from inference.many.shard import Shard

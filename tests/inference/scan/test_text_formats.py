@@ -19,27 +19,11 @@ from inference.grid import Grid
 from inference.scan.given import of_simpleitk
 from inference.scan.volume import Volume, read_labels, read_volume, write_labels
 from phantom import make_phantom
-from tests.inference.nifti_files import scan_voxels
+from tests.inference.scan.plain_scan import GZIP, RAW, VOXELS, WORDS, ZLIB, mha, nrrd, zipped
 from tests.inference.text_files import ORIGIN, SPACING, metaimage_bytes, nrrd_bytes, put
 
-VOXELS = scan_voxels()
-RAW = VOXELS.tobytes()
-ZLIB, GZIP = zlib.compress(RAW), gzip.compress(RAW, mtime=0)
-WORDS = " ".join(map(str, VOXELS.ravel())).encode()
 MEMBERS = b"".join(gzip.compress(RAW[i : i + 100]) for i in range(0, len(RAW), 100))
 PLAIN_GRID = Grid(VOXELS.shape, SPACING[::-1], ORIGIN)
-
-
-def nrrd(data: bytes | None = None, **changed: str | None) -> bytes:
-    return nrrd_bytes(VOXELS, data, **changed)
-
-
-def mha(data: bytes | None = None, file: str = "LOCAL", **changed: str | None) -> bytes:
-    return metaimage_bytes(VOXELS, data, file, **changed)
-
-
-def zipped(data: bytes = ZLIB, **changed: str | None) -> bytes:
-    return mha(data, **{"CompressedData": "True", **changed})
 
 
 BIG = VOXELS.astype(">i2")

@@ -20,31 +20,15 @@ from inference.scan import text_formats
 from inference.scan.metaimage import metaimage_header
 from inference.scan.nrrd import nrrd_header
 from inference.scan.volume import Volume, read_volume
-from tests.inference.nifti_files import scan_voxels
-from tests.inference.text_files import ORIGIN, SPACING, metaimage_bytes, nrrd_bytes, put
+from tests.inference.scan.plain_scan import GZIP, RAW, VOXELS, WORDS, ZLIB, mha, nrrd, zipped
+from tests.inference.text_files import ORIGIN, SPACING, put
 
-VOXELS = scan_voxels()
-RAW = VOXELS.tobytes()
-ZLIB, GZIP = zlib.compress(RAW), gzip.compress(RAW, mtime=0)
-WORDS = " ".join(map(str, VOXELS.ravel())).encode()
 SLICE = RAW[: 7 * 8 * 2]
 BOM = b"\xef\xbb\xbf"
 NO_SPACE = {"space": None, "space_directions": None, "space_origin": None}
 # A flag, a name and a comment of gzip's header, and its own checksum.
 FLAGGED = b"\x1f\x8b\x08\x1e" + GZIP[4:10] + b"\x03\0abcname\0comment\0"
 FLAGGED += (zlib.crc32(FLAGGED) & 0xFFFF).to_bytes(2, "little") + GZIP[10:]
-
-
-def nrrd(data: bytes | None = None, **changed: str | None) -> bytes:
-    return nrrd_bytes(VOXELS, data, **changed)
-
-
-def mha(data: bytes | None = None, file: str = "LOCAL", **changed: str | None) -> bytes:
-    return metaimage_bytes(VOXELS, data, file, **changed)
-
-
-def zipped(data: bytes = ZLIB, **changed: str | None) -> bytes:
-    return mha(data, **{"CompressedData": "True", **changed})
 
 
 SAME: dict[str, tuple[str, bytes]] = {

@@ -7,7 +7,6 @@ import selectors
 import socket
 import threading
 import time
-from types import TracebackType
 
 
 class Line:
@@ -41,12 +40,7 @@ class Line:
         self._threads[0].start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._over.set()
         self._listener.close()
         for thread in self._threads:

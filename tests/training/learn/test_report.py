@@ -8,20 +8,14 @@ from types import ModuleType
 
 import pytest
 
-from tests.training.small_store import make_store
+from tests.training.small_store import SMALL_SECTIONS, make_store
 from training.__main__ import main
 from training.learn.journal import Journal, read_journal
 
-RECIPE = """
+RECIPE = f"""
 base = "tiny"
 validate_every = 1
-[network]
-features = [4, 8]
-strides = [[1, 1, 1], [2, 2, 2]]
-kernels = [[3, 3, 3], [3, 3, 3]]
-[sampling]
-patch = [16, 16, 16]
-batch = 2
+{SMALL_SECTIONS}
 [optimisation]
 epochs = 1
 steps_per_epoch = 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from evaluation.cases import CaseResult
+from evaluation.results import CaseResult
 from inference.engines.torch_unet import UNet
 from inference.model.description import Crop, ModelDescription, verified_weights
 from inference.model.folder import WEIGHTS

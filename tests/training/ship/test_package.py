@@ -17,6 +17,7 @@ from training.data.store import Store
 from training.learn import checkpoint
 from training.learn.journal import read_journal
 from training.ship import package, parts
+from training.ship.kept import keep
 from training.ship.parts import PartsError, PartsReader, PartsWriter
 
 
@@ -115,9 +116,9 @@ def test_what_cannot_be_kept_now_is_kept_later(tmp_path: Path):
     run.mkdir()
     (run / "report.md").write_text("all")
     with pytest.raises(OSError, match="out"):
-        package.keep(run, out, kept)
+        keep(run, out, kept)
     out.mkdir()
-    package.keep(run, out, kept)
+    keep(run, out, kept)
     assert (out / "report.md").read_text() == "all"
 
 
@@ -126,7 +127,7 @@ def test_training_goes_on_from_what_was_kept(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Stopped on one machine, finished on another that has the package and the kept folder."""
-    monkeypatch.setattr(package, "CHECKPOINT_PART_BYTES", 20_000)
+    monkeypatch.setattr("training.ship.kept.CHECKPOINT_PART_BYTES", 20_000)
     monkeypatch.setattr(package, "POLL_SECONDS", 0.1)
     out = tmp_path / "kept"
     words = ["package", "train", str(packed), "--out", str(out), "--device", "cpu", "--work"]

@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 from inference.errors import HeaderError, ScanError
-from inference.memory import check_memory
+from inference.machine.memory import check_memory
 from inference.scan.dicom import files, headers
 from inference.scan.dicom.candidates import candidates
 from inference.scan.dicom.files import DicomFile

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from typing import TypeVar
 
-from ..control_groups import processor_quota
+from .control_groups import processor_quota
 
 T = TypeVar("T")
 

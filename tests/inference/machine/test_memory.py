@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from inference import control_groups, memory
 from inference.errors import HeaderError, ScanError
-from inference.memory import SharedMemory, available_bytes, check_memory
+from inference.machine import control_groups, memory
+from inference.machine.memory import SharedMemory, available_bytes, check_memory
 from inference.scan.volume import read_volume
 from tests.inference.nifti_files import scan_voxels, write_nifti
 

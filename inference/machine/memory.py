@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import HeaderError
 from .control_groups import Group, groups_around
-from .errors import HeaderError
 
 _MEMINFO = Path("/proc/meminfo")
 # What a network in its windows takes beside the scans.

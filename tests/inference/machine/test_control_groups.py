@@ -10,13 +10,12 @@ import openvino as ov
 import pytest
 import torch
 
-from inference import control_groups
-from inference.control_groups import groups_around, processor_quota
 from inference.engines import torch_network
+from inference.machine import control_groups, threads
+from inference.machine.control_groups import groups_around, processor_quota
+from inference.machine.threads import in_threads, quota_threads, worker_count
 from inference.many.batch import usual_jobs
 from inference.segmenter import Segmenter
-from inference.steps import threads
-from inference.steps.threads import in_threads, quota_threads, worker_count
 from phantom import Phantom
 from tests.inference.by_engine import volume_of
 
