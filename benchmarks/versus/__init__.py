@@ -1,4 +1,4 @@
-"""The same scans through abdobox, nnU-Net v2, MONAI, TotalSegmentator, as whole processes.
+"""The same scans through abdobox, nnU-Net v2, MONAI, KonfAI, TotalSegmentator, as whole processes.
 
 ::
 
@@ -24,6 +24,10 @@ one half, the tumour over everything. What is each tool's own, and left at its d
 - MONAI here is LoadImage, Orientation, Spacing, ScaleIntensityRange, SlidingWindowInferer and
   Invert, then the decision: trilinear, spacing kept exactly (so the far border may move by part of
   a voxel), zeros for padding.
+- KonfAI here is konfai-apps around its own PlainConvUNet, with an app written for this comparison
+  (benchmarks.versus.konfai_model): KonfAI's own apps are downloads from Hugging Face. Linear
+  resampling, zeros for padding at the far end, one worker on a CPU, streaming where it finds it
+  worth while.
 - abdobox cuts its windows to the patient or leaves out those without one, mirrors axes that are
   shorter than the window, and computes in bfloat16 where the processor does so natively.
   ``abdobox`` runs the model's own defaults; ``abdobox-reference`` is the peers' work: linear

@@ -11,6 +11,11 @@ _TOTALSEGMENTATOR = (
 )
 
 NOTES = {
+    "konfai": (
+        "konfai-apps 1.8.7 with this project's network in an app written here: KonfAI's own apps, "
+        "TotalSegmentator-KonfAI among them, are downloaded from Hugging Face with their weights "
+        "and their configuration."
+    ),
     "totalsegmentator": _TOTALSEGMENTATOR.format(
         mm="1.5", networks="five of 31.2 million parameters, windows of 128x128x128"
     ),

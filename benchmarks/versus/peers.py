@@ -16,8 +16,8 @@ import torch, monai, nnunetv2
 from importlib.metadata import version
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from monai.inferers import SlidingWindowInferer
-import totalsegmentator.nnunet, totalsegmentator.python_api
-names = ("nnunetv2", "monai", "totalsegmentator")
+import totalsegmentator.nnunet, totalsegmentator.python_api, konfai_apps.app
+names = ("nnunetv2", "monai", "totalsegmentator", "konfai-apps")
 print("torch", torch.__version__, *(word for name in names for word in (name, version(name))))
 """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environment import ROOT
-from benchmarks.versus import totalsegmentator_model
+from benchmarks.versus import konfai_model, totalsegmentator_model
 from benchmarks.versus.nnunet_model import write_model
 from benchmarks.versus.totalsegmentator_model import Network
 
@@ -90,6 +90,18 @@ def monai(task: Task) -> list[str]:
     ]  # fmt: skip
 
 
+def konfai(task: Task) -> list[str]:
+    """konfai-apps infer around this project's network: see konfai_model."""
+    app, output = task.folder / "app", task.folder / "output"
+    konfai_model.write_app(task.model, app)
+    return [
+        "sh", "-c", 'from=$1 to=$2; shift 2; "$@" && mv "$from" "$to"', "sh",
+        str(output / konfai_model.WRITTEN), str(task.labels), "env", "HF_HUB_OFFLINE=1",
+        str(PEERS / "konfai-apps"), "infer", str(app), "-i", str(task.scan), "-o", str(output),
+        *(("--gpu", "0") if task.device == "cuda" else ()),
+    ]  # fmt: skip
+
+
 def totalsegmentator(task: Task) -> list[str]:
     """TotalSegmentator's command with its defaults, its five 1.5 mm networks: 117 labels."""
     return _totalsegmentator(task, totalsegmentator_model.FULL)
@@ -117,6 +129,7 @@ TOOLS: dict[str, Callable[[Task], list[str]]] = {
     "abdobox-reference": abdobox_reference,
     "nnunet": nnunet,
     "monai": monai,
+    "konfai": konfai,
     "totalsegmentator-fast": totalsegmentator_fast,
     "totalsegmentator": totalsegmentator,
 }

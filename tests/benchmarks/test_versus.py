@@ -142,7 +142,7 @@ def test_peer_commands(tmp_path: Path, tiny_model: Path):
 def test_every_peer_is_pinned():
     versions = pinned(REQUIREMENTS)
     assert (versions["nnunetv2"], versions["monai"]) == ("2.8.1", "1.6.1")
-    assert versions["totalsegmentator"] == "2.18.0"
+    assert (versions["totalsegmentator"], versions["konfai-apps"]) == ("2.18.0", "1.8.7")
     assert versions["torch"] == metadata.version("torch").split("+")[0]
     assert not {"torchvision", "timm"} & set(versions)
 
