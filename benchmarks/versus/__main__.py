@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 from benchmarks.flare_harness.simulate import TABLE6_SLICES
 from benchmarks.models import HELP, chosen
 from benchmarks.versus import peers, repeat, runs, scaling, table
-from benchmarks.versus.tools import BUILD, TOOLS
+from benchmarks.versus.tools import BUILD, OWN_NETWORKS, TOOLS
 from inference.scan.atomic import write_atomically
 
 WORK = BUILD / "versus"
@@ -38,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
     scans = [*options.case, *(scaling.phantom_scan(PHANTOMS, n) for n in options.sizes)]
     plan = runs.Plan(
         scans, options.tools, chosen(options.model), options.runs, options.device,
-        options.minutes, WORK,
+        options.minutes, WORK, options.minutes_each,
     )  # fmt: skip
     options.out.parent.mkdir(parents=True, exist_ok=True)
     text = table.markdown(runs.run(plan, options.out))
@@ -84,10 +85,17 @@ def _parser() -> argparse.ArgumentParser:
         help=f"phantoms of 512x512xSLICES; the paper's Table 6: {TABLE6_SLICES}",
     )  # fmt: skip
     run.add_argument("--model", help=HELP)
-    run.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
+    same_work = [tool for tool in TOOLS if tool not in OWN_NETWORKS]
+    run.add_argument(
+        "--tools", nargs="+", choices=TOOLS, default=same_work,
+        help=f"default: those with this project's network: {' '.join(same_work)}",
+    )  # fmt: skip
     run.add_argument("--runs", type=int, default=1, help="of each tool on each scan (default: 1)")
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     run.add_argument("--minutes", type=float, default=8.5, help="for everything (default: 8.5)")
+    run.add_argument(
+        "--minutes-each", type=float, default=math.inf, help="for one run (default: no limit)"
+    )
     run.add_argument("--out", type=Path, default=WORK / "versus.json", help="JSON to add to")
     plot = actions.add_parser("plot", help="time and memory against size, from a JSON file")
     plot.set_defaults(action=_plot)

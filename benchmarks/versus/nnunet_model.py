@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load as load_safetensors
+from torch import Tensor
 
 from benchmarks.versus import mapping
 from inference.labels import BACKGROUND, NAMES
-from inference.model.description import ModelDescription, verified_weights
+from inference.model.description import Architecture, Intensity, ModelDescription, verified_weights
+from inference.types import Shape, Triple
 
 CONFIGURATION = "3d_fullres"
 
@@ -35,11 +37,22 @@ def write_model(model: Path, folder: Path) -> None:
     """
     description = ModelDescription.load(model)
     weights = load_safetensors(verified_weights(model, description))
+    state = mapping.softmax_state_dict(weights, description.architecture)
+    write_folder(folder, plans(description), dataset(NAMES), state)
+
+
+def write_folder(
+    folder: Path,
+    plans: dict[str, Any],
+    dataset: dict[str, Any],
+    state: dict[str, Tensor],
+) -> None:
+    """Write what nnU-Net predicts from."""
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
-    (folder / "plans.json").write_text(json.dumps(plans(description), indent=1))
-    (folder / "dataset.json").write_text(json.dumps(dataset(), indent=1))
+    (folder / "plans.json").write_text(json.dumps(plans, indent=1))
+    (folder / "dataset.json").write_text(json.dumps(dataset, indent=1))
     checkpoint = {
-        "network_weights": mapping.softmax_state_dict(weights, description.architecture),
+        "network_weights": state,
         "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": CONFIGURATION},
         "inference_allowed_mirroring_axes": (0, 1, 2),
@@ -47,19 +60,28 @@ def write_model(model: Path, folder: Path) -> None:
     torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
 
 
-def dataset() -> dict[str, Any]:
+def dataset(names: dict[int, str]) -> dict[str, Any]:
     """dataset.json: one label per output."""
     return {
         "channel_names": {"0": "CT"},
-        "labels": {"background": BACKGROUND} | {name: label for label, name in NAMES.items()},
+        "labels": {"background": BACKGROUND} | {name: label for label, name in names.items()},
         "numTraining": 1,
         "file_ending": ".nii.gz",
     }
 
 
 def plans(description: ModelDescription) -> dict[str, Any]:
+    """plans.json of a model of this project."""
+    return default_plans(
+        "Dataset001_abdobox", description.architecture, description.spacing, description.patch,
+        description.intensity,
+    )  # fmt: skip
+
+
+def default_plans(
+    name: str, net: Architecture, spacing: Triple, patch: Shape, hu: Intensity
+) -> dict[str, Any]:
     """plans.json with nnU-Net's default preprocessor, resampling and CT normalisation."""
-    hu = description.intensity
     properties = {
         "mean": hu.mean, "std": hu.std, "median": hu.mean, "min": hu.lower, "max": hu.upper,
         "percentile_00_5": hu.lower, "percentile_99_5": hu.upper,
@@ -67,10 +89,10 @@ def plans(description: ModelDescription) -> dict[str, Any]:
     resample = "resample_data_or_seg_to_shape"
     image = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
     return {
-        "dataset_name": "Dataset001_abdobox",
+        "dataset_name": name,
         "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": list(description.spacing),
-        "original_median_shape_after_transp": list(description.patch),
+        "original_median_spacing_after_transp": list(spacing),
+        "original_median_shape_after_transp": list(patch),
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
@@ -82,9 +104,9 @@ def plans(description: ModelDescription) -> dict[str, Any]:
                 "data_identifier": f"nnUNetPlans_{CONFIGURATION}",
                 "preprocessor_name": "DefaultPreprocessor",
                 "batch_size": 2,
-                "patch_size": list(description.patch),
-                "median_image_size_in_voxels": list(description.patch),
-                "spacing": list(description.spacing),
+                "patch_size": list(patch),
+                "median_image_size_in_voxels": list(patch),
+                "spacing": list(spacing),
                 "normalization_schemes": ["CTNormalization"],
                 "use_mask_for_norm": [False],
                 "resampling_fn_data": resample,
@@ -95,7 +117,7 @@ def plans(description: ModelDescription) -> dict[str, Any]:
                 "resampling_fn_probabilities_kwargs": {**image, "order": 1},
                 "architecture": {
                     "network_class_name": mapping.CLASS,
-                    "arch_kwargs": mapping.arguments(description.architecture),
+                    "arch_kwargs": mapping.arguments(net),
                     "_kw_requires_import": list(mapping.IMPORTED),
                 },
                 "batch_dice": True,

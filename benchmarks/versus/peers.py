@@ -16,12 +16,14 @@ import torch, monai, nnunetv2
 from importlib.metadata import version
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from monai.inferers import SlidingWindowInferer
-print("torch", torch.__version__, "nnunetv2", version("nnunetv2"), "monai", monai.__version__)
+import totalsegmentator.nnunet, totalsegmentator.python_api, konfai_apps.app
+names = ("nnunetv2", "monai", "totalsegmentator", "konfai-apps")
+print("torch", torch.__version__, *(word for name in names for word in (name, version(name))))
 """
 
 
 def setup() -> str:
-    """Make the environment and check that both peers import; returns their versions.
+    """Make the environment and check that all peers import; returns their versions.
 
     Everything is installed with --no-deps: nnU-Net's own requirements lead to torchvision, which
     comes with another torch and several gigabytes of CUDA.

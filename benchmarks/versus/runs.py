@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import psutil
 from benchmarks.environment import ROOT, child, describe
 from benchmarks.process import Usage, measure
 from benchmarks.versus.agreement import between
-from benchmarks.versus.tools import TOOLS, Task, case_name, fresh
+from benchmarks.versus.tools import OWN_NETWORKS, TOOLS, Task, case_name, fresh
 from inference.model.description import ModelDescription
 from inference.scan.atomic import write_atomically
 from inference.scan.volume import read_labels
@@ -36,6 +37,7 @@ class Plan:
         device: ``cpu`` or ``cuda``.
         minutes: for everything; runs that are not done by then are left out.
         work: folder for labels and logs.
+        minutes_each: for one run; a tool that takes longer is stopped, and the others still run.
     """
 
     scans: list[Path]
@@ -45,6 +47,7 @@ class Plan:
     device: str
     minutes: float
     work: Path
+    minutes_each: float = math.inf
 
     def turns(self) -> Iterator[tuple[Path, str]]:
         """(scan, tool) in the order of running: A B C A B C for each scan."""
@@ -80,7 +83,7 @@ def run(plan: Plan, path: Path) -> dict[str, Any]:
         if left <= 0:
             _say(f"no time left for {tool} on {case_name(scan)}")
             continue
-        usage, labels = _one(plan, scan, tool, left, read_device)
+        usage, labels = _one(plan, scan, tool, min(left, 60 * plan.minutes_each), read_device)
         machine = {key: document["machine"][key] for key in ("commit", "processor", "cores")}
         document["runs"].append(
             {
@@ -113,7 +116,7 @@ def _one(
         limit_bytes=MEMORY_SHARE * psutil.virtual_memory().available, device_bytes=read_device,
     )  # fmt: skip
     if usage.ended == "done" and not task.labels.exists():
-        raise RuntimeError(f"{tool} ended well but wrote no {task.labels}")
+        usage = replace(usage, ended="nothing")
     return usage, task.labels
 
 
@@ -121,7 +124,7 @@ def _compare(document: dict[str, Any], plan: Plan, scan: Path, tool: str, labels
     """Agreement with the first tool's latest labels of the same case."""
     first = plan.tools[0]
     reference = plan.work / case_name(scan) / first / labels.name
-    if tool == first or not reference.exists():
+    if tool == first or not OWN_NETWORKS.isdisjoint((tool, first)) or not reference.exists():
         return
     agreement = between(read_labels(labels)[0], read_labels(reference)[0])
     document["agreement"].setdefault(case_name(scan), {})[f"{tool} / {first}"] = agreement

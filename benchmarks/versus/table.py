@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environment import line
+from benchmarks.versus.notes import NOTES
 
 Run = dict[str, Any]
 GIB = 2**30
@@ -46,7 +47,7 @@ def ratio(value: float | None, reference: float | None) -> float | None:
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """Caption, one table per case, agreement, and what did not finish."""
+    """Caption, one table per case, agreement, what did not finish, and notes on the tools."""
     runs = document["runs"]
     parts = [line(document["machine"]), ""]
     commits = sorted({run["commit"] for run in runs})
@@ -63,11 +64,15 @@ def markdown(document: dict[str, Any]) -> str:
         f"{run['peak_tree_bytes'] / GIB:.1f} GiB"
         for run in stopped
     ]
+    tools = dict.fromkeys(run["tool"] for run in runs)
+    parts += [""] if stopped else []
+    parts += [f"- {tool}: {NOTES[tool]}" for tool in tools if tool in NOTES]
     return "\n".join(parts).strip() + "\n"
 
 
 _REASONS = {
     "failed": "failed",
+    "nothing": "ended without labels",
     "memory": "stopped for lack of memory",
     "time": "stopped for lack of time",
 }

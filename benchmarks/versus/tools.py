@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environment import ROOT
+from benchmarks.versus import konfai_model, totalsegmentator_model
 from benchmarks.versus.nnunet_model import write_model
+from benchmarks.versus.totalsegmentator_model import Network
 
 BUILD = ROOT / "build"
 PEERS = BUILD / "peers" / ".venv" / "bin"
@@ -88,13 +90,52 @@ def monai(task: Task) -> list[str]:
     ]  # fmt: skip
 
 
+def konfai(task: Task) -> list[str]:
+    """konfai-apps infer around this project's network: see konfai_model."""
+    app, output = task.folder / "app", task.folder / "output"
+    konfai_model.write_app(task.model, app)
+    return [
+        "sh", "-c", 'from=$1 to=$2; shift 2; "$@" && mv "$from" "$to"', "sh",
+        str(output / konfai_model.WRITTEN), str(task.labels), "env", "HF_HUB_OFFLINE=1",
+        str(PEERS / "konfai-apps"), "infer", str(app), "-i", str(task.scan), "-o", str(output),
+        *(("--gpu", "0") if task.device == "cuda" else ()),
+    ]  # fmt: skip
+
+
+def totalsegmentator(task: Task) -> list[str]:
+    """TotalSegmentator's command with its defaults, its five 1.5 mm networks: 117 labels."""
+    return _totalsegmentator(task, totalsegmentator_model.FULL)
+
+
+def totalsegmentator_fast(task: Task) -> list[str]:
+    """TotalSegmentator --fast: one 3 mm network, 117 labels."""
+    return [*_totalsegmentator(task, totalsegmentator_model.FAST), "--fast"]
+
+
+def _totalsegmentator(task: Task, networks: tuple[Network, ...]) -> list[str]:
+    # Not in the task's folder: 600 MB for every scan.
+    home = BUILD / "models" / "totalsegmentator"
+    totalsegmentator_model.write_home(home, networks)
+    return [
+        "env", "-u", "TOTALSEG_WEIGHTS_PATH", f"TOTALSEG_HOME_DIR={home}",
+        str(PEERS / "TotalSegmentator"), "-i", str(task.scan), "-o", str(task.labels), "--ml",
+        "--device", "gpu" if task.device == "cuda" else task.device,
+    ]  # fmt: skip
+
+
 TOOLS: dict[str, Callable[[Task], list[str]]] = {
     "abdobox": abdobox,
     "abdobox-half-steps": abdobox_half_steps,
     "abdobox-reference": abdobox_reference,
     "nnunet": nnunet,
     "monai": monai,
+    "konfai": konfai,
+    "totalsegmentator-fast": totalsegmentator_fast,
+    "totalsegmentator": totalsegmentator,
 }
+# They compute networks of their own, with other labels: none are compared, and only who asks for
+# them waits for them.
+OWN_NETWORKS = frozenset({"totalsegmentator-fast", "totalsegmentator"})
 
 
 def fresh(folder: Path) -> Path:

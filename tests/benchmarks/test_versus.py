@@ -142,6 +142,7 @@ def test_peer_commands(tmp_path: Path, tiny_model: Path):
 def test_every_peer_is_pinned():
     versions = pinned(REQUIREMENTS)
     assert (versions["nnunetv2"], versions["monai"]) == ("2.8.1", "1.6.1")
+    assert (versions["totalsegmentator"], versions["konfai-apps"]) == ("2.18.0", "1.8.7")
     assert versions["torch"] == metadata.version("torch").split("+")[0]
     assert not {"torchvision", "timm"} & set(versions)
 
@@ -182,6 +183,33 @@ def test_runs_take_turns_and_add_up(
     assert len(runs.load(path)["runs"]) == 12
     with pytest.raises(ValueError, match="another model or device"):
         runs.run(replace(plan, device="cuda"), path)
+
+
+def test_whatever_a_tool_does_is_a_row(
+    tmp_path: Path, scan: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def endless(task: tools.Task) -> list[str]:
+        return [sys.executable, "-c", "import time; time.sleep(60)"]
+
+    def idle(task: tools.Task) -> list[str]:
+        return [sys.executable, "-c", ""]
+
+    def own(task: tools.Task) -> list[str]:
+        return [sys.executable, "-c", f"open({str(task.labels)!r}, 'w')"]
+
+    for name, tool in (("endless", endless), ("idle", idle), ("own", own)):
+        monkeypatch.setitem(tools.TOOLS, name, tool)
+    monkeypatch.setattr(runs, "OWN_NETWORKS", frozenset({"own"}))
+    plan = runs.Plan(
+        [scan], ["own", "endless", "idle", "own"], tiny_model, 1, "cpu", 5.0, tmp_path / "work",
+        minutes_each=1 / 60,
+    )  # fmt: skip
+    document = runs.run(plan, tmp_path / "out.json")
+    assert [run["ended"] for run in document["runs"]] == ["done", "time", "nothing", "done"]
+    assert document["agreement"] == {}
+    text = table.markdown(document)
+    assert "case, endless: stopped for lack of time after" in text
+    assert "case, idle: ended without labels after" in text
 
 
 @pytest.mark.slow
