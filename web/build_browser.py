@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.findings.page import texts
-from inference.findings.page.assets import filled, niivue, part
+from inference.findings.page.assets import filled, niivue, niivue_notices, part
 from inference.findings.page.frame import framed, script_json
 from inference.labels import COLORS, NAMES
 from inference.model.folder import WEIGHTS
@@ -87,7 +87,7 @@ def browser_page(onnx: bytes, model: dict[str, Any], wasm: bytes, runtime: str) 
         "wasm": _packed(wasm).decode(),
         "runtime": _in_element(runtime),
         "worker": _in_element(worker),
-        "niivue": niivue(),
+        "niivue": _packed(niivue().encode()).decode(),
         "script": _in_element(_source("page.js")),
     }
     css = part("case.css") + _source("page.css")
@@ -111,12 +111,13 @@ def _in_element(script: str) -> str:
 
 
 def _notices() -> str:
-    """The licence of ONNX Runtime and of what is compiled into it: its Python package holds both,
-    its npm package neither."""
+    """Licences of NiiVue, ONNX Runtime and what is compiled into it: ONNX Runtime's Python package
+    holds its own, its npm package does not."""
     files = metadata.files("onnxruntime") or []
     wanted = ("LICENSE", "ThirdPartyNotices.txt")
-    texts = [Path(str(file.locate())) for file in files if file.name in wanted]
-    return f"\n{'-' * 70}\n".join(path.read_text(encoding="utf-8") for path in sorted(texts))
+    paths = [Path(str(file.locate())) for file in files if file.name in wanted]
+    texts = [niivue_notices(), *(path.read_text(encoding="utf-8") for path in sorted(paths))]
+    return f"\n{'-' * 70}\n".join(texts)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@ browser.
 
 Written from the architecture's list of layers and the safetensors weights, without torch. Only
 operators are used that ONNX Runtime's CPU, CUDA and web builds (WASM and WebGPU) compute in three
-dimensions: Conv, ReduceMean, LeakyRelu, Reshape, Transpose and arithmetic. ConvTranspose is none of
-them: WebGPU's has two dimensions. A transposed convolution whose kernel is its stride is a
-1 x 1 x 1 convolution whose channels are then laid out in space (Shi et al., CVPR 2016, there as
-pixel shuffle; ONNX's DepthToSpace is two-dimensional).
+dimensions: Conv, ReduceMean, LeakyRelu, Reshape, Transpose and arithmetic; and Cast, of weights
+alone, which lie in the file in half, as they are shipped, and are cast when a session begins.
+ConvTranspose is none of them: WebGPU's has two dimensions. A transposed convolution whose kernel is
+its stride is a 1 x 1 x 1 convolution whose channels are then laid out in space (Shi et al., CVPR
+2016, there as pixel shuffle; ONNX's DepthToSpace is two-dimensional).
 
 InstanceNormalization is written out, with means that are taken axis by axis. ONNX Runtime's own
 adds up a map in one go in float32, and where a scan is air for hundreds of thousands of voxels of
@@ -60,7 +61,7 @@ Floats = npt.NDArray[np.float32]
 def onnx_model(
     description: ModelDescription, weights: Weights, window: Shape | None = None
 ) -> onnx.ModelProto:
-    """The network for windows of one shape, in float32.
+    """The network for windows of one shape, in float32; weights are stored as they are shipped.
 
     Args:
         description: of the model.
@@ -224,8 +225,14 @@ class _Writer:
 
     def _constant(self, name: str, values: npt.NDArray[np.generic] | None = None) -> str:
         array = self._floats(name) if values is None else values
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16) if array.dtype == np.float32 else array
+        if half is array or (half != array).any():
+            self.constants.append(numpy_helper.from_array(array, name))
+            return name
+        # The same values in half of the bytes; a runtime casts them once, when a session begins.
+        self.constants.append(numpy_helper.from_array(half, f"{name}.half"))
+        return self._node("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)
 
     def _floats(self, name: str) -> Floats:
         return self._weights[name].astype(np.float32)

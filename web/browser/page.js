@@ -43,12 +43,17 @@
   // A file has no origin: a worker beside it may import no blob, but data.
   const data = (id) => `data:text/javascript;charset=utf-8,${encodeURIComponent(at(id).textContent)}`;
 
-  const nv = new niivue.Niivue({
-    backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 0, 0.8], crosshairWidth: 0.6, dragAndDropEnabled: false,
-    fontMinPx: 14, fontSizeScaling: 0.3, isColorbar: false, isRadiologicalConvention: true, loadingText: "",
-    logLevel: "silent", show3Dcrosshair: true, sliceType: niivue.SLICE_TYPE.MULTIPLANAR,
-  });
-  state.nv = nv;
+  let nv = null;
+  const viewer = async () => {
+    document.head.append(element("script", {}, new TextDecoder().decode(await held("abdobox-niivue"))));
+    nv = new niivue.Niivue({
+      backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 0, 0.8], crosshairWidth: 0.6, dragAndDropEnabled: false,
+      fontMinPx: 14, fontSizeScaling: 0.3, isColorbar: false, isRadiologicalConvention: true, loadingText: "",
+      logLevel: "silent", show3Dcrosshair: true, sliceType: niivue.SLICE_TYPE.MULTIPLANAR,
+    });
+    nv.onLocationChange = readOut;
+    state.nv = nv;
+  };
   let attached = false;
 
   const colormap = () => {
@@ -84,7 +89,7 @@
       : [[0, 0, 0.62, 1], [0.62, 0, 0.38, 0.5], [0.62, 0.5, 0.38, 0.5]];
     nv.setCustomLayout(places.map((position, index) => ({ sliceType: index, position })));
   };
-  window.addEventListener("resize", () => nv.volumes.length && divide());
+  window.addEventListener("resize", () => nv?.volumes.length && divide());
 
   /** Puts the crosshair on a voxel (x, y, z) of the file. */
   const go = (voxel) => {
@@ -136,7 +141,7 @@
   };
 
   const names = new Map(model.structures.map((one) => [one.label, one.name]));
-  nv.onLocationChange = ({ values }) => {
+  const readOut = ({ values }) => {
     const [ct, label] = values ?? [];
     if (ct && label) readout.textContent = `${names.get(Math.round(label.value)) ?? TEXT.background}, ${Math.round(ct.value)} HU`;
   };
@@ -206,6 +211,7 @@
   }
 
   const start = async () => {
+    await viewer();
     controls();
     worker = new Worker(address("abdobox-worker"));
     worker.onmessage = ({ data }) => answers[data.kind](data);

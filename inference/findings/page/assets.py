@@ -21,6 +21,17 @@ _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 @lru_cache(8)
 def niivue() -> str:
     """NiiVue's script, and the notices that its licences ask for. Raises ModelError."""
+    # Inside a script element only its own end, and what opens a comment, must not be met.
+    notices = niivue_notices().replace("*/", "* /")
+    return _ENDS.sub(r"<\\", f"/*! {notices} */\n{_built(_NIIVUE)}")
+
+
+def niivue_notices() -> str:
+    """Licences of NiiVue and of what it is made of. Raises ModelError."""
+    return _built("LICENSES.txt")
+
+
+def _built(name: str) -> str:
     folder = next((place for place in _PLACES if (place / _NIIVUE).is_file()), None)
     if folder is None:
         raise ModelError(
@@ -29,15 +40,12 @@ def niivue() -> str:
             "run make page-assets (it needs npm), or leave it out",
         )
     try:
-        script = (folder / _NIIVUE).read_text(encoding="utf-8")
-        notices = (folder / "LICENSES.txt").read_text(encoding="utf-8")
+        return (folder / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "no UTF-8"
         raise ModelError(
             folder, f"cannot be read ({cause})", "run make page-assets again"
         ) from error
-    # Inside a script element only its own end, and what opens a comment, must not be met.
-    return _ENDS.sub(r"<\\", f"/*! {notices.replace('*/', '* /')} */\n{script}")
 
 
 @lru_cache(8)
