@@ -67,7 +67,7 @@ def ours(kind: str, folder: Path) -> Outcome:
     try:
         volumes = [read_series(series) for series in found]
     except ScanError as error:
-        return Outcome("abdobox", kind, error=str(error))
+        return Outcome("abdobox", kind, error=str(error).replace(f"{ROOT}/", ""))
     misplaced = tuple(
         misplaced_mm(volume.voxels_ZYX, grid_points(volume.grid)) for volume in volumes
     )
