@@ -1,6 +1,6 @@
 """What this box and its peers make of the same DICOM series, sound and faulty: places, not speed.
 
-    python -m benchmarks.dicom_peers [--kinds NAME ...] [--out build/dicom_peers]
+    python -m benchmarks.dicom_peers [--kinds NAME ...]
 
 The peers' environment, once (no torch, no weights):
     python3.11 -m venv build/dicom_peers/.venv
