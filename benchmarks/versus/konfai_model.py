@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from benchmarks.versus import mapping
-from inference.model.description import ModelDescription, verified_weights
+from inference.model.description import ModelDescription
 
 NETWORK = "PlainConvUNet"
 CHECKPOINT = "model.pt"
@@ -39,10 +38,8 @@ def write_app(model: Path, folder: Path) -> None:
     Raises:
         ModelError: the model is missing or damaged.
     """
-    description = ModelDescription.load(model)
-    net = description.architecture
-    weights = load_safetensors(verified_weights(model, description))
-    state = state_dict(mapping.softmax_state_dict(weights, net))
+    description, weights = mapping.read_model(model)
+    state = state_dict(weights)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"Model": {NETWORK: state}}, folder / CHECKPOINT)
     # JSON is YAML.

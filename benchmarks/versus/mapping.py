@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from inference.labels import TUMOR
 from inference.model.architecture import NEGATIVE_SLOPE, NORM_EPSILON
-from inference.model.description import Architecture
+from inference.model.description import Architecture, ModelDescription, verified_weights
 
 CLASS = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
 # Arguments that name something to import.
@@ -56,6 +58,17 @@ def state_dict(weights: dict[str, Tensor], net: Architecture) -> dict[str, Tenso
         state[f"{head}.weight"] = torch.zeros(net.outputs, net.features[stage], 1, 1, 1)
         state[f"{head}.bias"] = torch.zeros(net.outputs)
     return state
+
+
+def read_model(model: Path) -> tuple[ModelDescription, dict[str, Tensor]]:
+    """What a folder's model.json says, and its weights as :func:`softmax_state_dict` gives them.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+    """
+    description = ModelDescription.load(model)
+    weights = load_safetensors(verified_weights(model, description))
+    return description, softmax_state_dict(weights, description.architecture)
 
 
 def softmax_state_dict(weights: dict[str, Tensor], net: Architecture) -> dict[str, Tensor]:

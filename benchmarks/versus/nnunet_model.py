@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from benchmarks.versus import mapping
 from inference.labels import BACKGROUND, NAMES
-from inference.model.description import Architecture, Intensity, ModelDescription, verified_weights
+from inference.model.description import Architecture, Intensity, ModelDescription
 from inference.types import Shape, Triple
 
 CONFIGURATION = "3d_fullres"
@@ -35,9 +34,7 @@ def write_model(model: Path, folder: Path) -> None:
     Raises:
         ModelError: the model is missing or damaged.
     """
-    description = ModelDescription.load(model)
-    weights = load_safetensors(verified_weights(model, description))
-    state = mapping.softmax_state_dict(weights, description.architecture)
+    description, state = mapping.read_model(model)
     write_folder(folder, plans(description), dataset(NAMES), state)
 
 
