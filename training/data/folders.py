@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from inference.errors import OutputError
+from inference.scan import atomic
 
 
 def make_folder(path: Path) -> None:
@@ -14,12 +15,7 @@ def make_folder(path: Path) -> None:
     Raises:
         OutputError: it cannot be made, or nothing can be written into it.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            path, f"cannot be made ({error.strerror})", "name a folder in which you may write"
-        ) from error
+    atomic.make_folder(path)
     check_writable(path)
 
 
