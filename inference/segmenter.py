@@ -25,6 +25,7 @@ from .scan.volume import Volume
 from .segmentation import Segmentation
 from .steps.components import clear_islands
 from .steps.organs import Evidence, agreements, clipped_organs, organ_box
+from .steps.unlikely import clear_unlikely
 from .types import DECODES, Box, Decode, Image, Labels
 
 
@@ -138,7 +139,7 @@ class Segmenter:
         found = self._find(image_ZYX, grid, crop, clock)
         labels_ZYX, run, fallbacks = self._label(image_ZYX, grid, decode, step, found.box, clock)
         clipped = clipped_organs(labels_ZYX, run.inside(grid))
-        agreed, emptied = self._tidy(labels_ZYX, grid, found, clock)
+        agreed, emptied = self._tidy(labels_ZYX, image_ZYX, grid, found, clock)
         with clock("orient"):
             orientation = Orientation.of(volume.grid.direction)
             labels_ZYX = np.ascontiguousarray(orientation.invert(labels_ZYX))
@@ -206,15 +207,17 @@ class Segmenter:
         return labels_ZYX, run, notes
 
     def _tidy(
-        self, labels_ZYX: Labels, grid: Grid, found: _Found, clock: Clock
+        self, labels_ZYX: Labels, image_ZYX: Image, grid: Grid, found: _Found, clock: Clock
     ) -> tuple[Evidence, tuple[str, ...]]:
-        """Empty labels that the two models do not agree on, and take small pieces away, in place.
+        """Empty labels that the two models do not agree on, and take away small pieces, and organs
+        that are none, in place.
 
         Returns:
             How far they agree, and what was taken away, in words.
         """
         notes: tuple[str, ...] = ()
         evidence, crop = Evidence(), self.description.crop
+        network = grid.resampled_shape(self.description.spacing)
         if found.labels_ZYX is not None and crop is not None:
             with clock("agreement"):
                 agreed, by_organ, found_ml = agreements(found.labels_ZYX, labels_ZYX, grid)
@@ -222,12 +225,15 @@ class Segmenter:
                 notes = _emptied(labels_ZYX, agreed, crop.agreement)
         if self.description.islands:
             with clock("islands"):
-                network = grid.resampled_shape(self.description.spacing)
                 gone = clear_islands(labels_ZYX, network, self.description.islands)
             if gone:
                 names = " and ".join(NAMES[value] for value in gone)
                 were = "was" if len(gone) == 1 else "were"
                 notes += (f"{names} {were} found below the kidneys, too, and left out there",)
+        if evidence.agreement:
+            with clock("unlikely"):
+                left_out = clear_unlikely(labels_ZYX, image_ZYX, grid, network, evidence.agreement)
+            evidence = replace(evidence, left_out_ml=left_out)
         return evidence, notes
 
 

@@ -85,7 +85,7 @@ def real(
         data = _linked(store, place / "store")
         for name in RECIPES:
             options = ("--data", data, "--device", device)
-            run = _trained(place, name, seed, minutes, options)
+            run, steps = _trained(place, name, seed, minutes, options)
             if name == FIRST_STAGE and not any(data.glob("*.previous.npy")):
                 training("export", "--run", run, "--data", data, "--out", place / "models",
                          "--name", "first", "--replace")  # fmt: skip
@@ -94,7 +94,7 @@ def real(
                 if row.training == name:
                     training("evaluate", "--run", run, "--decode", row.decode, *options)
                     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-                    scores[row.title].append(metrics["mean"])
+                    scores[row.title].append({**metrics["mean"], "steps": steps})
     result = {"machine": describe(), "minutes": minutes, "seeds": len(seeds), "rows": scores}
     (folder / "real.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return real_table(result)
@@ -105,8 +105,8 @@ def real_table(result: dict[str, Any]) -> str:
     lines = [
         f"{line(result['machine'])}; {result['minutes']:g} minutes each, {result['seeds']} seeds:",
         "",
-        "| | organs DSC | organs NSD | tumor DSC | tumor NSD |",
-        "|---|---|---|---|---|",
+        "| | organs DSC | organs NSD | tumor DSC | tumor NSD | steps |",
+        "|---|---|---|---|---|---|",
     ]
     for title, means in result["rows"].items():
         cells = [
@@ -114,7 +114,8 @@ def real_table(result: dict[str, Any]) -> str:
             for target in ("Average", "Tumor")
             for metric in ("dsc", "nsd")
         ]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+        steps = " and ".join(str(mean["steps"]) for mean in means)
+        lines.append(f"| {title} | " + " | ".join(cells) + f" | {steps} |")
     return "\n".join(lines) + "\n"
 
 
@@ -127,7 +128,8 @@ def _reach(values: list[float | None]) -> str:
 
 def _trained(
     place: Path, name: str, seed: int, minutes: float, options: tuple[object, ...]
-) -> Path:
+) -> tuple[Path, int]:
+    """The run's folder, and how many steps the time was enough for."""
     recipe, run = place / f"{name}.toml", place / name
     text = _BASE.format(title=name, seed=seed) + RECIPES[name]
     recipe.write_text(text, encoding="utf-8")
@@ -136,7 +138,7 @@ def _trained(
     complete, step = sitting([str(word) for word in words])
     if not complete:
         raise AbdoboxError(run, f"was stopped at step {step}", "the same command goes on with it")
-    return run
+    return run, step
 
 
 def _linked(store: Path, place: Path) -> Path:

@@ -57,7 +57,10 @@ class Run:
             found[int(label)] = Extent(**{**values, **places, "state": state})
         seen = look["evidence"]
         evidence = Evidence(
-            _by_label(seen["agreement"]), _by_label(seen["found_ml"]), tuple(seen["clipped"])
+            _by_label(seen["agreement"]),
+            _by_label(seen["found_ml"]),
+            tuple(seen["clipped"]),
+            _by_label(seen["left_out_ml"]),
         )
         hu = {int(label): Hounsfield(**values) for label, values in look["hu"].items()}
         grid = Grid(**{key: tuple(value) for key, value in look["grid"].items()})

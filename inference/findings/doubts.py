@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..grid import Grid
 from ..labels import NAMES, ORGANS
 from ..scan.remarks import Remarks
-from ..steps.organs import Evidence
+from ..steps.organs import AGREED, Evidence
 from ..types import Image, Labels
 from .extents import Extent
 from .hounsfield import Hounsfield
@@ -176,20 +176,14 @@ def _places(organ: int, look: Look) -> Iterator[Weight]:
             yield Weight(0.3, words)
 
 
-# Agreement of the two models at which an organ's score is 0.5, between the organs of the scans of
-# docs/doubts.md with a DSC of 0.7 and more and the others; it falls from 1 to 0 around it. Both
-# networks are unsure of small organs' borders, and of adrenal glands it tells little.
-_AGREEMENT: dict[int, float] = {
-    1: 0.68, 2: 0.86, 3: 0.82, 4: 0.66, 5: 0.75, 6: 0.66, 7: 0.50, 8: 0.58, 9: 0.26, 10: 0.54,
-    11: 0.72, 12: 0.60, 13: 0.84,
-}  # fmt: skip
+# The score falls from 1 to 0 around what parts good organs from bad ones.
 _AGREEMENT_RAMP = 0.15
 
 
 def _agreement(organ: int, evidence: Evidence) -> Weight:
     if organ not in evidence.agreement:
         return Weight(1.0, "")
-    agreed, middle = evidence.agreement[organ], _AGREEMENT[organ]
+    agreed, middle = evidence.agreement[organ], AGREED[organ]
     score = _ramp(agreed, middle - _AGREEMENT_RAMP, middle + _AGREEMENT_RAMP)
     return Weight(score, f"the two models agree by {agreed:.2f} only")
 
@@ -256,8 +250,14 @@ _SEEN_SHARE, _SEEN_ML = 0.1, 1.0
 
 def _missed(organ: int, look: Look) -> Iterator[Weight]:
     """What speaks against an organ's absence."""
-    seen = look.evidence.found_ml.get(organ, 0.0)
-    if seen > max(_SEEN_ML, _SEEN_SHARE * REFERENCES[organ].low):
+    least_ml = max(_SEEN_ML, _SEEN_SHARE * REFERENCES[organ].low)
+    seen, left_out = (
+        ml.get(organ, 0.0) for ml in (look.evidence.found_ml, look.evidence.left_out_ml)
+    )
+    if left_out > least_ml:
+        words = f"{left_out:.1f} ml of it were left out: little, and the two models differ"
+        yield Weight(0.2, words)
+    elif seen > least_ml:
         yield Weight(0.2, f"one model sees {seen:.1f} ml of it, the other none")
     witnesses = _WITNESSES.get(organ, ())
     if witnesses and all(look.ml(label) >= REFERENCES[label].low for label in witnesses):

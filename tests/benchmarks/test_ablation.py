@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,23 +90,24 @@ def test_every_row_of_both_tables_runs(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_table_of_real_scans_gives_mean_and_reach():
-    def means(dsc: float, tumor: float | None) -> dict[str, dict[str, float | None]]:
+    def means(dsc: float, tumor: float | None, steps: int) -> dict[str, Any]:
         scores = {"dsc": dsc, "nsd": dsc / 2}
-        return {"Average": scores, "Tumor": {"dsc": tumor, "nsd": tumor}}
+        return {"Average": scores, "Tumor": {"dsc": tumor, "nsd": tumor}, "steps": steps}
 
     machine = {"processor": "any", "cores": 2}
     rows = {
-        "selected partial loss": [means(0.6, 0.1), means(0.7, 0.3)],
-        "normal loss": [means(0.5, None)],
+        "selected partial loss": [means(0.6, 0.1, 90), means(0.7, 0.3, 110)],
+        "normal loss": [means(0.5, None, 100)],
     }
     result = {"machine": describe() | machine, "minutes": 30.0, "seeds": 2, "rows": rows}
     text = real_table(result)
     assert "30 minutes each, 2 seeds" in text
     row = (
         "| selected partial loss | 65.0 (60.0 to 70.0) | 32.5 (30.0 to 35.0) | 20.0 (10.0 to 30.0)"
+        " | 20.0 (10.0 to 30.0) | 90 and 110 |"
     )
     assert row in text
-    assert "| normal loss | 50.0 (50.0 to 50.0) | 25.0 (25.0 to 25.0) | - | - |" in text
+    assert "| normal loss | 50.0 (50.0 to 50.0) | 25.0 (25.0 to 25.0) | - | - | 100 |" in text
 
 
 @pytest.mark.slow

@@ -186,6 +186,12 @@ def test_an_organ_that_is_missed(patient: Phantom):
             assert found.organs[organ].doubtful
     found = judge(patient, labels, Evidence({GALLBLADDER: 0.0}, {GALLBLADDER: 40.0}))
     assert found.organs[GALLBLADDER].reasons == ("one model sees 40.0 ml of it, the other none",)
+    found = judge(patient, labels, Evidence({}, {GALLBLADDER: 40.0}, (), {GALLBLADDER: 2.0}))
+    said = "2.0 ml of it were left out: little, and the two models differ"
+    assert found.organs[GALLBLADDER].reasons == (said,)
+    assert (
+        GALLBLADDER not in judge(patient, labels, Evidence({}, {}, (), {GALLBLADDER: 0.5})).organs
+    )
 
 
 def test_nothing_at_all(patient: Phantom):
