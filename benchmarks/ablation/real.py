@@ -111,7 +111,7 @@ def real_table(result: dict[str, Any]) -> str:
     for title, means in result["rows"].items():
         cells = [
             _reach([mean[target][metric] for mean in means])
-            for target in ("Average", "Tumor")
+            for target in ("Organs", "Tumor")
             for metric in ("dsc", "nsd")
         ]
         steps = " and ".join(str(mean["steps"]) for mean in means)
