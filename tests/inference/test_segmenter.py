@@ -238,14 +238,18 @@ def test_the_scan_in_memory_is_left_as_it_was(segmenter: Segmenter, small: Phant
         np.testing.assert_array_equal(voxels, small.image_ZYX)
 
 
-def test_images_that_are_no_scan(segmenter: Segmenter, tmp_path: Path):
+def test_images_that_are_no_scan(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     colours = sitk.GetImageFromArray(np.zeros((3, 4, 5, 3), np.uint8), isVector=True)
     flat = sitk.GetImageFromArray(np.zeros((4, 5), np.int16))
     constant = sitk.GetImageFromArray(np.zeros((4, 5, 6), np.int16))
     for image in (colours, flat, constant, tmp_path / "missing.nii.gz"):
         with pytest.raises(ScanError):
             segmenter.segment(image)
+    monkeypatch.chdir(tmp_path)
     for name in ("README.md", "README"):
+        Path(name).write_text("No scan.")
         with pytest.raises(ScanError, match=r"is no scan: its name ends in none of \.nii\.gz"):
             segmenter.segment(name)
     with pytest.raises(ScanError, match="holds no CT series"):  # a folder, this one
