@@ -68,11 +68,12 @@ def test_without_a_second_model_everything_stays():
 
 
 def test_a_tumor_belongs_to_the_organ_that_it_has_taken():
-    """A kidney of which a tumour has left 36 ml."""
-    inside = (slice(5, 7), slice(11, 15), slice(25, 29))  # 8 ml
+    """A kidney of 72 ml of which a tumour has left 48."""
+    inside = (slice(5, 11), slice(11, 15), slice(25, 29))
     around = (slice(4, 12), slice(10, 16), slice(24, 30))
-    kidney, tumor = (LEFT, around, 100), (TUMOR, inside, 40)
-    assert cleared(kidney, tumor, agreement={LEFT: 0.5})[0] == {}
+    kidney, tumor, fluid = (LEFT, around, 100), (TUMOR, inside, 40), (0, inside, 40)
+    assert cleared(kidney, tumor, agreement={LEFT: 0.5}) == ({}, {LEFT, TUMOR})
+    assert cleared(kidney, fluid, agreement={LEFT: 0.5}) == ({LEFT: pytest.approx(48)}, set())
     large = (slice(4, 8), slice(8, 10), slice(10, 30))
     beside = cleared((LEFT, SMALL, 100), (TUMOR, large, 40), agreement={LEFT: 0.5})
     assert beside == ({LEFT: pytest.approx(36)}, {TUMOR})
