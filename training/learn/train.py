@@ -18,6 +18,7 @@ from training.data.folders import make_folder
 from training.data.store import Store
 from training.learn import checkpoint
 from training.learn.limits import Limits
+from training.learn.memory import keep_freed_memory
 from training.learn.processes import Processes
 from training.learn.report import Emissions, write_report
 from training.learn.trainer import Trainer
@@ -54,6 +55,7 @@ def sitting(argv: Sequence[str] | None = None) -> tuple[bool, int]:
         parser.error("--label-maps needs --structures")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     processes = Processes.join(arguments.device)
+    keep_freed_memory()
     try:
         return _train(arguments, processes)
     finally:

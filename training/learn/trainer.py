@@ -17,6 +17,7 @@ from inference.labels import NAMES
 from training.data.store import Store
 from training.learn import checkpoint, terms
 from training.learn.average import Average
+from training.learn.convolution import is_slow, replace_weight_gradients
 from training.learn.first_weights import first_weights
 from training.learn.journal import Journal, Losses
 from training.learn.limits import Limits, Position
@@ -90,6 +91,8 @@ class Trainer:
         self.network = build_network(recipe.network).to(self.device, memory_format=self.format)  # type: ignore[call-overload]
         if self.device.type == "cpu" and self.dtype == torch.bfloat16:
             keep_in_float32(self.network.encoder[-1], self.device)
+        if is_slow(self.device, self.dtype):
+            replace_weight_gradients(self.network)
         self.wrapped: nn.Module = self.network
         if processes.world > 1:
             self.wrapped = DistributedDataParallel(self.network)
