@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[3]
 # Takes and frees 64 MB again and again, each time touching every page; prints the page faults of
 # the last twenty times.
 PROGRAM = """
@@ -26,7 +28,7 @@ print(platform.libc_ver()[0], resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 def _faults(*words: str) -> tuple[str, int]:
     command = [sys.executable, "-c", PROGRAM, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     library, _, faults = done.stdout.strip().rpartition(" ")
     return library, int(faults)
 
