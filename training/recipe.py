@@ -130,6 +130,8 @@ class Synthesis:
         share: of patches that are synthetic altogether.
         elsewhere: share of these that show no abdomen (:mod:`training.synthesis.elsewhere`).
         tumors: share of the other patches with annotated tumours that get further ones.
+        transplants: share of the real patches with annotated tumours that get tumours of other
+            training scans (:mod:`training.synthesis.transplant`).
         cysts: share of the patches with synthetic content (but for those that show no abdomen)
             that get cysts, which are no tumours.
         fillings: share of the real patches with annotated stomachs that get other contents there
@@ -141,6 +143,7 @@ class Synthesis:
     share: float = 0.0
     elsewhere: float = 0.0
     tumors: float = 0.0
+    transplants: float = 0.0
     cysts: float = 0.0
     fillings: float = 0.0
     removals: float = 0.0

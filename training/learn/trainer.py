@@ -39,6 +39,7 @@ from training.recipe import Recipe, RecipeError
 from training.synthesis.anatomy import Anatomy
 from training.synthesis.mixture import Mixture
 from training.synthesis.source import SyntheticSource
+from training.synthesis.transplant import cut_pieces
 
 # Between two checkpoints.
 CHECKPOINT_SECONDS = 180.0
@@ -113,7 +114,8 @@ class Trainer:
         )
         self.mixture: Mixture | None = None
         drawn = recipe.synthesis
-        if anatomies and (drawn.share or drawn.tumors or drawn.fillings or drawn.removals):
+        shares = (drawn.share, drawn.tumors, drawn.transplants, drawn.fillings, drawn.removals)
+        if anatomies and any(shares):
             source = SyntheticSource(
                 anatomies,
                 recipe.sampling.spacing,
@@ -128,6 +130,8 @@ class Trainer:
                 drawn.tumors,
                 drawn.fillings,
                 drawn.removals,
+                drawn.transplants,
+                cut_pieces(store, self.loader.cases, self.device) if drawn.transplants else (),
                 recipe.seed,
                 self.loader.members,
             )

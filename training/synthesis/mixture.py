@@ -17,13 +17,14 @@ from training.synthesis.draw import Draw
 from training.synthesis.filling import STOMACH, fill_stomach
 from training.synthesis.removal import REMOVABLE, take_away
 from training.synthesis.source import SyntheticSource
+from training.synthesis.transplant import Piece, add_pieces
 from training.synthesis.tumor import add_cysts, add_tumors
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Replaces some of a batch's patches by synthetic ones, takes an organ out of some others, and
-    draws tumours, and other contents of the stomach, into some.
+    draws tumours, other patients' tumours, and other contents of the stomach into some.
 
     What happens to a patch depends on (seed, step, place in the batch) alone, so that a run can be
     resumed, and two processes with half a batch each see what one with all of it does.
@@ -37,6 +38,8 @@ class Mixture:
         filling_share: of the real patches with annotated stomachs that get other contents there.
         removal_share: of the real patches with annotated organs that people live without in which
             one is taken away.
+        transplant_share: of the real patches with annotated tumours that get some of ``patients``.
+        patients: tumours to be drawn, by patient.
         seed: of the run.
         members: places in the whole batch of this process's patches; by default from 0 on.
     """
@@ -47,6 +50,8 @@ class Mixture:
     tumor_share: float = 0.0
     filling_share: float = 0.0
     removal_share: float = 0.0
+    transplant_share: float = 0.0
+    patients: Sequence[Sequence[Piece]] = ()
     seed: int = 0
     members: Sequence[int] = ()
 
@@ -78,6 +83,8 @@ class Mixture:
                 image[n, 0] = self._with_filling(image[n, 0], labels[n], generator)
             if point < threshold and annotated[n, TUMOR - 1]:
                 image[n, 0], labels[n] = self._with_tumors(image[n, 0], labels[n], generator)
+            if self.patients and annotated[n, TUMOR - 1]:
+                image[n, 0], labels[n] = self._with_pieces(image[n, 0], labels[n], generator)
         return Batch(image, labels, annotated)
 
     def _with_filling(
@@ -117,6 +124,15 @@ class Mixture:
         drawn, labels = add_tumors(hounsfield, labels, generator, self.source.spacing)
         organs = coded_ZYX & (TUMOR_BIT - 1)
         return self._normalised(drawn), organs | (labels == TUMOR) * TUMOR_BIT
+
+    def _with_pieces(
+        self, image_ZYX: Tensor, coded_ZYX: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        if not Draw(generator).chance(self.transplant_share):
+            return image_ZYX, coded_ZYX
+        hounsfield, spacing = self._hounsfield(image_ZYX), self.source.spacing
+        drawn, coded = add_pieces(hounsfield, coded_ZYX, self.patients, generator, spacing)
+        return self._normalised(drawn), coded
 
     def _hounsfield(self, image_ZYX: Tensor) -> Tensor:
         return image_ZYX * self.intensity.std + self.intensity.mean

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from training.learn.processes import Processes
 from training.learn.trainer import Trainer
 from training.learn.weights import build_network, inference_weights
 from training.recipe import RecipeError
+from training.synthesis.anatomy import Anatomy
 
 ONE = Processes(torch.device("cpu"))
 
@@ -95,6 +97,21 @@ def test_checkpoints_survive_a_crash_while_writing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="crash"):
         checkpoint.save(path, {"step": 2})
     assert checkpoint.load(path)["step"] == 1
+
+
+def test_tumors_of_held_out_patients_are_drawn_nowhere(tmp_path):
+    recipe = small_recipe()
+    recipe = replace(recipe, synthesis=replace(recipe.synthesis, transplants=1.0))
+    make_store(tmp_path)
+    body = Anatomy(np.zeros((4, 4, 4), np.int16), 5.0, (1,), (0, 4))
+
+    def pieces(*held_out):
+        store = Store(tmp_path, held_out)
+        return Trainer(recipe, store, tmp_path, ONE, [body]).mixture.patients
+
+    both, one = pieces(), pieces("case0")
+    assert (len(both), len(one)) == (2, 1)
+    assert torch.equal(one[0][0].values, both[1][0].values)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])

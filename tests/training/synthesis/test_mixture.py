@@ -10,6 +10,7 @@ from training.data.coding import TUMOR_BIT
 from training.patches.loader import Batch
 from training.synthesis.mixture import Mixture
 from training.synthesis.source import SyntheticSource
+from training.synthesis.transplant import Piece
 
 INTENSITY = Intensity(-900, 300, 80, 100)
 SPACING = (5.0, 5.0, 5.0)
@@ -70,6 +71,22 @@ def test_tumors_are_added_only_where_the_scans_own_are_known() -> None:
     host = known.labels_NZYX & (TUMOR_BIT - 1)
     assert torch.equal(host, real_batch(3, tumor_known=True).labels_NZYX), "organs stay beneath"
     assert not torch.equal(known.image_NCZYX, real_batch(3, True).image_NCZYX)
+
+
+def test_other_patients_tumors_are_added_only_where_the_scans_own_are_known() -> None:
+    values = torch.zeros(2, 7, 7, 7)
+    values[0, 1:6, 1:6, 1:6], values[1, 1:6, 1:6, 1:6] = -60.0, 1.0
+    patients = [[Piece(values, SPACING, 1, 25.0)]]
+    mixture = Mixture(FakeSource(), INTENSITY, share=0.0, transplant_share=0.5, patients=patients)
+    unknown = mixture.mixed(0, real_batch(20, tumor_known=False))
+    assert not (unknown.labels_NZYX >= TUMOR_BIT).any()
+    batch = real_batch(20, tumor_known=True)
+    known = mixture.mixed(0, batch)
+    tumor = known.labels_NZYX >= TUMOR_BIT
+    assert 5 <= int(tumor.flatten(1).any(dim=1).sum()) <= 15
+    assert torch.equal(known.labels_NZYX & (TUMOR_BIT - 1), batch.labels_NZYX)
+    # 100 HU of liver: 36 to 72 HU less, 0.36 to 0.72 after normalisation by 100 HU.
+    assert 0.2 - 0.73 <= float(known.image_NCZYX[:, 0][tumor].min()) <= 0.2 - 0.35
 
 
 def test_an_organ_is_taken_away_only_where_it_is_annotated() -> None:
