@@ -42,12 +42,16 @@ def flat(tree):
     return {"": tree}
 
 
-def test_resumes_bit_for_bit(tmp_path):
-    whole = trainer(tmp_path)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_resumes_bit_for_bit(tmp_path, optimizer):
+    recipe = small_recipe()
+    optimisation = replace(recipe.optimisation, optimizer=optimizer, rate=1e-3)
+    recipe = replace(recipe, optimisation=optimisation)
+    whole = trainer(tmp_path, recipe)
     assert whole.train(Limits())
-    resumed = trainer(tmp_path)
+    resumed = trainer(tmp_path, recipe)
     assert not resumed.train(Limits(steps=2))
-    resumed = trainer(tmp_path)
+    resumed = trainer(tmp_path, recipe)
     resumed.restore(checkpoint.load(tmp_path / "run" / checkpoint.LAST))
     assert resumed.position.step == 2
     assert resumed.train(Limits())
