@@ -40,6 +40,13 @@ class Draw:
         """An index in 0..count-1."""
         return min(int(self._random().item() * count), count - 1)
 
+    def turn(self) -> Tensor:
+        """A random orthogonal matrix (3, 3), on the CPU: a turn about any axis, or a turn and a
+        reflection."""
+        rows = [[self.normal(0, 1) for _ in range(3)] for _ in range(3)]
+        turn: Tensor = torch.linalg.qr(torch.tensor(rows)).Q
+        return turn
+
     def white(self, shape: Shape) -> Tensor:
         """Standard normal noise, float32 (z, y, x)."""
         return torch.randn(shape, generator=self.generator, device=self.generator.device)

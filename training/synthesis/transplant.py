@@ -8,6 +8,7 @@ copy-paste is a strong data augmentation, CVPR 2021.) What may be added where: s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from training.data.coding import TUMOR_BIT
 from training.data.store import Store, StoredCase
 from training.synthesis.draw import Draw
 from training.synthesis.scanner import fine_noise
+from training.synthesis.tumor import ENHANCED_HU, box_around
 
 # Tumours below this diameter are a few voxels of noise.
 LEAST_MM = 4.0
@@ -30,7 +32,6 @@ LEAST_MM = 4.0
 SPREAD, MOST_GROWTH, LARGEST_MM = 0.4, 2.5, 80.0
 # Share of the difference to the organ that is kept; of that again where it shows no contrast agent.
 STRENGTH, WITHOUT_CONTRAST = (0.6, 1.2), 0.6
-ENHANCED_HU = 65.0
 # A piece's own noise is smoothed by resampling; this share of the patch's is added.
 NOISE_SHARE = 0.7
 MOST = 3
@@ -71,17 +72,22 @@ def _cut(store: Store, case: StoredCase, device: torch.device | str) -> list[Pie
     image = np.array(store.image(case), np.float32) * store.intensity.std + store.intensity.mean
     numbered, _ = ndimage.label(tumor)
     pieces = []
+    usual: dict[int, float] = {}  # HU of the organs' healthy parts
     for number, box in enumerate(ndimage.find_objects(numbered), start=1):
         own = numbered[box] == number
         organ = int(np.bincount(organs[box][own]).argmax())
         volume = float(own.sum() * np.prod(case.spacing))
         diameter = (6 * volume / np.pi) ** (1 / 3)
-        healthy = image[(organs == organ) & ~tumor]
-        if organ == BACKGROUND or diameter < LEAST_MM or not len(healthy):
+        if organ == BACKGROUND or diameter < LEAST_MM:
+            continue
+        if organ not in usual:
+            healthy = image[(organs == organ) & ~tumor]
+            usual[organ] = float(np.median(healthy)) if len(healthy) else math.nan
+        if math.isnan(usual[organ]):
             continue
         # What lies around it is taken along: a border must fade into something of the kind.
         wider = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
-        difference = np.pad(image[wider] - np.median(healthy), 1, mode="edge")
+        difference = np.pad(image[wider] - usual[organ], 1, mode="edge")
         mask = np.pad((numbered[wider] == number).astype(np.float32), 1)
         values = torch.from_numpy(np.stack((difference, mask))).to(device)
         pieces.append(Piece(values, case.spacing, organ, diameter))
@@ -155,23 +161,12 @@ def _positions(
 ) -> tuple[tuple[slice, slice, slice], Tensor]:
     """A box of the patch, and where in the piece each of its voxels comes from: (z, y, x, 3), mm
     from the piece's middle, after a random turn about any axis or a turn and a reflection."""
-    turn = torch.linalg.qr(
-        torch.tensor([[draw.normal(0, 1) for _ in range(3)] for _ in range(3)])
-    ).Q
-    device = piece.values.device
+    turn, device = draw.turn(), piece.values.device
     halves = [n * s / 2 for n, s in zip(piece.values.shape[1:], piece.spacing, strict=True)]
     reach_mm = growth * (turn.abs() @ torch.tensor(halves))
-    spans = []
-    for index, size, s, mm in zip(middle, shape, spacing, reach_mm.tolist(), strict=True):
-        reach = int(mm / s) + 1
-        spans.append((max(0, index - reach), min(size, index + reach + 1)))
-    axes = [
-        (torch.arange(first, last, device=device) - index) * float(s)
-        for (first, last), index, s in zip(spans, middle, spacing, strict=True)
-    ]
-    offsets = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    box = (slice(*spans[0]), slice(*spans[1]), slice(*spans[2]))
-    return box, offsets @ turn.to(device) / growth
+    reach = [int(mm / s) + 1 for mm, s in zip(reach_mm.tolist(), spacing, strict=True)]
+    box, offsets = box_around(middle, reach, shape, spacing, device)
+    return box, offsets.movedim(0, -1) @ turn.to(device) / growth
 
 
 def _sampled(piece: Piece, positions_mm: Tensor) -> Tensor:

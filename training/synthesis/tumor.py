@@ -46,6 +46,8 @@ ORGAN_SHARE = 0.8
 # HU that count as soft tissue, where a tumour may start, and as fat, into which it may grow.
 SOFT_HU = (-160.0, 260.0)
 FAT_HU = (-160.0, 20.0)
+# An organ above this shows contrast agent, by and large.
+ENHANCED_HU = 65.0
 # Shares of tumour in a voxel below this are none.
 FAINTEST = 0.03
 # At most this many in one patch; the smaller numbers are more frequent.
@@ -191,6 +193,27 @@ def _home(image_ZYX: Tensor, labels_ZYX: Tensor, soft: Tensor, site: int) -> Ten
     return (near[0] > 0) & (labels_ZYX == BACKGROUND) & soft & (image_ZYX < 20)
 
 
+def box_around(
+    middle: Sequence[int],
+    reach: Sequence[int],
+    shape: Sequence[int],
+    spacing: Triple,
+    device: torch.device,
+) -> tuple[tuple[slice, slice, slice], Tensor]:
+    """The part of a patch within ``reach`` voxels of ``middle``, and where each of its voxels lies,
+    mm from the middle: float32 (3, z, y, x)."""
+    spans = [
+        (max(0, index - n), min(size, index + n + 1))
+        for index, n, size in zip(middle, reach, shape, strict=True)
+    ]
+    axes = [
+        (torch.arange(first, last, device=device) - index) * float(s)
+        for (first, last), index, s in zip(spans, middle, spacing, strict=True)
+    ]
+    box = (slice(*spans[0]), slice(*spans[1]), slice(*spans[2]))
+    return box, torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
 def _shape(
     draw: Draw,
     middle: list[int],
@@ -203,19 +226,12 @@ def _shape(
 
     ``rough`` is the range of the border's bumps, as shares of the radius.
     """
-    device, spans = draw.generator.device, []
-    for index, size, s in zip(middle, shape, spacing, strict=True):
-        reach = int(1.7 * radius / s) + 2
-        spans.append((max(0, index - reach), min(size, index + reach + 1)))
-    box = (slice(*spans[0]), slice(*spans[1]), slice(*spans[2]))
-    axes = [
-        (torch.arange(first, last, device=device) - index) * float(s)
-        for (first, last), index, s in zip(spans, middle, spacing, strict=True)
-    ]
-    positions = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    turn = torch.linalg.qr(torch.tensor([[draw.normal(0, 1) for _ in range(3)] for _ in range(3)]))
+    device = draw.generator.device
+    reach = [int(1.7 * radius / s) + 2 for s in spacing]
+    box, positions = box_around(middle, reach, shape, spacing, device)
+    turn = draw.turn()
     radii = torch.tensor([radius * draw.uniform(0.7, 1.3) for _ in range(3)])
-    matrix = (turn.Q / radii[:, None]).to(device)
+    matrix = (turn / radii[:, None]).to(device)
     level = torch.einsum("ij,jzyx->izyx", matrix, positions).square_().sum(dim=0).sqrt_()
     extent = (level.shape[0], level.shape[1], level.shape[2])
     bumps = draw.smooth(extent, spacing, max(3.0, 0.7 * radius))[0]
@@ -227,11 +243,11 @@ def _shape(
 def _drawn_look(draw: Draw, host: float, site: int, diameter: float) -> Look:
     """Contrast to the host tissue of ``host`` HU.
 
-    Without contrast agent (a host below about 65 HU) tumours hardly differ from it; with it most
-    are darker, some brighter, some have a bright rim or a dead core. What is small (``diameter`` in
-    mm) is called a tumour only if it stands out.
+    Without contrast agent (a host below :data:`ENHANCED_HU`) tumours hardly differ from it; with it
+    most are darker, some brighter, some have a bright rim or a dead core. What is small
+    (``diameter`` in mm) is called a tumour only if it stands out.
     """
-    enhanced = host > 65
+    enhanced = host > ENHANCED_HU
     strongest = 60.0 if enhanced else 22.0
     difference = draw.uniform(8, strongest) + 50 / diameter
     if site == BACKGROUND:
